@@ -1,0 +1,64 @@
+# Everything happens in .venv; nothing outside this folder is changed. `make help` lists the targets.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+INSTALL := $(PIP) install --no-user --constraint constraints.txt
+INPUTS := pyproject.toml setup.py constraints.txt Makefile
+
+# An active environment, or one made for another Python, must not reach into ours.
+unexport PYTHONHOME
+unexport PYTHONPATH
+unexport VIRTUAL_ENV
+
+.DEFAULT_GOAL := help
+.PHONY: help setup quickstart test lint clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
+
+setup: $(VENV)/.ready-dev ## install everything into .venv, tools for development included
+
+quickstart: $(VENV)/.ready ## learn ranks for a real encoder, retrain, compare, draw: a few minutes
+	$(BIN)/autolora-meta run quickstart
+
+test: $(VENV)/.ready-dev ## run all tests that need neither GPU nor network
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist=worksteal
+
+lint: $(VENV)/.ready-dev ## check format, lint and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	@mkdir -p $(VENV)/typing/autolora_meta
+	@ln -sfn ../../../problems $(VENV)/typing/autolora_meta/problems
+	@ln -sfn ../../../engine_configs $(VENV)/typing/autolora_meta/engine_configs
+	$(BIN)/pyright
+
+clean: ## remove .venv and everything that was built; runs/ stays
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A stamp is newer than its inputs once they are installed: a second call installs nothing.
+$(VENV)/.ready: $(INPUTS) | $(BIN)/pip
+	$(INSTALL) --no-deps --ignore-requires-python "betty-ml>=0.2.1,<0.3"
+	$(INSTALL) --editable ".[quickstart]"
+	@touch $@
+
+$(VENV)/.ready-dev: $(INPUTS) | $(BIN)/pip
+	$(INSTALL) --no-deps --ignore-requires-python "betty-ml>=0.2.1,<0.3"
+	$(INSTALL) --editable ".[quickstart,dev]"
+	@touch $(VENV)/.ready $@
+
+# pip comes last in a new environment, so its presence says that the environment is whole.
+$(BIN)/pip:
+	@command -v $(PYTHON) >/dev/null || { echo \
+	  "No '$(PYTHON)' found: install Python 3.11 or newer, or name one: make PYTHON=/path/to/python3.11"; \
+	  exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo \
+	  "autolora-meta needs Python 3.11 or newer; '$(PYTHON)' is" \
+	  "$$($(PYTHON) -c 'import platform; print(platform.python_version())')." \
+	  "Name a newer one: make PYTHON=python3.11"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo \
+	  "'$(PYTHON)' cannot make a virtual environment with pip: its venv or ensurepip is missing." \
+	  "On Debian and Ubuntu: apt install python3-venv. Or name another: make PYTHON=/path/to/python3.11"; \
+	  exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)

@@ -1,0 +1,91 @@
+"""Learn how much LoRA rank each layer of a model needs, by bilevel optimisation.
+
+>>> from autolora_meta import RunConfig, plots, retrain, search  # doctest: +SKIP
+>>> result = search(RunConfig.load("quickstart"))
+>>> print(result.ranks)
+>>> retrain(result)
+>>> plots.rank_heatmap(result)
+"""
+
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pkgutil import resolve_name
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from autolora_meta.config import RunConfig
+    from autolora_meta.errors import InputError
+    from autolora_meta.finetuning.retrain import retrain
+    from autolora_meta.ranks.pattern import RankPattern
+    from autolora_meta.reporting import plots
+    from autolora_meta.search import SearchResult, search
+    from autolora_meta.studies.compare import compare
+
+__all__ = [
+    "InputError",
+    "RankPattern",
+    "RunConfig",
+    "SearchResult",
+    "__version__",
+    "compare",
+    "plots",
+    "retrain",
+    "search",
+]
+
+# Where each public name lives. It is imported when first used, so that the command line answers at
+# once: torch and transformers take seconds to import.
+_HOMES = {
+    "InputError": "autolora_meta.errors:InputError",
+    "RankPattern": "autolora_meta.ranks.pattern:RankPattern",
+    "RunConfig": "autolora_meta.config:RunConfig",
+    "SearchResult": "autolora_meta.search:SearchResult",
+    "compare": "autolora_meta.studies.compare:compare",
+    "plots": "autolora_meta.reporting.plots:",
+    "retrain": "autolora_meta.finetuning.retrain:retrain",
+    "search": "autolora_meta.search:search",
+}
+
+try:
+    __version__ = version("autolora-meta")
+    _ourselves = "autolora-meta"
+except PackageNotFoundError:  # a checkout that was not installed
+    __version__ = "0+unknown"
+    _ourselves = "-e ."
+
+if find_spec("betty") is None:
+    raise ImportError(
+        "autolora_meta needs betty-ml, which pip refuses on Python 3.11 and newer until it is told "
+        'twice: pip install --no-deps --ignore-requires-python "betty-ml>=0.2.1,<0.3" '
+        f"and then: pip install {_ourselves}"
+    )
+
+
+class _Package(ModuleType):
+    """This package: `autolora_meta.search` is the function, whatever was imported first.
+
+    Importing the submodule of that name binds it on its package, over the function; here the
+    function is bound in its place. The submodule stays in sys.modules.
+    """
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _HOMES and getattr(value, "__name__", None) == f"{__name__}.{name}":
+            value = getattr(value, name)
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = resolve_name(_HOMES[name])
+    setattr(sys.modules[__name__], name, value)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,120 @@
+"""Replicate: one seed of a comparison, and what its arms share."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from autolora_meta import plugins
+from autolora_meta.config import RunConfig
+from autolora_meta.finetuning.lora import layer_costs, target_layers
+from autolora_meta.finetuning.prepare import Prepared, prepare
+from autolora_meta.progress import Progress
+from autolora_meta.ranks.budget import Budget
+from autolora_meta.ranks.pattern import RankPattern
+from autolora_meta.search import SearchResult, search
+
+Selection = Literal["learned", "frozen"]
+
+
+class Replicate:
+    """One seed: its own split, search, shuffle and retraining.
+
+    Args:
+        config: the run's configuration.
+        seed: of this replicate; `config.seed` is that of the first.
+        folder: where finished searches are kept and found again; None keeps them in memory only.
+        progress: told once per step of long work.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        seed: int,
+        *,
+        folder: Path | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        self.config, self.seed, self.folder, self.progress = config, seed, folder, progress
+        self._searches: dict[Selection, SearchResult] = {}
+
+    @cached_property
+    def prepared(self) -> Prepared:
+        """Base model with its head, tokenizer, and the encoded rows of this seed's split."""
+        return prepare(self.config.model, self.config.data, self.config.task, self.seed)
+
+    @cached_property
+    def layers(self) -> tuple[tuple[str, ...], tuple[int, ...]]:
+        """Names and costs of the layers that may get a rank."""
+        names = target_layers(self.prepared.model, self.config.lora.targets)
+        return names, layer_costs(self.prepared.model, names)
+
+    @property
+    def budget(self) -> Budget:
+        """What every arm may spend; under `threshold`, what the learned ranks happen to cost."""
+        if self.config.ranks.rule == "threshold":
+            return Budget(self.search("learned").ranks.parameters)
+        return self.config.ranks.budget
+
+    def search(self, selection: Selection) -> SearchResult:
+        """The search of this seed, run once and then found again.
+
+        Args:
+            selection: learned gates, or frozen ones.
+        """
+        if selection not in self._searches:
+            self._searches[selection] = self._found(selection) or self._searched(selection)
+        return self._searches[selection]
+
+    def _place(self, selection: Selection) -> Path | None:
+        return self.folder / str(self.seed) / selection if self.folder else None
+
+    def _found(self, selection: Selection) -> SearchResult | None:
+        place = self._place(selection)
+        done = place is not None and (place / "search" / "search.json").is_file()
+        return SearchResult.load(place) if place is not None and done else None
+
+    def _searched(self, selection: Selection) -> SearchResult:
+        options = self.config.search.model_copy(update={"selection": selection})
+        config = self.config.model_copy(update={"search": options})
+        place = self._place(selection)
+        observe: Callable[[dict[str, Any]], None] = lambda row: None  # noqa: E731
+        if place is not None:
+            place.mkdir(parents=True, exist_ok=True)
+            metrics = (place / "metrics.jsonl").open("w", encoding="utf-8", buffering=1)
+            observe = lambda row: print(json.dumps(row), file=metrics)  # noqa: E731
+        result = search(
+            config, seed=self.seed, prepared=self.prepared, progress=self.progress, observe=observe
+        )
+        if place is not None:
+            metrics.close()
+            result.save(place)
+        return result
+
+
+@dataclass(frozen=True)
+class Allocator:
+    """A way to choose ranks.
+
+    Args:
+        allocate: replicate -> ranks, at the replicate's budget.
+        summary: one line for people.
+        source: paper or reason.
+        searches: the searches it reads, so that they can be run first, side by side.
+    """
+
+    allocate: Callable[[Replicate], RankPattern]
+    summary: str
+    source: str
+    searches: tuple[Selection, ...] = ()
+
+
+def allocator(name: str) -> Allocator:
+    """The allocator registered as `name`.
+
+    Raises:
+        InputError: there is none.
+    """
+    return plugins.load(plugins.ALLOCATORS, name)

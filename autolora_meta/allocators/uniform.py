@@ -1,0 +1,19 @@
+"""The same rank everywhere, as far as the budget goes."""
+
+from autolora_meta.allocators.replicate import Allocator, Replicate
+from autolora_meta.ranks.pattern import RankPattern
+from autolora_meta.ranks.rules import uniform_pattern
+
+
+def allocate(replicate: Replicate) -> RankPattern:
+    """The largest uniform rank that fits; the remainder is spread evenly over depth."""
+    names, costs = replicate.layers
+    lora = replicate.config.lora
+    return uniform_pattern(names, costs, lora.k, lora.scale, replicate.budget)
+
+
+ALLOCATOR = Allocator(
+    allocate,
+    summary="the same rank in every layer, the remainder spread evenly over depth",
+    source="LoRA, arXiv 2106.09685",
+)

@@ -1,0 +1,1 @@
+"""What makes betty fit LoRA: problems, engine, and the options of a search."""

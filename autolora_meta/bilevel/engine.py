@@ -1,0 +1,156 @@
+"""SearchEngine: betty's Engine with a schedule, progress, guards, and one state_dict."""
+
+import logging
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from betty.configs import EngineConfig
+from betty.engine import Engine
+from betty.logging import get_logger
+from torch import Tensor
+
+from autolora_meta.bilevel import hypergradient as _registered  # noqa: F401
+from autolora_meta.bilevel.options import SearchOptions
+from autolora_meta.bilevel.problem import LoraProblem
+from autolora_meta.errors import InputError
+from autolora_meta.gating import Gates
+from autolora_meta.hypergradients.products import Cost, plain_steps
+from autolora_meta.progress import Progress, Silent
+from autolora_meta.randomness import RandomState
+
+Row = dict[str, Any]
+
+
+class SearchEngine(Engine):
+    """Runs an inner problem and, unless the gates are frozen, the outer problem tied to it.
+
+    Args:
+        inner: trains LoRA factors and head.
+        outer: trains the gates' logits; None where they are frozen.
+        gates: whose course is kept.
+        options: the schedule.
+        device: where everything runs.
+        progress: told once per inner step.
+        observe: told one row of figures after each outer step (each step of a frozen search).
+        label: what the progress is called.
+
+    Attributes:
+        trajectory: the gates at the start and after every outer step, each (L, k).
+        rows: the figures so far.
+    """
+
+    def __init__(
+        self,
+        inner: LoraProblem,
+        outer: LoraProblem | None,
+        *,
+        gates: Gates,
+        options: SearchOptions,
+        device: torch.device | str = "cpu",
+        progress: Progress | None = None,
+        observe: Callable[[Row], None] = lambda row: None,
+        label: str = "search",
+    ) -> None:
+        get_logger().setLevel(logging.WARNING)
+        self.inner_problem, self.outer_problem, self.gates = inner, outer, gates
+        self.options, self.observe, self.label = options, observe, label
+        self.progress = progress or Silent()
+        self.rows: list[Row] = []
+        self.trajectory: list[Tensor] = [gates().detach().cpu().clone()]
+        self._asked_device = torch.device(device)
+        roll_back = options.schedule == "look_ahead"
+        super().__init__(
+            problems=[inner] if outer is None else [outer, inner],
+            config=EngineConfig(train_iters=options.total_inner_steps, roll_back=roll_back),
+            dependencies={
+                "u2l": {} if outer is None else {outer: [inner]},
+                "l2u": {} if outer is None else {inner: [outer]},
+            },
+        )
+
+    def configure_systems(self) -> dict[str, Any]:
+        """betty takes CUDA wherever there is one; here the run's device counts."""
+        systems = super().configure_systems()
+        self.device = self._asked_device
+        return systems
+
+    def run(self) -> None:
+        """Take the inner steps that are left, each followed by what is due after it.
+
+        Raises:
+            InputError: a loss or a gradient is not finite; nothing after it can be trusted.
+        """
+        self.train()
+        self.progress.start(self.label, self.options.work - plain_steps(self.cost))
+        try:
+            while self.global_step < self.train_iters:
+                done = plain_steps(self.cost)
+                self.global_step += 1
+                self.train_step()
+                self._guard()
+                if self.outer_problem is None or self.inner_problem.outer_is_due:
+                    self._record()
+                self.progress.step(self.inner_problem.loss, plain_steps(self.cost) - done)
+        finally:
+            self.progress.close()
+
+    @property
+    def cost(self) -> Cost:
+        """All passes so far, of both problems and of the hypergradients."""
+        return sum((problem.cost for problem in self.problems), Cost())
+
+    def _record(self) -> None:
+        inner, outer = self.inner_problem, self.outer_problem
+        row: Row = {"step": self.global_step, "inner_loss": inner.loss}
+        if outer is not None:
+            assert outer.record is not None
+            self.trajectory.append(self.gates().detach().cpu().clone())
+            row |= {
+                "outer_step": len(self.trajectory) - 1,
+                "outer_loss": outer.loss,
+                "gate_entropy": self.gates.entropy(),
+                "direct_norm": outer.record.direct_norm,
+                "implicit_norm": outer.record.implicit_norm,
+                "cosine": outer.record.cosine,
+            }
+            solver = outer.record.solver
+            if solver is not None:
+                row |= {
+                    "iterations": solver.iterations,
+                    "residual": solver.residual,
+                    "smallest_curvature": solver.smallest_curvature,
+                    "stopped": solver.stopped,
+                }
+        self.rows.append(row)
+        self.observe(row)
+
+    def _guard(self) -> None:
+        for problem in self.problems:
+            if problem.count and not math.isfinite(problem.loss):
+                level = "inner" if problem is self.inner_problem else "outer"
+                raise InputError(
+                    f"the loss of '{problem.name}' is {problem.loss} at step {self.global_step} of "
+                    f"the search, with hypergradient {self.options.hypergradient.method}. Lower "
+                    f"search.{level}.learning_rate (now {problem.optimizer.param_groups[0]['lr']})"
+                )
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that the search needs to go on, taken between two outer steps."""
+        return {
+            "global_step": self.global_step,
+            "problems": {problem.name: problem.state_dict() for problem in self.problems},
+            "random": RandomState.snapshot(),
+            "trajectory": [gates.clone() for gates in self.trajectory],
+            "rows": [dict(row) for row in self.rows],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` returned; the rest of the run gives the same bytes."""
+        self.global_step = state["global_step"]
+        for problem in self.problems:
+            problem.load_state_dict(state["problems"][problem.name])
+        self.trajectory = [gates.clone() for gates in state["trajectory"]]
+        self.rows = [dict(row) for row in state["rows"]]
+        state["random"].restore()

@@ -1,0 +1,328 @@
+"""LoraProblem: betty's ImplicitProblem made right for a frozen base.
+
+betty carries the program (which problem steps when, and through which path a hypergradient flows).
+The overrides answer faults of its release 0.2.1, each named where it is answered.
+"""
+
+import copy
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from betty.configs import Config
+from betty.hypergradient import jvp_fn_mapping
+from betty.problems import ImplicitProblem
+from torch import Tensor, nn
+
+from autolora_meta.hypergradients.choice import HypergradientOptions
+from autolora_meta.hypergradients.products import Cost
+from autolora_meta.hypergradients.solvers import SolverRecord
+from autolora_meta.hypergradients.unrolled import (
+    RecordedStep,
+    UnrolledOptions,
+    record_step,
+)
+from autolora_meta.hypergradients.vectors import add_scaled, dot, filled, norm
+from autolora_meta.randomness import RandomState, replay
+
+BETTY_NAME = "autolora_meta"  # under which our hypergradient stands in betty's table
+
+
+class Batches(Protocol):
+    """Batches without end, whose place can be saved."""
+
+    def next(self) -> Any: ...
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
+
+
+class InnerStep(NamedTuple):
+    """What an inner step saw, so that it can be taken again and its loss be differentiated."""
+
+    batch: Any
+    random_state: RandomState
+
+
+@dataclass(frozen=True)
+class HypergradientRecord:
+    """What one hypergradient was made of: df/da = direct + implicit."""
+
+    direct_norm: float
+    implicit_norm: float
+    cosine: float | None
+    solver: SolverRecord | None
+
+
+class LoraProblem(ImplicitProblem):
+    """One level of a bilevel program whose trainable state is a few tensors in a large module.
+
+    A subclass gives `training_step(batch) -> loss`, as in betty. The engine sets each problem as an
+    attribute of the others, under its name.
+
+    Args:
+        name: how the other problem and the engine call this one.
+        module: holds the parameters; those that require gradients are trained.
+        optimizer: over exactly those; kept as given, with its groups.
+        batches: endless batches, whose place can be saved.
+        hypergradient: of an inner problem: how the outer one differentiates through it.
+        inner_steps: of an inner problem: its steps per outer step.
+        warmup_steps: of an inner problem: its steps before the first outer step.
+        autocast: training passes under bfloat16 autocast; hypergradient passes stay float32.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        module: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        batches: Batches,
+        hypergradient: HypergradientOptions | None = None,
+        inner_steps: int = 1,
+        warmup_steps: int = 0,
+        autocast: bool = False,
+    ) -> None:
+        config = Config(type=BETTY_NAME, unroll_steps=inner_steps, warmup_steps=warmup_steps)
+        super().__init__(name, config, module=module, optimizer=optimizer)
+        self.batches = batches
+        self.hypergradient = hypergradient
+        self.autocast = autocast
+        self.cost = Cost()
+        self.loss: float = float("nan")
+        self.record: HypergradientRecord | None = None
+        self.solved: SolverRecord | None = None
+        self.tape: list[InnerStep] = []  # the inner steps since the last outer step
+        self.recorded: deque[RecordedStep] = deque(maxlen=_unrolled_steps(hypergradient))
+        self.before: list[Tensor] = []  # the weights before the last of them
+        self.centre: tuple[list[Tensor], list[Tensor]] | None = None  # (g_w, g_a) there
+        self.step_gradient: list[Tensor] | None = None  # g_w, for methods that ask for it
+        self._cached: dict[str, Any] | None = None
+        self._trainable = [p for p in module.parameters() if p.requires_grad]
+
+    # -- parameters: betty returns the frozen base too ------------------------------------------
+
+    def parameters(self) -> list[nn.Parameter]:
+        return self._trainable
+
+    def trainable_parameters(self) -> list[nn.Parameter]:
+        return self._trainable
+
+    # -- set-up: betty rebuilds the optimizer from its defaults and loses its groups -------------
+
+    def patch_optimizer(self) -> None:
+        """Keep the optimizer as given."""
+
+    # -- batches: betty takes a BatchEncoding for a sequence of its keys -------------------------
+
+    def get_batch(self) -> Any:
+        """The next batch, on this problem's device."""
+        return to_device(self.batches.next(), self.device)
+
+    # -- passes: betty knows autocast on CUDA only -----------------------------------------------
+
+    def training_step_exec(self, batch: Any) -> Tensor:
+        """One counted training pass, under autocast where that is asked for."""
+        self.cost += Cost(forwards=1)
+        with torch.autocast(self._device_type, torch.bfloat16, enabled=self.autocast):
+            return self.training_step(batch)
+
+    def replayed_loss(self, step: InnerStep | None = None) -> Tensor:
+        """Loss of an inner step's batch and masks (the last's) at the weights as they are now.
+
+        Calling it twice evaluates the same function twice, in float32 (design.md, invariant 2).
+        """
+        step = step or self.tape[-1]
+        with replay(step.random_state), torch.autocast(self._device_type, enabled=False):
+            return self.training_step(step.batch)
+
+    @property
+    def _device_type(self) -> str:
+        return torch.device(self.device).type
+
+    # -- gradients: betty runs two backwards through the outer graph -----------------------------
+
+    def backward(
+        self, loss: Tensor, params: Sequence[Tensor], paths: Sequence[Any], **_: Any
+    ) -> None:
+        """Gradients of `params`: of the loss alone, or with the implicit part along a path.
+
+        For the outer problem one backward gives f_a and v = f_w; for an inner one it gives g_w and,
+        where the method wants to start from a known centre, g_a.
+        """
+        self.cost += Cost(backwards=1)
+        if not paths:
+            hyper = self._parents[0].parameters() if self._centre_is_wanted else []
+            gradients = _gradients(loss, [*params, *hyper])
+            g_w, g_a = gradients[: len(params)], gradients[len(params) :]
+            self.centre = (g_w, g_a) if hyper else None
+            self.step_gradient = g_w if self._adam_jacobian_is_wanted else None
+            self.set_grads(params, g_w)
+            return
+        inner: LoraProblem = paths[0][1]
+        gradients = _gradients(loss, [*params, *inner.meta_trainable_parameters()])
+        direct, v = gradients[: len(params)], gradients[len(params) :]  # f_a, f_w
+        implicit = jvp_fn_mapping[inner.config.type](v, inner, self, False)  # -J x
+        self.record = HypergradientRecord(
+            norm(direct), norm(implicit), _cosine(direct, implicit), inner.solved
+        )
+        # df/da = f_a - J x
+        self.set_grads(params, add_scaled(direct, 1.0, implicit))
+
+    @property
+    def _centre_is_wanted(self) -> bool:
+        """A forward difference starts from the inner pass, if that was float32 and just here."""
+        method = self.hypergradient
+        return (
+            method is not None
+            and bool(self._parents)
+            and not self.autocast
+            and method.difference is not None
+            and method.difference.scheme == "forward"
+            and method.record.evaluated_at == "before"
+        )
+
+    @property
+    def _adam_jacobian_is_wanted(self) -> bool:
+        return self.hypergradient is not None and self.hypergradient.record.solver == "adam"
+
+    # -- schedule: betty's roll back loses the warm-up, and replays one of n inner steps ---------
+
+    def step(self, global_step: int | None = None) -> None:
+        """One inner step and, when `inner_steps` of them are done, what follows."""
+        self._global_step = global_step
+        self.step_normal(global_step=global_step)
+        if self._roll_back and self.outer_is_due:
+            self.step_after_roll_back()
+
+    def step_normal(self, global_step: int | None = None) -> None:
+        """One descent step; an inner problem then calls its parents, when they are due."""
+        if self._inner_loop_start:
+            self.tape.clear()
+            self.recorded.clear()
+            if self._roll_back and self._count >= self.warmup_steps:
+                self.cache_states()
+        self._count += 1
+        self.one_step_descent()
+        self._inner_loop_start = self._count <= self.warmup_steps or self.outer_is_due
+        if self.outer_is_due:
+            for parent in self._parents:
+                parent.step_normal(global_step=global_step)
+
+    def step_after_roll_back(self) -> None:
+        """Put the weights back and take all the inner steps again, with the new gates."""
+        self.recover_states()
+        for step in self.tape:
+            with replay(step.random_state):
+                super().one_step_descent(step.batch)
+
+    @property
+    def outer_is_due(self) -> bool:
+        """Whether the inner step just taken is the last of its outer step."""
+        past = self._count - self.warmup_steps
+        return bool(self._parents) and past > 0 and past % self._unroll_steps == 0
+
+    def one_step_descent(self, batch: Any = None) -> dict[str, Any]:
+        """One descent step on a new batch, remembered so that it can be replayed."""
+        batch = self.cur_batch = self.get_batch()
+        if self._parents:
+            step = InnerStep(batch, RandomState.snapshot())
+            self.tape.append(step)
+            self.before = [p.detach().clone() for p in self._trainable]
+            if self.recorded.maxlen:
+                again = partial(self.replayed_loss, step)
+                self.recorded.append(record_step(self.optimizer, self._trainable, again))
+        losses = super().one_step_descent(batch)
+        self.loss = float(losses["loss"])
+        return losses
+
+    # -- states: betty copies the whole module --------------------------------------------------
+
+    def cache_states(self) -> None:
+        """Remember trainable weights, buffers and optimizer."""
+        self._cached = {
+            "weights": [p.detach().clone() for p in self._trainable],
+            "buffers": [b.clone() for b in self.module.buffers()],
+            "optimizer": copy.deepcopy(self.optimizer.state_dict()),
+        }
+
+    def recover_states(self, clean: bool = True) -> None:
+        """Put back what `cache_states` remembered, bit for bit."""
+        assert self._cached is not None, "recover_states follows cache_states"
+        _assign(self._trainable, self._cached["weights"])
+        _assign(self.module.buffers(), self._cached["buffers"])
+        self.optimizer.load_state_dict(self._cached["optimizer"])
+        if clean:
+            self._cached = None
+
+    @contextmanager
+    def at(self, weights: Sequence[Tensor] | None) -> Iterator[None]:
+        """Run the body with these weights (None: as they are); weights and buffers come back."""
+        kept = [p.detach().clone() for p in self._trainable]
+        buffers = [b.clone() for b in self.module.buffers()]
+        try:
+            if weights is not None:
+                _assign(self._trainable, weights)
+            yield
+        finally:
+            _assign(self._trainable, kept)
+            _assign(self.module.buffers(), buffers)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that this problem needs to go on: trainable weights only, never the base."""
+        return {
+            "count": self._count,
+            "weights": [p.detach().clone() for p in self._trainable],
+            "buffers": [b.clone() for b in self.module.buffers()],
+            "optimizer": copy.deepcopy(self.optimizer.state_dict()),
+            "batches": self.batches.state_dict(),
+            "cost": self.cost,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from what `state_dict` returned between two outer steps."""
+        self._count = state_dict["count"]
+        _assign(self._trainable, state_dict["weights"])
+        _assign(self.module.buffers(), state_dict["buffers"])
+        self.optimizer.load_state_dict(state_dict["optimizer"])
+        self.batches.load_state_dict(state_dict["batches"])
+        self.cost = state_dict["cost"]
+        self._inner_loop_start = True
+
+
+def _gradients(loss: Tensor, wanted: Sequence[Tensor]) -> list[Tensor]:
+    """d loss / d wanted; zeros where the loss does not depend on a tensor."""
+    return filled(torch.autograd.grad(loss, list(wanted), allow_unused=True), wanted)
+
+
+def _cosine(x: Sequence[Tensor], y: Sequence[Tensor]) -> float | None:
+    lengths = norm(x) * norm(y)
+    return dot(x, y) / lengths if lengths else None
+
+
+def _unrolled_steps(method: HypergradientOptions | None) -> int:
+    return method.solver.steps if method and isinstance(method.solver, UnrolledOptions) else 0
+
+
+@torch.no_grad()
+def _assign(targets: Any, values: Sequence[Tensor]) -> None:
+    for target, value in zip(targets, values, strict=True):
+        target.copy_(value)
+
+
+def to_device(batch: Any, device: Any) -> Any:
+    """Tensors of a nested batch on `device`; mappings become plain dicts."""
+    if isinstance(batch, Tensor):
+        return batch.to(device)
+    if isinstance(batch, Mapping):
+        return {key: to_device(value, device) for key, value in batch.items()}
+    if isinstance(batch, tuple | list):
+        return type(batch)(to_device(value, device) for value in batch)
+    return batch
+
+

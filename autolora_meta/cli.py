@@ -1,0 +1,243 @@
+"""The command line: one command for each thing that a few lines of Python do."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Annotated, Any
+
+import click
+import typer
+from typer.core import TyperGroup
+
+from autolora_meta.errors import InputError
+
+
+class _Teaching(TyperGroup):
+    """Says what is wrong with the input in one message, without a traceback, and ends with 2."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except InputError as error:
+            typer.secho(f"error: {error}", err=True, fg=typer.colors.RED)
+            raise typer.Exit(2) from None
+
+
+app = typer.Typer(
+    cls=_Teaching,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    help="Learn how much LoRA rank each layer needs.\n\n"
+    "CONFIG is made of layers, applied left to right: shipped configs by name (`quickstart`, `cg`), "
+    "YAML files by path, and `key=value` (`search.hypergradient=neumann`).",
+)
+
+Layers = Annotated[
+    list[str],
+    typer.Argument(metavar="CONFIG...", help="Shipped names, YAML files, key=value; left to right."),
+]
+Runs = Annotated[Path, typer.Option(help="The folder that run folders go into.")]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace a run folder of the same name.")
+]
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="A folder that `run` or `search` wrote.")]
+
+
+@app.command()
+def run(layers: Layers, runs: Runs = Path("runs"), overwrite: Overwrite = False) -> None:
+    """Search, allocate, retrain, compare and report: the whole job.
+
+    Example: `autolora-meta run quickstart cg compare.replicates=3`
+    """
+    from autolora_meta.config import RunConfig
+    from autolora_meta.progress import Bar
+    from autolora_meta.reporting.report import KeepAdapter, conclude, print_plan
+    from autolora_meta.search import check
+    from autolora_meta.studies.compare import compare
+
+    config = RunConfig.load(*layers)
+    folder = _vacant(runs / config.name, overwrite)
+    print_plan(config, check(config))
+    folder = _made(folder, config)
+    with (folder / "timings.jsonl").open("w", encoding="utf-8", buffering=1) as timings:
+
+        def observe(outcome: Any) -> None:
+            stage, seed, arm = outcome.job
+            row = {"stage": stage, "seed": seed, "arm": arm, "seconds": round(outcome.seconds, 2)}
+            print(json.dumps(row), file=timings)
+
+        comparison = compare(
+            config,
+            folder=folder / "replicates",
+            progress=Bar(),
+            observe=observe,
+            keep=KeepAdapter(config, folder / "adapter"),
+        )
+    conclude(config, comparison, folder)
+
+
+@app.command()
+def search(layers: Layers, runs: Runs = Path("runs"), overwrite: Overwrite = False) -> None:
+    """Search only: the importance of every component, and the ranks that follow.
+
+    Example: `autolora-meta search quickstart darts name=mine`
+    """
+    from autolora_meta.config import RunConfig
+    from autolora_meta.progress import Bar
+    from autolora_meta.reporting.report import draw_search, print_plan, print_ranks
+    from autolora_meta.search import check
+    from autolora_meta.search import search as run_search
+
+    config = RunConfig.load(*layers)
+    folder = _vacant(runs / config.name, overwrite)
+    print_plan(config, check(config))
+    folder = _made(folder, config)
+    with (folder / "metrics.jsonl").open("w", encoding="utf-8", buffering=1) as metrics:
+        result = run_search(
+            config, progress=Bar(), observe=lambda row: print(json.dumps(row), file=metrics)
+        )
+    result.save(folder)
+    draw_search(result, folder)
+    print_ranks(result.ranks)
+    typer.echo(f"written to {folder}")
+
+
+@app.command()
+def allocate(
+    run: Run,
+    changes: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[KEY=VALUE]...", help="Other options of `ranks`: budget=uniform:2 min_rank=1"
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Write the rank pattern to this JSON file.")
+    ] = None,
+) -> None:
+    """Other ranks from a finished search, without searching again.
+
+    Example: `autolora-meta allocate runs/quickstart budget=uniform:2 importance=singular`
+    """
+    import yaml
+
+    from autolora_meta.reporting.report import print_ranks
+    from autolora_meta.search import SearchResult
+
+    result = SearchResult.load(run)
+    wrong = [change for change in changes or [] if "=" not in change]
+    if wrong:
+        raise InputError(f"'{wrong[0]}' is no key=value; try budget=uniform:2")
+    given = dict(change.split("=", 1) for change in changes or [])
+    pattern = result.allocate(**{key: yaml.safe_load(value) for key, value in given.items()})
+    print_ranks(pattern)
+    if output is not None:
+        _unused(output)
+        pattern.save(output)
+        typer.echo(f"written to {output}")
+
+
+@app.command()
+def retrain(
+    run: Run,
+    output: Annotated[Path, typer.Option(help="The folder that the adapter goes into.")],
+    ranks: Annotated[
+        Path | None, typer.Option(help="A rank pattern of `allocate`; by default the run's own.")
+    ] = None,
+) -> None:
+    """Retrain a PEFT adapter with the ranks of a run, or with others.
+
+    Example: `autolora-meta retrain runs/quickstart --ranks wide.json --output adapters/wide`
+    """
+    from autolora_meta.config import RunConfig
+    from autolora_meta.finetuning.prepare import prepare
+    from autolora_meta.finetuning.retrain import retrain as run_retrain
+    from autolora_meta.progress import Bar
+    from autolora_meta.ranks.pattern import RankPattern
+    from autolora_meta.reporting.report import KeepAdapter
+
+    _unused(output)
+    config = RunConfig.load(_file(run / "config.yaml"))
+    pattern = RankPattern.load(_file(ranks or run / "ranks.json"))
+    prepared = prepare(config.model, config.data, config.task, config.seed)
+    result = run_retrain(
+        prepared,
+        pattern,
+        config.retrain,
+        dropout=config.lora.dropout,
+        seed=config.seed,
+        device=config.runtime.resolved_device,
+        progress=Bar(),
+    )
+    KeepAdapter(config, output)(result, pattern, prepared)
+    for name, value in result.metrics.items():
+        typer.echo(f"{name}: {value:.4f}")
+    typer.echo(f"written to {output}")
+
+
+@app.command()
+def plot(run: Run) -> None:
+    """Draw the figures of a run again, into its `figures/`."""
+    from autolora_meta.reporting.report import draw_comparison, draw_search
+    from autolora_meta.search import SearchResult
+    from autolora_meta.studies.compare import Comparison
+
+    draw_search(SearchResult.load(run), run)
+    if (run / "comparison.json").is_file():
+        draw_comparison(Comparison.load(run / "comparison.json"), run)
+    typer.echo(f"written to {run / 'figures'}")
+
+
+@app.command()
+def methods() -> None:
+    """List the hypergradient methods: what they cost, what they need, when they are valid."""
+    from autolora_meta.reporting.summary import methods_table
+
+    typer.echo(methods_table())
+
+
+@app.command()
+def config(layers: Layers) -> None:
+    """Print the resolved configuration as YAML.
+
+    Example: `autolora-meta config quickstart neumann search.outer_steps=40`
+    """
+    from autolora_meta.config import RunConfig
+
+    typer.echo(RunConfig.load(*layers).to_yaml(), nl=False)
+
+
+def _vacant(folder: Path, overwrite: bool) -> Path:
+    """Refuse a folder that holds a run, unless it may be replaced."""
+    if folder.exists() and not overwrite:
+        raise InputError(
+            f"{folder} exists, and finished work is not overwritten; choose another name "
+            "(name=...), or replace it with --overwrite"
+        )
+    return folder
+
+
+def _made(folder: Path, config: Any) -> Path:
+    """An empty run folder with the resolved configuration in it."""
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text(config.to_yaml(), encoding="utf-8")
+    return folder
+
+
+def _unused(path: Path) -> None:
+    if path.exists():
+        raise InputError(f"{path} exists, and finished work is not overwritten; give another --output")
+
+
+def _file(path: Path) -> Path:
+    if not path.is_file():
+        raise InputError(f"there is no {path}; give a folder that `autolora-meta run` has written")
+    return path
+
+
+if __name__ == "__main__":
+    app()

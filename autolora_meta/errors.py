@@ -1,0 +1,24 @@
+"""The one exception for input that a person can mend, and its wording."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class InputError(ValueError):
+    """What was asked for cannot be done as given.
+
+    The message says what is wrong, what was given, what is allowed and how to mend it. The command
+    line prints it without a traceback and ends with status 2.
+    """
+
+
+def unknown(kind: str, given: object, allowed: Iterable[str]) -> str:
+    """A sentence for a name that is not in a table: what was given, the choices, the nearest one.
+
+    >>> unknown("method", "drats", ["darts", "cg"])
+    "unknown method 'drats' (did you mean 'darts'?); allowed: cg, darts"
+    """
+    names = sorted(allowed)
+    near = difflib.get_close_matches(str(given), names, n=1)
+    hint = f" (did you mean '{near[0]}'?)" if near else ""
+    return f"unknown {kind} '{given}'{hint}; allowed: {', '.join(names) or 'none'}"

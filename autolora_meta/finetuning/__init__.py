@@ -1,0 +1,1 @@
+"""The ordinary side of a run: data, tasks, models, batches, and retraining with stock tools."""

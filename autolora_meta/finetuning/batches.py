@@ -1,0 +1,161 @@
+"""Endless batches whose place can be saved, so that a resumed search sees the very next batch."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Protocol
+
+import torch
+from datasets import Dataset
+
+from autolora_meta.errors import InputError
+from autolora_meta.randomness import RandomState, derive, replay
+
+Batch = Any
+Collate = Callable[[list[dict[str, Any]]], Mapping[str, torch.Tensor]]
+
+
+class Stream(Protocol):
+    """Batches without end, on the CPU."""
+
+    def next(self) -> Batch:
+        """The next batch."""
+        ...
+
+    def peek(self) -> Batch:
+        """The batch that `next` will give."""
+        ...
+
+    def state_dict(self) -> dict[str, int]:
+        """The place: epoch, and batches already given in it."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Go to a place that `state_dict` gave."""
+        ...
+
+
+class BatchStream:
+    """Seeded shuffled batches of an encoded data set.
+
+    Each epoch has its own order. What does not fill a batch at the end of an epoch is dropped, so
+    that every step sees the same number of rows; the next order brings those rows elsewhere.
+
+    Args:
+        dataset: encoded rows.
+        collate: makes a batch of a list of rows.
+        batch_size: rows a batch.
+        seed: of the orders.
+
+    Raises:
+        InputError: there are fewer rows than a batch holds.
+
+    Example:
+        >>> stream = BatchStream(rows, task.collator(tokenizer), 16, seed=0)  # doctest: +SKIP
+        >>> batch = stream.next()                                             # doctest: +SKIP
+    """
+
+    def __init__(self, dataset: Dataset, collate: Collate, batch_size: int, seed: int) -> None:
+        if not 1 <= batch_size <= len(dataset):
+            raise InputError(
+                f"a batch of {batch_size} rows cannot be drawn from {len(dataset)} rows; "
+                "take a smaller batch_size, at least 1, or more rows"
+            )
+        self._dataset = dataset
+        self._collate = collate
+        self._batch_size = batch_size
+        self._seed = seed
+        self._epoch = -1
+        self._order: list[int] = []
+        self.load_state_dict({"epoch": 0, "position": 0})
+
+    def next(self) -> dict[str, torch.Tensor]:
+        """The next batch: name -> tensor, the first axis of length batch_size."""
+        batch = self.peek()
+        self._position += 1
+        return batch
+
+    def peek(self) -> dict[str, torch.Tensor]:
+        """The batch that `next` will give."""
+        if self._position == len(self._dataset) // self._batch_size:
+            self.load_state_dict({"epoch": self._epoch + 1, "position": 0})
+        start = self._position * self._batch_size
+        rows = self._dataset.__getitems__(self._order[start : start + self._batch_size])
+        return dict(self._collate(rows))
+
+    def state_dict(self) -> dict[str, int]:
+        """The place: epoch, and batches already given in it."""
+        return {"epoch": self._epoch, "position": self._position}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Go to a place that `state_dict` gave."""
+        if state["epoch"] != self._epoch:
+            generator = torch.Generator().manual_seed(derive(self._seed, "epoch", state["epoch"]))
+            self._order = torch.randperm(len(self._dataset), generator=generator).tolist()
+        self._epoch, self._position = state["epoch"], state["position"]
+
+
+class LoaderStream:
+    """The same for any iterable of batches that can be gone through again: a DataLoader, a list.
+
+    What the iterable draws from torch's random state (a DataLoader that shuffles, random crops) it
+    draws from a state of its own, seeded for each epoch; so its order does not depend on what
+    else draws, and a resumed search sees the same batches. A DataLoader with a generator of its
+    own draws from that, and its place cannot be saved.
+
+    Args:
+        batches: the iterable; a mapping that it gives (a BatchEncoding, say) becomes a dict.
+        seed: of the random state it draws from.
+
+    Raises:
+        InputError: it gives no batch, or is an iterator, which ends after one epoch.
+    """
+
+    def __init__(self, batches: Iterable[Any], seed: int = 0) -> None:
+        if isinstance(batches, Iterator):
+            raise InputError(
+                f"batches are gone through many times, and a {type(batches).__name__} ends after "
+                "the first; give a DataLoader or a list"
+            )
+        self._batches = batches
+        self._seed = seed
+        self._ahead: list[Batch] = []
+        self.load_state_dict({"epoch": 0, "position": 0})
+
+    def next(self) -> Batch:
+        """The next batch, as the iterable gives it."""
+        batch = self.peek()
+        self._ahead.clear()
+        self._position += 1
+        return batch
+
+    def peek(self) -> Batch:
+        """The batch that `next` will give."""
+        if not self._ahead:
+            try:
+                self._ahead.append(self._draw())
+            except StopIteration:
+                if not self._position:
+                    raise InputError("the batches given are empty: no batch came") from None
+                self.load_state_dict({"epoch": self._epoch + 1, "position": 0})
+                return self.peek()
+        return self._ahead[0]
+
+    def state_dict(self) -> dict[str, int]:
+        """The place: epoch, and batches already given in it."""
+        return {"epoch": self._epoch, "position": self._position}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Go to a place that `state_dict` gave; the batches before it are gone through again."""
+        self._epoch, self._position = state["epoch"], state["position"]
+        self._ahead.clear()
+        with replay(RandomState.snapshot()):
+            torch.manual_seed(derive(self._seed, "epoch", self._epoch))
+            self._iterator = iter(self._batches)
+            self._random = RandomState.snapshot()
+        for _ in range(self._position):
+            self._draw()
+
+    def _draw(self) -> Batch:
+        with replay(self._random):
+            batch = next(self._iterator)
+            self._random = RandomState.snapshot()
+        return dict(batch) if isinstance(batch, Mapping) else batch

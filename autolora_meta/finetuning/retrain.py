@@ -1,0 +1,202 @@
+"""From a rank pattern to a trained PEFT adapter, with transformers' Trainer and nothing of ours."""
+
+import math
+import tempfile
+import time
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from datasets import Dataset, DatasetDict, concatenate_datasets
+from peft import PeftModel
+from pydantic import Field
+from transformers import (
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+)
+
+from autolora_meta.errors import InputError
+from autolora_meta.finetuning.lora import adapter_parameters, with_adapter
+from autolora_meta.finetuning.models import head_modules
+from autolora_meta.finetuning.tasks import Task
+from autolora_meta.options import Options
+from autolora_meta.progress import Progress, Silent
+from autolora_meta.randomness import RandomState, derive, replay
+from autolora_meta.ranks.export import lora_config
+from autolora_meta.ranks.pattern import RankPattern
+
+
+class RetrainOptions(Options):
+    """The training of the adapter with the ranks that were found; AdamW."""
+
+    steps: int = Field(default=300, ge=1, description="training steps")
+    batch_size: int = Field(default=16, ge=1, description="rows a step")
+    learning_rate: float = Field(default=1e-3, gt=0, description="largest learning rate")
+    schedule: Literal["linear", "cosine", "constant"] = Field(
+        default="linear", description="how the learning rate goes on after the warm-up"
+    )
+    warmup: float = Field(
+        default=0.1, ge=0, lt=1, description="share of the steps in which the learning rate rises"
+    )
+    weight_decay: float = Field(default=0.0, ge=0, description="of AdamW, on factors and head")
+    max_grad_norm: float = Field(default=1.0, gt=0, description="gradients are cut to this norm")
+    eval_batch_size: int = Field(
+        default=64, ge=1, description="rows of a test batch; changes time and memory only"
+    )
+
+
+@dataclass(frozen=True)
+class RetrainResult:
+    """A trained adapter and how it did.
+
+    Args:
+        model: the base with the adapter "default" and the trained head, in eval mode on the CPU.
+        tokenizer: the base's.
+        metrics: the task's metrics on the test rows.
+        log: {"step", "loss", "learning_rate"} of each step.
+        parameters: trained parameters of the adapter, head excluded.
+        seconds: wall time of training and evaluation.
+        sample: a few encoded test rows as a batch, to compare a saved adapter with.
+    """
+
+    model: PeftModel
+    tokenizer: PreTrainedTokenizerBase
+    metrics: dict[str, float]
+    log: list[dict[str, float]]
+    parameters: int
+    seconds: float
+    sample: dict[str, torch.Tensor]
+
+
+def retrain(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    task: Task,
+    rows: DatasetDict,
+    pattern: RankPattern,
+    options: RetrainOptions,
+    *,
+    seed: int,
+    dropout: float = 0.0,
+    device: torch.device | str = "cpu",
+    progress: Progress | None = None,
+) -> RetrainResult:
+    """Train LoRA with the ranks of `pattern` on train + validation rows; evaluate on test rows.
+
+    The order of the rows and the dropout masks come from `derive(seed, "order")`, the factors from
+    `derive(seed, "retrain factors")`, the head with the model: two calls with fresh models give the
+    same bytes.
+
+    Args:
+        model: a fresh base with its head (`load_model`); wrapped in place.
+        tokenizer: the base's.
+        task: loss is the model's own, collator and metrics are the task's.
+        rows: encoded rows (`Task.encode`) of train, validation, test.
+        pattern: ranks and scale; a layer of rank 0 gets no adapter.
+        options: steps, learning rate and so on.
+        seed: of the replicate.
+        dropout: on the input of the adapters.
+        device: cpu, or an accelerator that the Trainer then uses.
+        progress: told after each step.
+
+    Raises:
+        InputError: all ranks are 0, or the loss is no longer a number.
+
+    Example:
+        >>> result = retrain(model, tokenizer, task, rows, pattern, RetrainOptions(), seed=0)
+        ... # doctest: +SKIP
+        >>> result.metrics["accuracy"]  # doctest: +SKIP
+    """
+    started = time.perf_counter()
+    config = lora_config(
+        pattern, dropout=dropout, task_type=task.peft_type, modules_to_save=head_modules(model)
+    )
+    wrapped = with_adapter(model, config, derive(seed, "retrain factors"))
+    follow = _Follow(progress or Silent(), options.steps)
+    test = _by_length(rows["test"])
+    with tempfile.TemporaryDirectory() as nothing_kept, replay(RandomState.snapshot()):
+        trainer = Trainer(
+            model=wrapped,
+            args=_arguments(options, nothing_kept, derive(seed, "order"), device),
+            data_collator=task.collator(tokenizer),
+            train_dataset=concatenate_datasets([rows["train"], rows["validation"]]),
+            callbacks=[follow],
+        )
+        trainer.remove_callback(PrinterCallback)
+        try:
+            trainer.train()
+        finally:
+            follow.progress.close()
+        output = trainer.predict(test)  # pyright: ignore[reportArgumentType]
+    logits = output.predictions[0] if isinstance(output.predictions, tuple) else output.predictions
+    few = test.__getitems__(list(range(min(8, len(test)))))
+    return RetrainResult(
+        model=wrapped.cpu().eval(),
+        tokenizer=tokenizer,
+        metrics=task.metrics(np.asarray(logits), np.asarray(output.label_ids)),
+        log=follow.log,
+        parameters=sum(p.numel() for p in adapter_parameters(wrapped).values()),
+        seconds=time.perf_counter() - started,
+        sample=dict(task.collator(tokenizer)(few)),
+    )
+
+
+def _by_length(rows: Dataset) -> Dataset:
+    """Rows of like length side by side, so that test batches hold little padding."""
+    lengths = [len(ids) for ids in rows["input_ids"]]
+    return rows.select(sorted(range(len(rows)), key=lengths.__getitem__))
+
+
+def _arguments(
+    options: RetrainOptions, folder: str, seed: int, device: torch.device | str
+) -> TrainingArguments:
+    return TrainingArguments(
+        output_dir=folder,
+        max_steps=options.steps,
+        per_device_train_batch_size=options.batch_size,
+        per_device_eval_batch_size=options.eval_batch_size,
+        learning_rate=options.learning_rate,
+        lr_scheduler_type=options.schedule
+        if options.schedule != "constant"
+        else "constant_with_warmup",
+        warmup_steps=math.ceil(options.warmup * options.steps),
+        weight_decay=options.weight_decay,
+        max_grad_norm=options.max_grad_norm,
+        seed=seed % 2**32,  # numpy takes no more
+        use_cpu=torch.device(device).type == "cpu",
+        dataloader_pin_memory=False,
+        remove_unused_columns=False,
+        label_names=["labels"],
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        save_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+    )
+
+
+class _Follow(TrainerCallback):
+    """Keeps the loss of each step, shows it, and stops when it is no longer a number."""
+
+    def __init__(self, progress: Progress, steps: int) -> None:
+        self.progress = progress
+        self.log: list[dict[str, float]] = []
+        progress.start("retrain", steps)
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+        if not logs or "loss" not in logs:
+            return
+        loss = float(logs["loss"])
+        if not math.isfinite(loss):
+            raise InputError(
+                f"the loss of the retraining is {loss} at step {state.global_step}; lower "
+                "retrain.learning_rate"
+            )
+        row = {"step": state.global_step, "loss": loss, "learning_rate": logs["learning_rate"]}
+        self.log.append(row)
+        self.progress.step(loss)

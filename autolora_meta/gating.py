@@ -1,0 +1,161 @@
+"""Gates: weights on the rank-1 components of PEFT's LoRA layers.
+
+A forward hook on `lora_A[adapter]` multiplies the output, whose last axis (channel axis for
+convolutions) has length k, by the gates of that layer, so that B diag(gate) A is what is learned
+while PEFT carries LoRA.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import torch
+from peft.tuners.lora import LoraLayer
+from pydantic import Field
+from torch import Tensor, nn
+
+from autolora_meta.errors import InputError
+from autolora_meta.options import Options
+from autolora_meta.randomness import RandomState, replay
+
+Constraint = Literal["softmax", "sigmoid", "free"]
+
+
+class GateOptions(Options):
+    """How gates follow from their logits."""
+
+    constraint: Constraint = Field(
+        "softmax",
+        description="softmax: the components of a layer compete; sigmoid: each lies between 0 and "
+        "twice its start; free: unbounded.",
+    )
+    gate_sum: Literal["k", "one"] = Field(
+        "k",
+        description="What the gates of a layer sum to at the start: k (mean one, the scale of the "
+        "LoRA that is retrained) or one (the paper's convention).",
+    )
+
+
+class Gates(nn.Module):
+    """The selection variables of a model: one gate for each rank-1 component.
+
+    gate = start * k * softmax(logits)   (softmax)
+         = start * 2 * sigmoid(logits)   (sigmoid)
+         = start * (1 + logits)          (free)
+
+    with start = gate_sum / k, so that all gates are equal while the logits are zero.
+
+    Args:
+        names: the gated layers, in the order of the rows. (L,)
+        k: components of each layer.
+        options: constraint and sum.
+
+    Attributes:
+        logits: free parameters, zero at the start. (L, k)
+
+    Source: AutoLoRA (arXiv 2403.09113), section 3.2, whose gates are softmax with sum one.
+    """
+
+    def __init__(self, names: Sequence[str], k: int, options: GateOptions) -> None:
+        super().__init__()
+        self.names = tuple(names)
+        self.k = k
+        self.constraint = options.constraint
+        self.start = 1.0 if options.gate_sum == "k" else 1.0 / k
+        self.logits = nn.Parameter(torch.zeros(len(self.names), k))
+
+    def forward(self, logits: Tensor | None = None) -> Tensor:
+        """Gates of the given logits, of all of them by default. (..., k) -> (..., k)"""
+        logits = self.logits if logits is None else logits
+        if self.constraint == "softmax":
+            return self.start * self.k * logits.softmax(-1)
+        if self.constraint == "sigmoid":
+            return self.start * 2 * logits.sigmoid()
+        return self.start * (1 + logits)
+
+    def entropy(self) -> float:
+        """Mean entropy of the layers' shares |gate| / sum |gate|, divided by log k: 1 is uniform."""
+        if self.k == 1:
+            return 1.0
+        with torch.no_grad():
+            gates = self().abs()
+            shares = gates / gates.sum(-1, keepdim=True).clamp_min(1e-30)  # (L, k)
+            entropy = torch.special.entr(shares).sum(-1).mean()
+        return float(entropy) / float(torch.log(torch.tensor(self.k)))
+
+
+def lora_layers(model: nn.Module, names: Sequence[str]) -> list[LoraLayer]:
+    """The LoRA layers of a PeftModel by their names in the base model.
+
+    Raises:
+        InputError: a layer takes another path than B A x (DoRA, rsLoRA and other variants), so that
+            a gate on `lora_A` would not be a weight on a component.
+    """
+    base: Any = model.base_model.model  # type: ignore[union-attr]
+    layers, refused = [], []
+    for name in names:
+        layer = base.get_submodule(name)
+        if not isinstance(layer, LoraLayer) or "default" not in layer.lora_A:
+            refused.append(f"{name} ({type(layer).__name__}: PEFT never calls lora_A there)")
+        elif getattr(layer, "lora_variant", {}).get("default") is not None:
+            variant = type(layer.lora_variant["default"]).__name__
+            refused.append(f"{name} ({variant} changes the formula B A x)")
+        elif getattr(layer, "use_rslora", {}).get("default", False):
+            refused.append(f"{name} (rsLoRA scales by the root of the rank)")
+        layers.append(layer)
+    if refused:
+        raise InputError(
+            "these layers cannot be gated: "
+            + "; ".join(refused)
+            + ". Use plain LoRA on Linear, Conv1D or Conv2d layers, or leave them out of lora.targets"
+        )
+    return layers
+
+
+@contextmanager
+def gated(
+    model: nn.Module, gates: Gates, forward: Callable[[], object] | None = None
+) -> Iterator[None]:
+    """Inside the body the components of `model` are weighted by `gates`; afterwards no hook is left.
+
+    Args:
+        model: a PeftModel with LoRA of rank `gates.k` on the layers `gates.names`.
+        gates: the weights; gradients flow into `gates.logits`.
+        forward: one forward pass of the model, to show that every hook fires. Its random numbers
+            are given back. Without it nothing is shown.
+
+    Raises:
+        InputError: a layer cannot be gated, or its hook did not fire with an axis of length k.
+    """
+    seen: dict[int, int] = {}
+
+    def hook_for(row: int) -> Callable[[nn.Module, Any, Tensor], Tensor]:
+        def hook(module: nn.Module, _: Any, output: Tensor) -> Tensor:
+            gate = gates(gates.logits[row]).to(output.dtype)  # (k,)
+            if isinstance(module, nn.Conv2d):
+                seen[row] = output.shape[1]
+                return output * gate[:, None, None]  # (N, k, H, W)
+            seen[row] = output.shape[-1]
+            return output * gate  # (..., k)
+
+        return hook
+
+    handles = [
+        layer.lora_A["default"].register_forward_hook(hook_for(row))
+        for row, layer in enumerate(lora_layers(model, gates.names))
+    ]
+    try:
+        if forward is not None:
+            with torch.no_grad(), replay(RandomState.snapshot()):
+                forward()
+            silent = [name for row, name in enumerate(gates.names) if seen.get(row) != gates.k]
+            if silent:
+                raise InputError(
+                    f"the gates of these layers never act in a forward pass: {', '.join(silent)}. "
+                    "The model does not call their lora_A (shared or unused modules, "
+                    "nn.MultiheadAttention); leave them out of lora.targets"
+                )
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()

@@ -1,0 +1,126 @@
+"""What a config says of the hypergradient: a method's name, or a mapping with its options."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import Field, ValidationError, model_serializer, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from autolora_meta.errors import InputError, unknown
+from autolora_meta.hypergradients.methods import METHODS, SOLVERS, Method, compose, method
+from autolora_meta.hypergradients.products import Cost, FiniteDifferenceOptions
+from autolora_meta.options import Options
+
+
+class HypergradientOptions(Options):
+    """A hypergradient method and its options.
+
+    In a config it is a name (`darts`), a mapping with `method` and that method's own options, or a
+    mapping with `solver` and `products` for a pair that has no preset. It is written back as a flat
+    mapping that holds only the options its method takes.
+
+    >>> chosen = HypergradientOptions.model_validate({"method": "cg", "iterations": 20})
+    >>> chosen.model_dump()
+    {'method': 'cg', 'iterations': 20, 'tolerance': 0.001, 'damping': 0.001, 'weight': 1.0}
+    """
+
+    record: Method = Field(description="The method's row in the table.")
+    solver: Options = Field(description="Options of its solver.")
+    difference: FiniteDifferenceOptions | None = Field(
+        default=None, description="How differences are taken, for methods that take them."
+    )
+    weight: float = Field(
+        default=1.0,
+        ge=0,
+        description="Weight of the implicit term beside the direct one; 1 is the mathematics. 5 "
+        "found planted ranks better than 1.",
+    )
+
+    @property
+    def method(self) -> str:
+        """The method's name."""
+        return self.record.name
+
+    def cost(self, *, centre_known: bool = False) -> Cost:
+        """What the implicit term costs at most, beyond the inner and the outer pass."""
+        return self.record.cost(self.solver, self.difference, centre_known=centre_known)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read(cls, value: Any) -> Any:
+        if isinstance(value, HypergradientOptions):
+            return value
+        given = dict(value) if isinstance(value, Mapping) else {"method": value}
+        try:
+            record = _record(given)
+        except InputError as error:
+            raise PydanticCustomError("method", "{text}", {"text": str(error)}) from None
+        errors = _foreign(record, given)
+        read: dict[str, Any] = {"record": record}
+        parts = {"solver": record.solver_options}
+        if record.differences:
+            parts["difference"] = FiniteDifferenceOptions
+        for part, options in parts.items():
+            own = {name: given[name] for name in options.model_fields if name in given}
+            try:
+                read[part] = options.model_validate(own)
+            except ValidationError as error:
+                errors += [_line(e["loc"], e["input"], e["msg"]) for e in error.errors()]
+        if errors:
+            raise ValidationError.from_exception_data("hypergradient", errors)
+        return read | {name: given[name] for name in ("weight",) if name in given}
+
+    @model_serializer
+    def _write(self) -> dict[str, Any]:
+        if self.method in METHODS:
+            head = {"method": self.method}
+        else:
+            head = {"solver": self.record.solver, "products": self.record.products}
+        difference = self.difference.model_dump() if self.difference else {}
+        return {**head, **self.solver.model_dump(), **difference, "weight": self.weight}
+
+
+def parse(value: str | Mapping[str, Any]) -> HypergradientOptions:
+    """A method's name or mapping, checked: `method`, or `solver` and `products`, and options.
+
+    Raises:
+        pydantic.ValidationError: a ValueError that holds every mistake, each with its place.
+
+    Example:
+        >>> parse("darts").model_dump()
+        {'method': 'darts', 'scale': 'inner_lr', 'scheme': 'central', 'radius': None, 'weight': 1.0}
+    """
+    return HypergradientOptions.model_validate(value)
+
+
+def _record(given: dict[str, Any]) -> Method:
+    """The method that the mapping names; its naming keys are taken out of it."""
+    named = {key: given.pop(key) for key in ("method", "solver", "products") if key in given}
+    if set(named) == {"method"}:
+        return method(named["method"])
+    if "method" not in named and "solver" in named:
+        return compose(named["solver"], named.get("products", "autograd"))
+    raise InputError(
+        f"given {named or 'neither method nor solver'}; allowed: a method "
+        f"({', '.join(METHODS)}), or instead of it a solver ({', '.join(SOLVERS)}) with products "
+        "(autograd, finite_difference)"
+    )
+
+
+def _foreign(record: Method, given: dict[str, Any]) -> list[InitErrorDetails]:
+    """An error for each option that the method does not take, with those that it does."""
+    errors = []
+    for key in [key for key in given if key not in record.option_names]:
+        owners = [other.name for other in METHODS.values() if key in other.option_names]
+        takes = f"{record.name} takes: {', '.join(record.option_names)}"
+        if owners:
+            text = f"option '{key}' belongs to {', '.join(owners)}, not to {record.name}; {takes}"
+        else:
+            text = unknown(f"option of {record.name}", key, record.option_names)
+        errors.append(_line((key,), given[key], text))
+    return errors
+
+
+def _line(place: tuple[int | str, ...], given: Any, text: str) -> InitErrorDetails:
+    kind = PydanticCustomError("option", "{text}", {"text": text})
+    return InitErrorDetails(type=kind, loc=place, input=given)

@@ -1,0 +1,85 @@
+"""The implicit term of the hypergradient: the one place where solver and products meet."""
+
+import torch
+from torch import Tensor
+
+from autolora_meta.errors import InputError
+from autolora_meta.hypergradients.choice import HypergradientOptions
+from autolora_meta.hypergradients.methods import SOLVERS
+from autolora_meta.hypergradients.products import (
+    AutogradProducts,
+    FiniteDifferenceProducts,
+    Loss,
+    Products,
+)
+from autolora_meta.hypergradients.solvers import InnerUpdate, SolverRecord
+from autolora_meta.hypergradients.vectors import Vector, scale, zeros_like
+
+
+def make_products(
+    options: HypergradientOptions,
+    loss: Loss,
+    params: Vector,
+    hyper: Vector,
+    *,
+    centre: tuple[Vector, Vector] | None = None,
+    precision: torch.dtype | None = None,
+) -> Products:
+    """The products that a method asks for, at the current values; nothing runs yet.
+
+    Args:
+        options: the method.
+        loss: g at the current values of `params` and `hyper`, the same function at each call.
+        params: w.
+        hyper: a.
+        centre: (g_w, g_a) at these values where they are known; read by the forward difference.
+        precision: dtype of the passes where it is below that of `params`.
+    """
+    if options.difference is None:
+        return AutogradProducts(loss, params, hyper)
+    return FiniteDifferenceProducts(
+        loss,
+        params,
+        hyper,
+        scheme=options.difference.scheme,
+        radius=options.difference.radius,
+        centre=centre,
+        precision=precision,
+    )
+
+
+def implicit_gradient(
+    options: HypergradientOptions,
+    *,
+    products: Products,
+    v: Vector,
+    inner: InnerUpdate | None = None,
+) -> tuple[list[Tensor], SolverRecord]:
+    """weight * J x with H x = v as the method solves it; df/da = f_a - this.
+
+    Args:
+        options: the method, its solver's options and the weight.
+        products: H p and J x of the inner loss, at the point the method asks for.
+        v: f_w, in the shapes of w.
+        inner: the inner optimizer's step, for `scale: inner_lr` and the `adam` solver.
+
+    Returns:
+        The implicit term in the shapes of a, and what the solver did.
+
+    Raises:
+        InputError: the method is `unrolled`, or needs an `inner` that was not given.
+
+    Example:
+        >>> w, a = (torch.ones(1, requires_grad=True) for _ in range(2))
+        >>> products = AutogradProducts(lambda: ((w - a) ** 2).sum(), [w], [a])
+        >>> options = HypergradientOptions.model_validate({"method": "cg", "damping": 0})
+        >>> implicit_gradient(options, products=products, v=[torch.ones(1)])[0]
+        [tensor([-1.])]
+    """
+    name = options.record.solver
+    if name is None:
+        raise InputError("unrolled has no implicit system to solve: use unrolled_gradient")
+    x, record = SOLVERS[name].solve(products.hessian, v, options.solver, inner)
+    if name == "zero":
+        return zeros_like(products.hyper), record
+    return scale(options.weight, products.mixed(x)), record

@@ -1,0 +1,249 @@
+"""The products H p and J x: exactly by double backward, or as differences of gradients."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from autolora_meta.hypergradients.vectors import Vector, add_scaled, filled, norm, scale, zeros_like
+from autolora_meta.options import Options
+
+Loss = Callable[[], Tensor]
+Scheme = Literal["central", "forward"]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What was run: forwards, backwards (gradients) and double backwards.
+
+    >>> Cost(1, 1) + Cost(double_backwards=3)
+    Cost(forwards=1, backwards=1, double_backwards=3)
+    """
+
+    forwards: int = 0
+    backwards: int = 0
+    double_backwards: int = 0
+
+    def __add__(self, other: "Cost") -> "Cost":
+        return Cost(
+            self.forwards + other.forwards,
+            self.backwards + other.backwards,
+            self.double_backwards + other.double_backwards,
+        )
+
+
+def plain_steps(cost: Cost) -> float:
+    """A cost in plain steps: a forward with its backward is one, a double backward is two."""
+    return (cost.forwards + cost.backwards) / 2 + 2 * cost.double_backwards
+
+
+class Products(Protocol):
+    """Second derivatives of an inner loss g(w, a), met only as products with vectors."""
+
+    hyper: list[Tensor]
+    cost: Cost
+
+    def hessian(self, p: Vector) -> list[Tensor]:
+        """H p with H = d2g/dw2. Shapes of w in, shapes of w out."""
+        ...
+
+    def mixed(self, x: Vector) -> list[Tensor]:
+        """J x with J = d2g/(da dw). Shapes of w in, shapes of a out."""
+        ...
+
+
+class AutogradProducts:
+    """Exact products by double backward.
+
+    The first product runs one forward and one backward that keeps its graph; every product is one
+    double backward. The forward runs attention in torch's math kernel, because the fused kernels
+    have no double backward; no model needs reloading for it.
+
+    Args:
+        loss: g at the current values of `params` and `hyper`; a scalar.
+        params: w, the tensors of the inner problem, requiring gradients.
+        hyper: a, the tensors of the outer problem, requiring gradients.
+    """
+
+    def __init__(self, loss: Loss, params: Vector, hyper: Vector) -> None:
+        self.params, self.hyper = list(params), list(hyper)
+        self.cost = Cost()
+        self._loss = loss
+        self._graph: list[Tensor | None] | None = None
+
+    def gradient(self) -> list[Tensor]:
+        """g_w, detached; it costs nothing beyond the pass that the products share."""
+        return filled(self._gradients(), self.params)
+
+    def hessian(self, p: Vector) -> list[Tensor]:
+        """H p. # H p = d/dw (g_w^T p)"""
+        return self._double_backward(p, self.params)
+
+    def mixed(self, x: Vector) -> list[Tensor]:
+        """J x. # J x = d/da (g_w^T x)"""
+        return self._double_backward(x, self.hyper)
+
+    def both(self, x: Vector) -> tuple[list[Tensor], list[Tensor]]:
+        """(H x, J x) from a single double backward."""
+        together = self._double_backward(x, [*self.params, *self.hyper])
+        return together[: len(self.params)], together[len(self.params) :]
+
+    def _gradients(self) -> list[Tensor | None]:
+        if self._graph is None:
+            with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
+                value = self._loss()
+                self._graph = list(
+                    torch.autograd.grad(value, self.params, create_graph=True, allow_unused=True)
+                )
+            self.cost += Cost(forwards=1, backwards=1)
+        return self._graph
+
+    def _double_backward(self, x: Vector, inputs: Vector) -> list[Tensor]:
+        # A gradient without a graph is constant: its second derivatives are zero.
+        pairs = [
+            (g, part.to(g.dtype))
+            for g, part in zip(self._gradients(), x, strict=True)
+            if g is not None and g.requires_grad
+        ]
+        self.cost += Cost(double_backwards=1)
+        if not pairs:
+            return zeros_like(inputs)
+        outputs, directions = zip(*pairs, strict=True)
+        gradients = torch.autograd.grad(
+            outputs, inputs, grad_outputs=directions, retain_graph=True, allow_unused=True
+        )
+        return filled(gradients, inputs)
+
+
+class FiniteDifferenceOptions(Options):
+    """How a product is taken as a difference of gradients."""
+
+    scheme: Scheme = Field(
+        default="central",
+        description="central: two passes a product, error O(step^2). forward: one pass and a "
+        "centre that is shared or already known, error O(step), an order less accurate.",
+    )
+    radius: float | None = Field(
+        default=None,
+        gt=0,
+        description="Length of the step in the space of the inner weights. Left out, it follows "
+        "the precision of the passes, the norm of the weights and the scheme.",
+    )
+
+
+def default_radius(scheme: Scheme, precision: torch.dtype, params: Vector) -> float:
+    """The step length that balances truncation against rounding.
+
+    Rounding error falls as u / R, with u the unit roundoff of the passes; truncation grows as R^2
+    for the central and as R for the forward difference. They balance at u^(1/3) and u^(1/2), in
+    units of the length over which gradients change; the norm of the weights per tensor stands for
+    that length.
+
+    Args:
+        scheme: "central" or "forward".
+        precision: dtype in which the passes are computed.
+        params: w, at the point of the difference.
+
+    Returns:
+        R, an absolute length in weight space.
+
+    Example:
+        >>> w = [torch.ones(4)]
+        >>> default_radius("central", torch.float32, w) < default_radius("central", torch.half, w)
+        True
+    """
+    roundoff = torch.finfo(precision).eps
+    length = 1.0 + norm(params) / max(len(params), 1) ** 0.5
+    # R = u^(1/3) L (central), u^(1/2) L (forward)
+    return roundoff ** (1 / 3 if scheme == "central" else 1 / 2) * length
+
+
+class FiniteDifferenceProducts:
+    """Products from gradients only: they work where no double backward exists.
+
+    The inner weights move along the direction by `radius` and come back bit for bit, also when a
+    pass raises. `loss` must be the same function at each call (batch and dropout masks).
+
+    Args:
+        loss: g at the current values of `params` and `hyper`; a scalar.
+        params: w, leaf tensors, moved in place during a product and then put back.
+        hyper: a, leaf tensors, never moved.
+        scheme: "central" or "forward".
+        radius: absolute step length in weight space; None takes `default_radius`.
+        centre: (g_w, g_a) at the current values if they are known, from a pass in the same
+            precision. The forward scheme computes them once where they are not given.
+        precision: dtype of the passes where it is below that of `params` (a base stored in bf16).
+    """
+
+    def __init__(
+        self,
+        loss: Loss,
+        params: Vector,
+        hyper: Vector,
+        *,
+        scheme: Scheme = "central",
+        radius: float | None = None,
+        centre: tuple[Vector, Vector] | None = None,
+        precision: torch.dtype | None = None,
+    ) -> None:
+        self.params, self.hyper = list(params), list(hyper)
+        self.cost = Cost()
+        self.scheme: Scheme = scheme
+        self._loss = loss
+        self._centre = None if centre is None else [*centre[0], *centre[1]]
+        dtypes = [p.dtype for p in self.params] + ([precision] if precision else [])
+        coarsest = max(dtypes, key=lambda dtype: torch.finfo(dtype).eps)
+        self.radius = radius or default_radius(scheme, coarsest, self.params)
+
+    def hessian(self, p: Vector) -> list[Tensor]:
+        """H p. # (g_w(w + e p) - g_w(w - e p)) / (2 e)"""
+        return self._difference(p, slice(None, len(self.params)))
+
+    def mixed(self, x: Vector) -> list[Tensor]:
+        """J x. # (g_a(w + e x) - g_a(w - e x)) / (2 e)"""
+        return self._difference(x, slice(len(self.params), None))
+
+    def _difference(self, p: Vector, part: slice) -> list[Tensor]:
+        inputs = [*self.params, *self.hyper][part]
+        length = norm(p)
+        if length == 0:
+            return zeros_like(inputs)
+        step = self.radius / length
+        if self.scheme == "forward":
+            if self._centre is None:
+                self._centre = self._gradients([*self.params, *self.hyper])
+            low, width = self._centre[part], step
+            with self._moved(step, p):
+                high = self._gradients(inputs)
+        else:
+            width = 2 * step
+            with self._moved(step, p):
+                high = self._gradients(inputs)
+            with self._moved(-step, p):
+                low = self._gradients(inputs)
+        return scale(1 / width, add_scaled(high, -1.0, low))
+
+    def _gradients(self, inputs: Sequence[Tensor]) -> list[Tensor]:
+        with torch.enable_grad():
+            gradients = torch.autograd.grad(self._loss(), inputs, allow_unused=True)
+        self.cost += Cost(forwards=1, backwards=1)
+        return filled(gradients, inputs)
+
+    @contextmanager
+    def _moved(self, step: float, p: Vector) -> Iterator[None]:
+        """w + step * p inside, the saved bits of w afterwards."""
+        saved = [w.detach().clone() for w in self.params]
+        try:
+            for w, direction in zip(self.params, p, strict=True):
+                # Through `data`: the bits come back, so a graph that somebody holds stays valid.
+                w.data.add_(direction, alpha=step)
+            yield
+        finally:
+            # Copied back, not subtracted: (w + d) - d is not w in floating point.
+            for w, kept in zip(self.params, saved, strict=True):
+                w.data.copy_(kept)

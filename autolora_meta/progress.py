@@ -1,0 +1,92 @@
+"""How long work tells how far it is: one small interface, a bar on a terminal behind it."""
+
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from tqdm.auto import tqdm
+
+
+class Progress(Protocol):
+    """Told what lies ahead and, after each step, what was done; both in plain steps."""
+
+    def start(self, label: str, total: float) -> None: ...
+
+    def step(self, loss: float | None = None, work: float = 1.0) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Silent:
+    """Progress that nobody watches."""
+
+    def start(self, label: str, total: float) -> None:
+        pass
+
+    def step(self, loss: float | None = None, work: float = 1.0) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+class Bar:
+    """A tqdm bar on standard error: label, share done, remaining time and the latest loss."""
+
+    FORMAT = "{desc} {percentage:3.0f}% |{bar}| {elapsed} gone, {remaining} left{postfix}"
+
+    def __init__(self) -> None:
+        self._bar: tqdm | None = None
+
+    def start(self, label: str, total: float) -> None:
+        self.close()
+        self._bar = tqdm(
+            total=total, desc=label, file=sys.stderr, dynamic_ncols=True, bar_format=self.FORMAT
+        )
+
+    def step(self, loss: float | None = None, work: float = 1.0) -> None:
+        if self._bar is not None:
+            if loss is not None:
+                self._bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
+            self._bar.update(work)
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+class Sender:
+    """Progress of a worker process: every step is put on a queue that the parent listens to."""
+
+    def __init__(self, queue: Any) -> None:
+        self._queue = queue
+
+    def start(self, label: str, total: float) -> None:
+        pass
+
+    def step(self, loss: float | None = None, work: float = 1.0) -> None:
+        self._queue.put((loss, work))
+
+    def close(self) -> None:
+        pass
+
+
+@contextmanager
+def listening(queue: Any, progress: Progress) -> Iterator[None]:
+    """While the body runs, steps that workers put on `queue` are told to `progress`."""
+
+    def listen() -> None:
+        while (message := queue.get()) is not None:
+            progress.step(*message)
+
+    thread = threading.Thread(target=listen, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        queue.put(None)
+        thread.join()
+        progress.close()

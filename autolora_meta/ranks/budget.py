@@ -1,0 +1,87 @@
+"""Budget: how many adapter parameters, or how much total rank, an allocation may spend."""
+
+from collections.abc import Sequence
+
+from pydantic import ConfigDict, RootModel, StrictInt, field_validator
+
+from autolora_meta.errors import InputError
+from autolora_meta.ranks.pattern import RankPattern
+
+_FORMS = (
+    "a number of adapter parameters (20000), 'uniform:R' (the parameters of rank R in every "
+    "targeted layer) or 'total-rank:N' (ranks that sum to N)"
+)
+
+
+class Budget(RootModel[StrictInt | str]):
+    """What an allocation may spend; written to YAML as it was given.
+
+    >>> Budget("uniform:2").limit([100, 300])
+    (800, (100, 300))
+    >>> Budget("total-rank:5").limit([100, 300])
+    (5, (1, 1))
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    @field_validator("root")
+    @classmethod
+    def _known_form(cls, value: int | str) -> int | str:
+        if isinstance(value, int):
+            number = value
+        else:
+            form, _, digits = value.partition(":")
+            known = form in ("uniform", "total-rank") and digits.isascii() and digits.isdecimal()
+            number = int(digits) if known else 0
+        if number < 1:
+            raise ValueError(f"'{value}' is no budget; allowed: {_FORMS}, each at least 1")
+        return value
+
+    def __str__(self) -> str:
+        return str(self.root) if isinstance(self.root, str) else f"{self.root} parameters"
+
+    def limit(self, costs: Sequence[int]) -> tuple[int, tuple[int, ...]]:
+        """The limit, and what one rank of each layer takes from it.
+
+        Args:
+            costs: parameters of one rank in each targeted layer. (L,)
+
+        Returns:
+            The limit and the unit costs (L,), in parameters, or in ranks for `total-rank`.
+        """
+        if isinstance(self.root, int):
+            return self.root, tuple(costs)
+        form, _, number = self.root.partition(":")
+        if form == "uniform":
+            return int(number) * sum(costs), tuple(costs)
+        return int(number), (1,) * len(costs)
+
+    def checked_limit(self, costs: Sequence[int], min_rank: int = 0) -> tuple[int, tuple[int, ...]]:
+        """`limit`, refused where it pays for no component, or not for `min_rank` in every layer.
+
+        Raises:
+            InputError: the budget is too small; the message holds the numbers.
+        """
+        limit, units = self.limit(costs)
+        if limit < min(units):
+            raise InputError(
+                f"budget {self} is too small: it allows {limit} and the cheapest component costs "
+                f"{min(units)}; give at least that"
+            )
+        floor = min_rank * sum(units)
+        if limit < floor:
+            raise InputError(
+                f"budget {self} is too small for min_rank {min_rank}: it allows {limit} and rank "
+                f"{min_rank} in all {len(units)} layers costs {floor}; lower min_rank or raise the "
+                "budget"
+            )
+        return limit, units
+
+
+def unspent(pattern: RankPattern, budget: Budget) -> int:
+    """What `pattern` leaves of `budget`, in parameters (in ranks for `total-rank`).
+
+    It is below the cheapest component, unless the layers that would fit are full.
+    """
+    limit, units = budget.limit(pattern.costs)
+    return limit - sum(r * u for r, u in zip(pattern.ranks, units, strict=True))

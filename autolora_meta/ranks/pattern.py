@@ -1,0 +1,111 @@
+"""RankPattern: how many rank-1 components each layer gets."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from autolora_meta.errors import InputError
+
+
+@dataclass(frozen=True)
+class RankPattern:
+    """Integer ranks for the layers of one model.
+
+    Args:
+        names: full module names, relative to the base model, in the order of the model. (L,)
+        ranks: rank of each layer, 0 where the layer gets no adapter. (L,)
+        costs: trainable parameters that one rank costs in each layer (in + out features). (L,)
+        k: components each layer had in the search; the largest rank allowed.
+        scale: the constant c in front of B A, the same in search and retrain: alpha_i = c * r_i.
+
+    Raises:
+        InputError: lengths differ, a name stands twice, a rank is negative or above k, or a cost is
+            below 1.
+
+    >>> pattern = RankPattern(("q", "v"), (2, 0), (768, 768), k=4, scale=2.0)
+    >>> pattern.parameters, pattern.total_rank, pattern["q"]
+    (1536, 2, 2)
+    """
+
+    names: tuple[str, ...]
+    ranks: tuple[int, ...]
+    costs: tuple[int, ...]
+    k: int
+    scale: float
+
+    def __post_init__(self) -> None:
+        if not len(self.names) == len(self.ranks) == len(self.costs):
+            raise InputError(
+                f"a rank pattern needs one rank and one cost for each name; given "
+                f"{len(self.names)} names, {len(self.ranks)} ranks, {len(self.costs)} costs"
+            )
+        if len(set(self.names)) < len(self.names):
+            raise InputError("a rank pattern names each layer once; a name stands twice")
+        if any(cost < 1 for cost in self.costs):
+            raise InputError(f"a rank costs at least one parameter; given costs {self.costs}")
+        wrong = {n: r for n, r in self if not 0 <= r <= self.k}
+        if wrong:
+            raise InputError(f"ranks must lie in 0..k = {self.k}; given {wrong}")
+
+    def __iter__(self) -> Iterator[tuple[str, int]]:
+        return iter(zip(self.names, self.ranks, strict=True))
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, name: str) -> int:
+        return dict(self)[name]
+
+    @property
+    def parameters(self) -> int:
+        """Trainable parameters of the adapter, head excluded."""
+        return sum(r * c for r, c in zip(self.ranks, self.costs, strict=True))
+
+    @property
+    def total_rank(self) -> int:
+        """Sum of the ranks over the layers."""
+        return sum(self.ranks)
+
+    def with_ranks(self, ranks: Sequence[int]) -> "RankPattern":
+        """The same layers with other ranks. (L,)"""
+        return replace(self, ranks=tuple(int(r) for r in ranks))
+
+    def to_json(self) -> str:
+        """One JSON object: k, scale, parameters, and a row for each layer."""
+        layers = [
+            {"name": n, "rank": r, "cost": c}
+            for n, r, c in zip(self.names, self.ranks, self.costs, strict=True)
+        ]
+        head = {"k": self.k, "scale": self.scale, "parameters": self.parameters}
+        return json.dumps({**head, "total_rank": self.total_rank, "layers": layers}, indent=2)
+
+    def save(self, path: str | Path) -> None:
+        """Write `to_json` to `path`."""
+        Path(path).write_text(self.to_json() + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: str | Path) -> "RankPattern":
+        """Read what `save` wrote.
+
+        Raises:
+            InputError: there is no such file, or it is not a rank pattern.
+        """
+        try:
+            content = json.loads(Path(path).read_text(encoding="utf-8"))
+            layers = content["layers"]
+            return cls(
+                names=tuple(layer["name"] for layer in layers),
+                ranks=tuple(int(layer["rank"]) for layer in layers),
+                costs=tuple(int(layer["cost"]) for layer in layers),
+                k=int(content["k"]),
+                scale=float(content["scale"]),
+            )
+        except FileNotFoundError:
+            raise InputError(
+                f"there is no file {path}; a run leaves its pattern in ranks.json"
+            ) from None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                f"{path} is not a rank pattern written by this tool: {error}"
+            ) from None

@@ -1,0 +1,75 @@
+"""The model card of an adapter: what it is, how it was made, how to load it."""
+
+import json
+from collections import Counter
+
+import yaml
+
+from autolora_meta.config import RunConfig
+from autolora_meta.finetuning.prepare import Prepared
+from autolora_meta.finetuning.retrain import RetrainResult
+from autolora_meta.ranks.pattern import RankPattern
+from autolora_meta.reporting.summary import ranks_table
+
+
+def model_card(
+    config: RunConfig, pattern: RankPattern, result: RetrainResult, prepared: Prepared
+) -> str:
+    """README.md of an adapter, with the metadata that the hub reads.
+
+    Args:
+        config: of the run.
+        pattern: the adapter's ranks.
+        result: the retrained adapter.
+        prepared: base model and rows.
+    """
+    base = prepared.model.config.name_or_path
+    spread = ", ".join(f"{n} at rank {r}" for r, n in sorted(Counter(pattern.ranks).items()))
+    sizes = {split: len(rows) for split, rows in prepared.rows.items()}
+    figures = "\n".join(f"- {name}: {value:.4f}" for name, value in result.metrics.items())
+    head = yaml.safe_dump(
+        {
+            "base_model": base,
+            "library_name": "peft",
+            "tags": ["lora", "autolora", "autolora-meta"],
+        },
+        sort_keys=False,
+    )
+    search = config.search
+    return f"""---
+{head}---
+
+# {config.name}
+
+A LoRA adapter with its own rank for each layer, made by autolora-meta.
+
+- base model: `{base}`
+- data: `{config.data.source}`, {sizes["train"] + sizes["validation"]} rows to train on, \
+{sizes["test"]} to test on, seed {config.seed}
+- ranks: {len(pattern)} layers, {spread}
+- size: {pattern.parameters:,} adapter parameters (budget: {config.ranks.budget}), head apart
+- scale: alpha = {pattern.scale:g} * rank in every layer
+- ranks from: {search.hypergradient.method} hypergradient, {search.schedule}, \
+{search.outer_steps} outer steps, importance `{config.ranks.importance}`, rule `{config.ranks.rule}`
+- retrained: {config.retrain.steps} steps on train and validation rows
+
+On the test rows, for this one seed (see the run's comparison for what may be concluded):
+
+{figures}
+
+## Load
+
+```python
+from peft import PeftModel
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+labels = {json.dumps(list(prepared.task.labels))}
+base = AutoModelForSequenceClassification.from_pretrained("{base}", num_labels=len(labels))
+model = PeftModel.from_pretrained(base, "path/to/this/folder")
+tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")
+```
+
+## Ranks
+
+{ranks_table(pattern)}
+"""

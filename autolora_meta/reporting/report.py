@@ -1,0 +1,115 @@
+"""What a run leaves behind for people: tables on the terminal, figures, summary, adapter with card."""
+
+import json
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+import typer
+from matplotlib.figure import Figure
+
+from autolora_meta.allocators.replicate import allocator
+from autolora_meta.config import RunConfig
+from autolora_meta.finetuning.adapter import save_adapter
+from autolora_meta.finetuning.models import load_model
+from autolora_meta.finetuning.prepare import Prepared
+from autolora_meta.finetuning.retrain import RetrainResult
+from autolora_meta.ranks.pattern import RankPattern
+from autolora_meta.reporting import plots
+from autolora_meta.reporting.card import model_card
+from autolora_meta.reporting.summary import ranks_table, summary
+from autolora_meta.search import Plan, SearchResult
+from autolora_meta.studies.compare import Comparison
+
+FORMATS = ("png", "svg", "pdf")
+
+
+def print_plan(config: RunConfig, plan: Plan) -> None:
+    """Say what is about to happen: the rows, the layers, the budget, the work."""
+    for line in plan.said:
+        typer.echo(line)
+    typer.echo(
+        f"{len(plan.names)} layers of k = {config.lora.k} components, "
+        f"rank budget {config.ranks.budget} of {sum(plan.costs):,} parameters per rank; "
+        f"hypergradient {config.search.hypergradient.method}, {config.search.schedule}"
+    )
+
+
+def print_ranks(pattern: RankPattern) -> None:
+    """Show a rank pattern on the terminal."""
+    typer.echo(ranks_table(pattern))
+
+
+def draw_search(result: SearchResult, folder: Path) -> None:
+    """The figures of one search: ranks, gates over time, losses."""
+    steps = [0] + [row["step"] for row in result.rows if "outer_step" in row]
+    _save(plots.rank_heatmap(result), folder, "ranks")
+    _save(plots.gates_over_time(steps, result.trajectory, result.components.names), folder, "gates")
+    _save(plots.losses(result.rows), folder, "losses")
+
+
+def draw_comparison(comparison: Comparison, folder: Path) -> None:
+    """One figure for each metric: every replicate of every arm, and the paired differences."""
+    for metric in comparison.metrics:
+        figure = plots.comparison(
+            comparison.rows,
+            comparison.against_baseline(metric),
+            metric,
+            baseline=comparison.baseline,
+            better=comparison.metrics[metric],
+        )
+        _save(figure, folder, f"comparison-{metric}")
+
+
+def conclude(config: RunConfig, comparison: Comparison, folder: Path) -> None:
+    """Gather the first replicate's search and the comparison in the run's folder, and say it all."""
+    result = SearchResult.load(folder / "replicates" / str(config.seed) / "learned")
+    result.save(folder)
+    comparison.save(folder / "comparison.json")
+    draw_search(result, folder)
+    draw_comparison(comparison, folder)
+    words = (
+        f"# {config.name}\n\n## Ranks learned (replicate of seed {config.seed})\n\n"
+        f"{ranks_table(result.ranks)}\n\n## Comparison\n\n"
+        f"{summary(comparison, _seconds(config, folder))}\n"
+    )
+    (folder / "summary.md").write_text(words, encoding="utf-8")
+    typer.echo(f"\n{words}\nEverything is in {folder}: summary.md, figures/, adapter/ (PEFT)")
+
+
+@dataclass(frozen=True)
+class KeepAdapter:
+    """What a job does with the retrained model of `learned` in the first replicate; it pickles."""
+
+    config: RunConfig
+    folder: Path
+
+    def __call__(self, result: RetrainResult, pattern: RankPattern, prepared: Prepared) -> None:
+        """Save an adapter that loads with PEFT alone, with a model card; checked by loading it."""
+        # Another seed gives the fresh base another head: the right one must come from the adapter.
+        base, _ = load_model(self.config.model, prepared.task, self.config.seed + 1)
+        card = model_card(self.config, pattern, result, prepared)
+        save_adapter(result, self.folder, card, base=base)
+
+
+def _save(figure: Figure, folder: Path, name: str) -> None:
+    place = folder / "figures"
+    place.mkdir(exist_ok=True)
+    for suffix in FORMATS:
+        figure.savefig(place / f"{name}.{suffix}", metadata=_UNDATED.get(suffix))
+
+
+_UNDATED = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}  # equal runs, equal bytes
+
+
+def _seconds(config: RunConfig, folder: Path) -> dict[str, float]:
+    """Mean seconds of one replicate of each arm, search and retraining together."""
+    spent: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for line in (folder / "timings.jsonl").read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        spent[row["stage"], row["arm"]].append(row["seconds"])
+    mean = {job: sum(seconds) / len(seconds) for job, seconds in spent.items()}
+    return {
+        arm: mean["retrain", arm] + sum(mean["search", s] for s in allocator(arm).searches)
+        for arm in config.compare.arms
+    }

@@ -1,0 +1,65 @@
+"""How every figure looks: sizes for a column of a paper, colours that print in grey."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ParamSpec
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from autolora_meta.errors import InputError
+
+# Okabe and Ito's palette, two that differ in lightness too.
+DARK, BRIGHT, GREY = "#0072B2", "#E69F00", "#888888"
+BLOCKS = "viridis"  # lightness rises evenly, so the order of blocks survives printing in grey
+
+_STYLE: dict[Any, Any] = {
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.labelsize": 8,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "legend.fontsize": 7,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "savefig.dpi": 200,
+}
+
+P = ParamSpec("P")
+
+
+def styled(plot: Callable[P, Figure]) -> Callable[P, Figure]:
+    """Draw under the package's style, and leave the person's own settings as they are."""
+
+    @wraps(plot)
+    def drawn(*args: P.args, **kwargs: P.kwargs) -> Figure:
+        with matplotlib.rc_context(_STYLE):
+            return plot(*args, **kwargs)
+
+    return drawn
+
+
+def axes(ax: Axes | None, width: float, height: float) -> tuple[Figure, Axes]:
+    """The given axes and their figure, or new ones of that size in inches; no window opens."""
+    if ax is None:
+        figure = Figure(figsize=(width, height), layout="constrained")
+        return figure, figure.add_subplot()
+    figure = ax.get_figure(root=True)
+    if figure is None:
+        raise InputError("the axes belong to no figure; give axes made by a figure's subplots")
+    return figure, ax
+
+
+def panels(ax: Axes, rows: int, columns: int, sharex: bool = False) -> list[Axes]:
+    """Cut the place of `ax` into rows x columns panels with one y axis, row by row; `ax` goes.
+
+    Raises:
+        InputError: `ax` was placed by hand, so there is no grid to cut.
+    """
+    place, figure = ax.get_subplotspec(), ax.get_figure(root=False)
+    if place is None or figure is None:
+        raise InputError("a figure of several panels needs axes made by a figure's subplots")
+    ax.remove()
+    grid = place.subgridspec(rows, columns).subplots(squeeze=False, sharex=sharex, sharey=True)
+    return list(grid.flat)

@@ -1,0 +1,106 @@
+"""What a run found, as text: a table of the arms, and what can be said of them."""
+
+import statistics
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+from autolora_meta.hypergradients.choice import parse
+from autolora_meta.hypergradients.methods import METHODS
+from autolora_meta.ranks.pattern import RankPattern
+from autolora_meta.reporting.grid import layer_grid
+from autolora_meta.studies.compare import Comparison
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A Markdown table that is also aligned as plain text."""
+    cells = [[str(cell) for cell in row] for row in [header, *rows]]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = [
+        "| " + " | ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) + " |"
+        for row in cells
+    ]
+    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
+    return "\n".join(lines)
+
+
+def ranks_table(pattern: RankPattern) -> str:
+    """Ranks with blocks downwards and kinds of module across, and what they cost."""
+    grid = layer_grid(pattern.names)
+    cells = [["" for _ in grid.columns] for _ in grid.rows]
+    for (row, column), rank in zip(grid.cells, pattern.ranks, strict=True):
+        cells[row][column] = str(rank)
+    body = table(
+        ["block", *grid.columns],
+        [[name, *row] for name, row in zip(grid.rows, cells, strict=True)],
+    )
+    return f"{body}\n\ntotal rank {pattern.total_rank}, {pattern.parameters:,} parameters"
+
+
+def comparison_table(comparison: Comparison, seconds: Mapping[str, float] | None = None) -> str:
+    """One row an arm: mean and standard deviation of each metric, parameters and cost."""
+    rows = []
+    for arm in comparison.arms:
+        cells: list[object] = [arm]
+        sizes = {row["parameters"] for row in comparison.rows if row["arm"] == arm}
+        low, high = min(sizes), max(sizes)
+        cells.append(f"{low:,}" if low == high else f"{low:,} to {high:,}")
+        for metric in comparison.metrics:
+            values = comparison.values(arm, metric)
+            spread = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
+            cells.append(f"{statistics.fmean(values):.3f}{spread}")
+        cells.append(f"{comparison.costs[arm]:.0f}")
+        if seconds:
+            cells.append(f"{seconds[arm]:.0f}")
+        rows.append(cells)
+    header = ["arm", "parameters", *comparison.metrics, "plain steps"]
+    return table(header + ["seconds"] * bool(seconds), rows)
+
+
+def summary(comparison: Comparison, seconds: Mapping[str, float] | None = None) -> str:
+    """The whole answer of a comparison in Markdown: table, words, and how the search went."""
+    count = len(comparison.seeds)
+    by_metric: dict[str, list[str]] = defaultdict(list)
+    for row, words in zip(comparison.differences, comparison.sentences(), strict=True):
+        by_metric[row["metric"]].append(f"- {words}")
+    iterations = comparison.searches["median_iterations"]
+    method = comparison.searches["method"]
+    solver = f", median {iterations} solver iterations a step" if iterations else ""
+    return "\n".join(
+        [
+            f"Mean ± standard deviation over {count} replicate{'s' * (count > 1)}; "
+            "plain steps and seconds are those of search and retraining in one replicate.",
+            "",
+            comparison_table(comparison, seconds),
+            "",
+            *[line for lines in by_metric.values() for line in lines],
+            "",
+            f"Hypergradient: {method}{solver}.",
+        ]
+    )
+
+
+def methods_table() -> str:
+    """Every hypergradient method: how it is put together, what it costs, what it needs."""
+    rows = []
+    for name, method in METHODS.items():
+        options = parse(name)
+        cost = options.cost()
+        rows.append(
+            [
+                name,
+                method.solver or "-",
+                method.products or "-",
+                f"{cost.forwards} + {cost.backwards} + {cost.double_backwards}",
+                "double backward" if method.needs_double_backward else "gradients only",
+                "yes" if method.works_on_quantised else "no",
+                ", ".join(method.option_names),
+                method.summary,
+            ]
+        )
+    header = ["method", "solver", "products", "extra cost", "needs", "4 bits", "options", "what it is"]
+    return (
+        table(header, rows)
+        + "\n\nextra cost: forwards + backwards + double backwards of one hypergradient at the default "
+        "options,\nbeyond the inner and the outer pass. Set one with search.hypergradient=NAME, its "
+        "options with\nsearch.hypergradient.OPTION=VALUE."
+    )

@@ -1,0 +1,354 @@
+"""The search: a configuration, or a person's own objects, in; importance and ranks out."""
+
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, overload
+
+import torch
+from peft import LoraConfig, PeftModel
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from autolora_meta import plugins
+from autolora_meta.bilevel.engine import Row
+from autolora_meta.bilevel.options import SearchOptions
+from autolora_meta.bilevel.problem import to_device
+from autolora_meta.config import RunConfig
+from autolora_meta.errors import InputError
+from autolora_meta.finetuning.batches import BatchStream, LoaderStream
+from autolora_meta.finetuning.lora import (
+    LoraOptions,
+    layer_costs,
+    target_layers,
+    unwrapped_afterwards,
+    wrap_for_search,
+)
+from autolora_meta.finetuning.prepare import Prepared, prepare
+from autolora_meta.gating import Gates, gated, lora_layers
+from autolora_meta.hypergradients.products import Cost
+from autolora_meta.progress import Progress
+from autolora_meta.randomness import derive, seed_everything
+from autolora_meta.ranks.export import lora_config
+from autolora_meta.ranks.importance import Components
+from autolora_meta.ranks.pattern import RankPattern
+from autolora_meta.ranks.rules import RankOptions, allocate
+
+Loss = Callable[[nn.Module, Any], Tensor]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run would work on: gated layers, their costs, and what was said while loading."""
+
+    names: tuple[str, ...]
+    costs: tuple[int, ...]
+    said: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What a search learned, and all that later allocations need.
+
+    Args:
+        components: scores of every rank-1 component at the end of the search.
+        trajectory: gates at the start and after each outer step. (T, L, k)
+        rows: figures of each outer step.
+        cost: forwards, backwards and double backwards that the search took.
+        options: how `ranks` are allocated.
+        seconds: wall time.
+        task_type: PEFT's name for the task, for `lora_config`.
+    """
+
+    components: Components
+    trajectory: Tensor
+    rows: list[Row]
+    cost: Cost
+    options: RankOptions = field(default_factory=RankOptions)
+    seconds: float = 0.0
+    task_type: str | None = None
+
+    @property
+    def ranks(self) -> RankPattern:
+        """The ranks under the options of the run."""
+        return allocate(self.components, self.options)
+
+    def allocate(self, **changes: Any) -> RankPattern:
+        """Ranks under other options, without a new search.
+
+        >>> result.allocate(budget="uniform:2", importance="contribution")  # doctest: +SKIP
+        """
+        options = self.options.model_dump() | changes
+        return allocate(self.components, RankOptions.model_validate(options))
+
+    def lora_config(self, **settings: Any) -> LoraConfig:
+        """A stock PEFT configuration with the ranks learned."""
+        return lora_config(self.ranks, **({"task_type": self.task_type} | settings))
+
+    def save(self, folder: str | Path) -> None:
+        """Write ranks.json, alphas.safetensors, metrics.jsonl and search/ into `folder`."""
+        folder = Path(folder)
+        (folder / "search").mkdir(parents=True, exist_ok=True)
+        self.ranks.save(folder / "ranks.json")
+        self.components.save(folder / "search" / "importance.safetensors")
+        save_file(
+            {"gates": self.components.gates, "trajectory": self.trajectory},
+            folder / "alphas.safetensors",
+            metadata={"names": json.dumps(self.components.names)},
+        )
+        lines = (json.dumps(row) + "\n" for row in self.rows)
+        (folder / "metrics.jsonl").write_text("".join(lines), encoding="utf-8")
+        about = {
+            "cost": asdict(self.cost),
+            "ranks": self.options.model_dump(mode="json"),
+            "task_type": self.task_type,
+        }
+        (folder / "search" / "search.json").write_text(json.dumps(about, indent=2) + "\n", "utf-8")
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "SearchResult":
+        """Read what `save` wrote.
+
+        Raises:
+            InputError: `folder` holds no finished search.
+        """
+        folder = Path(folder)
+        try:
+            about = json.loads((folder / "search" / "search.json").read_text(encoding="utf-8"))
+            lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+            return cls(
+                components=Components.load(folder / "search" / "importance.safetensors"),
+                trajectory=load_file(folder / "alphas.safetensors")["trajectory"],
+                rows=[json.loads(line) for line in lines],
+                cost=Cost(**about["cost"]),
+                options=RankOptions.model_validate(about["ranks"]),
+                task_type=about["task_type"],
+            )
+        except FileNotFoundError as error:
+            raise InputError(
+                f"{folder} holds no finished search ({Path(error.filename).name} is missing); "
+                "give a folder that `autolora-meta run` or `search` has written"
+            ) from None
+
+
+@overload
+def search(
+    model: RunConfig,
+    *,
+    seed: int | None = None,
+    prepared: Prepared | None = None,
+    progress: Progress | None = None,
+    observe: Callable[[Row], None] = lambda row: None,
+) -> SearchResult: ...
+
+
+@overload
+def search(
+    model: nn.Module,
+    train: Iterable[Any],
+    validation: Iterable[Any],
+    *,
+    loss: Loss,
+    targets: str | Sequence[str] = "all-linear",
+    budget: int | str = "uniform:1",
+    head: Sequence[str] = (),
+    lora: Mapping[str, Any] | None = None,
+    options: Mapping[str, Any] | None = None,
+    ranks: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+    progress: Progress | None = None,
+    observe: Callable[[Row], None] = lambda row: None,
+) -> SearchResult: ...
+
+
+def search(model, train=None, validation=None, **settings):  # type: ignore[no-untyped-def]
+    """Learn how much each rank-1 component of each layer is worth.
+
+    Either from a configuration:
+
+    >>> result = search(RunConfig.load("quickstart"))                       # doctest: +SKIP
+
+    or from your own objects. The model is a plain module: it is wrapped for the search and comes
+    back without hooks, its weights unchanged.
+
+    >>> result = search(model, train_loader, validation_loader,             # doctest: +SKIP
+    ...                 loss=lambda model, batch: model(**batch).loss,
+    ...                 targets=["query", "value"], budget="uniform:2")
+
+    Args:
+        model: a RunConfig, or any module with Linear, Conv1D or Conv2d layers.
+        train: batches of the inner problem; iterated again and again.
+        validation: batches of the outer problem; rows that `train` does not hold.
+        loss: (model, batch) -> scalar tensor.
+        targets: `all-linear`, PEFT's `default` for the architecture, or names of layers.
+        budget: adapter parameters, `uniform:R` or `total-rank:N` (`RankOptions.budget`).
+        head: names of modules that are trained in full in the inner problem.
+        lora: k, scale and dropout (`LoraOptions`).
+        options: schedule, optimizers, hypergradient (`SearchOptions`).
+        ranks: importance and rule (`RankOptions`).
+        seed: of the factors and of the dropout masks.
+        device: where the search runs; the model comes back to where it was.
+        prepared: with a RunConfig: model and rows, where they are at hand already.
+        progress: told once per inner step.
+        observe: told one row of figures after each outer step.
+
+    Raises:
+        InputError: a target that is unknown or cannot be gated, a budget that is too small.
+    """
+    if isinstance(model, RunConfig):
+        return _search_config(model, **settings)
+    return _search_objects(model, train, validation, **settings)
+
+
+def _search_config(
+    config: RunConfig,
+    *,
+    seed: int | None = None,
+    prepared: Prepared | None = None,
+    progress: Progress | None = None,
+    observe: Callable[[Row], None] = lambda row: None,
+) -> SearchResult:
+    seed = config.seed if seed is None else seed
+    prepared = prepared or prepare(config.model, config.data, config.task, seed)
+    return _run(_program(config, prepared, seed), progress=progress, observe=observe)
+
+
+def check(config: RunConfig) -> "Plan":
+    """Everything that can be found wrong before a search: rows, model, layers, gates, budget.
+
+    Raises:
+        InputError: the configuration cannot work on this model and data.
+    """
+    said: list[str] = []
+    prepared = prepare(config.model, config.data, config.task, config.seed, said.append)
+    with _program(config, prepared, config.seed).opened() as (_, gates, costs):
+        return Plan(gates.names, costs, tuple(said))
+
+
+def _search_objects(
+    model: nn.Module,
+    train: Iterable[Any],
+    validation: Iterable[Any],
+    *,
+    loss: Loss,
+    targets: str | Sequence[str] = "all-linear",
+    budget: int | str = "uniform:1",
+    head: Sequence[str] = (),
+    lora: Mapping[str, Any] | None = None,
+    options: Mapping[str, Any] | None = None,
+    ranks: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+    progress: Progress | None = None,
+    observe: Callable[[Row], None] = lambda row: None,
+) -> SearchResult:
+    lora_options = LoraOptions.model_validate(dict(lora or {}) | {"targets": targets})
+    program = _Program(
+        model,
+        LoaderStream(train, derive(seed, "train order")),
+        LoaderStream(validation, derive(seed, "outer order")),
+        loss,
+        lora_options,
+        tuple(head),
+        SearchOptions.model_validate(dict(options or {})),
+        RankOptions.model_validate(dict(ranks or {}) | {"budget": budget}),
+        seed,
+        device,
+    )
+    return _run(program, progress=progress, observe=observe)
+
+
+@dataclass(frozen=True)
+class _Program:
+    """What a search needs, wherever it came from."""
+
+    model: nn.Module
+    train: Any
+    validation: Any
+    loss: Loss
+    lora: LoraOptions
+    head: tuple[str, ...]
+    options: SearchOptions
+    ranks: RankOptions
+    seed: int
+    device: torch.device | str
+    task_type: str | None = None
+
+    @contextmanager
+    def opened(self) -> Iterator[tuple[PeftModel, Gates, tuple[int, ...]]]:
+        """The model wrapped and gated inside, with the costs; afterwards it is as it was."""
+        names = target_layers(self.model, self.lora.targets, self.head or None)
+        # A budget too small is refused before anything runs.
+        costs = layer_costs(self.model, names)
+        self.ranks.budget.checked_limit(costs, self.ranks.min_rank)
+        with unwrapped_afterwards(self.model):
+            seed_everything(derive(self.seed, "search"))
+            wrapped = wrap_for_search(
+                self.model, names, self.lora, derive(self.seed, "factors"), head=self.head
+            )
+            wrapped.to(self.device).train()
+            gates = Gates(names, self.lora.k, self.options.gates).to(self.device)
+            batch = to_device(self.train.peek(), self.device)
+            with gated(wrapped, gates, forward=lambda: self.loss(wrapped, batch)):
+                yield wrapped, gates, costs
+
+
+def _program(config: RunConfig, prepared: Prepared, seed: int) -> _Program:
+    options, collate = config.search, prepared.collate
+    train, validation = prepared.rows["train"], prepared.rows["validation"]
+    return _Program(
+        prepared.model,
+        BatchStream(train, collate, options.batch_size, derive(seed, "train order")),
+        BatchStream(validation, collate, options.outer_batch_size, derive(seed, "outer order")),
+        prepared.task.loss,
+        config.lora,
+        prepared.head,
+        options,
+        config.ranks,
+        seed,
+        config.runtime.resolved_device,
+        prepared.task.peft_type,
+    )
+
+
+def _run(
+    program: _Program, *, progress: Progress | None, observe: Callable[[Row], None]
+) -> SearchResult:
+    """Open the program, run its engine, read the components."""
+    started = time.perf_counter()
+    build = plugins.load(plugins.PROBLEMS, program.options.problem)
+    with program.opened() as (wrapped, gates, costs):
+        engine = build(
+            wrapped,
+            gates,
+            program.train,
+            program.validation,
+            program.loss,
+            program.options,
+            device=program.device,
+            progress=progress,
+            observe=observe,
+        )
+        engine.run()
+        with torch.no_grad():
+            layers = lora_layers(wrapped, gates.names)
+            components = Components.from_factors(
+                gates.names,
+                costs,
+                program.lora.scale,
+                gates(),
+                [(x.lora_A["default"].weight, x.lora_B["default"].weight) for x in layers],
+            )
+    return SearchResult(
+        components=components,
+        trajectory=torch.stack(engine.trajectory),
+        rows=engine.rows,
+        cost=engine.cost,
+        options=program.ranks,
+        seconds=time.perf_counter() - started,
+        task_type=program.task_type,
+    )

@@ -1,0 +1,1 @@
+"""Comparisons and studies: the same work over arms and seeds."""

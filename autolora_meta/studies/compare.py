@@ -1,0 +1,179 @@
+"""Compare: the learned ranks beside their controls, at one budget, paired over replicates."""
+
+import json
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from autolora_meta.allocators.replicate import allocator
+from autolora_meta.config import RunConfig
+from autolora_meta.hypergradients.products import plain_steps
+from autolora_meta.progress import Progress, Silent
+from autolora_meta.search import SearchResult
+from autolora_meta.statistics import PairedDifference, paired_difference, sentence
+from autolora_meta.studies.jobs import Keep, Outcome, run_all
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Arms over replicates: every value, and every paired difference to the baseline.
+
+    Args:
+        rows: one a value: arm, seed, metric, value, parameters.
+        differences: one a pair: arm, baseline, metric, and the fields of PairedDifference.
+        costs: arm -> what finding and retraining its ranks took in one replicate, in plain steps.
+        searches: figures of the searches: median iterations of the solver, and the like.
+        baseline: the arm that differences are taken from.
+        metrics: metric -> "higher" or "lower", whichever is better; the first is the main one.
+    """
+
+    rows: list[dict[str, Any]]
+    differences: list[dict[str, Any]]
+    costs: dict[str, float]
+    searches: dict[str, Any]
+    baseline: str
+    metrics: dict[str, str]
+
+    @property
+    def arms(self) -> list[str]:
+        """The arms, in the order of the configuration."""
+        return list(dict.fromkeys(row["arm"] for row in self.rows))
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seed of each replicate."""
+        return list(dict.fromkeys(row["seed"] for row in self.rows))
+
+    def values(self, arm: str, metric: str) -> list[float]:
+        """One value a replicate."""
+        return [r["value"] for r in self.rows if r["arm"] == arm and r["metric"] == metric]
+
+    def against_baseline(self, metric: str) -> dict[str, PairedDifference]:
+        """Arm -> its paired difference to the baseline."""
+        return {
+            row["arm"]: _difference(row)
+            for row in self.differences
+            if row["metric"] == metric and row["baseline"] == self.baseline
+        }
+
+    def sentences(self) -> list[str]:
+        """What can and what cannot be concluded, one sentence a pair and metric."""
+        return [
+            sentence(
+                _difference(row),
+                row["arm"],
+                row["baseline"],
+                row["metric"],
+                better=self.metrics[row["metric"]],  # type: ignore[arg-type]
+            )
+            for row in self.differences
+        ]
+
+    def save(self, path: str | Path) -> None:
+        """Write comparison.json; it holds no times, so that equal runs give equal bytes."""
+        Path(path).write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Comparison":
+        """Read what `save` wrote."""
+        return cls(**json.loads(Path(path).read_text(encoding="utf-8")))
+
+
+def _difference(row: Mapping[str, Any]) -> PairedDifference:
+    return PairedDifference(**{f.name: row[f.name] for f in fields(PairedDifference)})
+
+
+def compare(
+    config: RunConfig,
+    *,
+    folder: str | Path | None = None,
+    progress: Progress | None = None,
+    observe: Callable[[Outcome], None] = lambda outcome: None,
+    keep: Keep | None = None,
+) -> Comparison:
+    """Run every arm in every replicate and hold them against the baseline.
+
+    Worker processes import the main module again: call this from under `if __name__ == "__main__":`.
+
+    Args:
+        config: the run; `compare` names arms and replicates.
+        folder: where each replicate leaves its search, ranks and metrics; None leaves nothing.
+        progress: told about every step of every job.
+        observe: told each job's outcome as it ends.
+        keep: called with the retrained model of `learned` in the first replicate; must pickle.
+
+    Raises:
+        InputError: an arm is unknown, or the configuration cannot work on this model and data.
+    """
+    seeds = [config.seed + r for r in range(config.compare.replicates)]
+    for arm in config.compare.arms:
+        allocator(arm)  # unknown names are refused before anything runs
+    with tempfile.TemporaryDirectory() as temporary:
+        place = Path(folder) if folder is not None else Path(temporary)
+        contents: dict[tuple[str, int], Mapping[str, Any]] = {}
+        chosen = None if keep is None else (("retrain", seeds[0], "learned"), keep)
+        for outcome in run_all(config, seeds, place, progress=progress or Silent(), keep=chosen):
+            observe(outcome)
+            if outcome.job[0] == "retrain":
+                contents[outcome.job[2], outcome.job[1]] = outcome.content
+        searches = {
+            selection: [SearchResult.load(place / str(seed) / selection) for seed in seeds]
+            for selection in ("learned", "frozen")
+            if (place / str(seeds[0]) / selection / "search").is_dir()
+        }
+    return _comparison(config, seeds, contents, searches)
+
+
+def _comparison(
+    config: RunConfig,
+    seeds: Sequence[int],
+    contents: Mapping[tuple[str, int], Mapping[str, Any]],
+    searches: Mapping[str, Sequence[SearchResult]],
+) -> Comparison:
+    arms, baseline = config.compare.arms, config.compare.baseline
+    metrics = {"cross_entropy": "lower", "accuracy": "higher"}
+    values: dict[tuple[str, str], list[float]] = defaultdict(list)
+    rows = []
+    for arm in arms:
+        for seed in seeds:
+            content = contents[arm, seed]
+            for metric in metrics:
+                value = content["metrics"][metric]
+                values[arm, metric].append(value)
+                parameters = content["parameters"]
+                rows.append(
+                    {"arm": arm, "seed": seed, "metric": metric, "value": value}
+                    | {"parameters": parameters}
+                )
+    pairs = [(arm, baseline) for arm in arms if arm != baseline and baseline in arms]
+    pairs += [("learned", arm) for arm in arms if "learned" in arms and arm not in ("learned", baseline)]
+    differences = [
+        {"arm": a, "baseline": b, "metric": metric}
+        | asdict(paired_difference(values[a, metric], values[b, metric]))
+        for metric in metrics
+        for a, b in pairs
+    ]
+    costs = {
+        arm: config.retrain.steps
+        + sum(plain_steps(searches[s][0].cost) for s in allocator(arm).searches)
+        for arm in arms
+    }
+    learned = searches.get("learned", [])
+    iterations = sorted(
+        row["iterations"] for result in learned for row in result.rows if row.get("iterations")
+    )
+    return Comparison(
+        rows=rows,
+        differences=differences,
+        costs=costs,
+        searches={
+            "method": config.search.hypergradient.method,
+            "median_iterations": iterations[len(iterations) // 2] if iterations else None,
+        },
+        baseline=baseline,
+        metrics=dict(metrics),
+    )
+

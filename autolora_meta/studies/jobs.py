@@ -1,0 +1,177 @@
+"""The independent jobs of a comparison, and their order: searches first, then what reads them."""
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from autolora_meta.allocators.replicate import Replicate, Selection, allocator
+from autolora_meta.config import RunConfig
+from autolora_meta.finetuning.prepare import Prepared
+from autolora_meta.finetuning.retrain import RetrainResult, retrain
+from autolora_meta.progress import Progress, Sender, listening
+from autolora_meta.ranks.pattern import RankPattern
+
+Keep = Callable[[RetrainResult, RankPattern, Prepared], None]
+Job = tuple[str, int, str]  # ("search", seed, selection) or ("retrain", seed, arm)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a job leaves, beside its files."""
+
+    job: Job
+    seconds: float
+    content: Mapping[str, Any] = field(default_factory=dict)
+
+
+def run_search(config: RunConfig, seed: int, selection: Selection, folder: Path) -> Outcome:
+    """One search of one replicate, kept in `folder/seed/selection`."""
+    started = time.perf_counter()
+    Replicate(config, seed, folder=folder, progress=_progress).search(selection)
+    return Outcome(("search", seed, selection), time.perf_counter() - started)
+
+
+def run_retrain(
+    config: RunConfig,
+    seed: int,
+    arm: str,
+    folder: Path,
+    keep: Keep | None = None,
+) -> Outcome:
+    """Ranks of one arm in one replicate, retrained and tested; result.json says how it went.
+
+    Args:
+        keep: called with the retrained model, to save it.
+    """
+    started = time.perf_counter()
+    replicate = Replicate(config, seed, folder=folder, progress=_progress)
+    pattern = allocator(arm).allocate(replicate)
+    prepared = replicate.prepared
+    result = retrain(
+        prepared.model,
+        prepared.tokenizer,
+        prepared.task,
+        prepared.rows,
+        pattern,
+        config.retrain,
+        dropout=config.lora.dropout,
+        seed=seed,
+        device=config.runtime.resolved_device,
+        progress=_progress,
+    )
+    if keep is not None:
+        keep(result, pattern, prepared)
+    content = {
+        "arm": arm,
+        "seed": seed,
+        "parameters": pattern.parameters,
+        "ranks": dict(pattern),
+        "retrain_steps": config.retrain.steps,
+        "metrics": result.metrics,
+    }
+    place = folder / str(seed) / arm
+    place.mkdir(parents=True, exist_ok=True)
+    pattern.save(place / "ranks.json")
+    (place / "result.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    lines = (json.dumps({"stage": "retrain"} | row) + "\n" for row in result.log)
+    (place / "retrain.jsonl").write_text("".join(lines), encoding="utf-8")
+    return Outcome(("retrain", seed, arm), time.perf_counter() - started, content)
+
+
+def run_all(
+    config: RunConfig,
+    seeds: Sequence[int],
+    folder: Path,
+    *,
+    progress: Progress,
+    keep: tuple[Job, Keep] | None = None,
+) -> Iterator[Outcome]:
+    """All searches and retrainings of a comparison, side by side where there are workers for it.
+
+    A retraining starts as soon as the searches that its arm reads are done.
+
+    Args:
+        config: the run; its arms and its runtime decide what runs where.
+        seeds: one replicate each.
+        folder: where jobs leave their files.
+        progress: told about every step of every job.
+        keep: a job, and what is to be done with its retrained model (must pickle).
+
+    Yields:
+        The outcome of each job, as it ends.
+    """
+    arms = config.compare.arms
+    threshold = config.ranks.rule == "threshold"
+    reads = {
+        arm: set(allocator(arm).searches) | ({"learned"} if threshold else set()) for arm in arms
+    }
+    needed: list[Selection] = sorted(set().union(*reads.values()), key=("learned", "frozen").index)
+    searches: list[Job] = [("search", seed, s) for s in needed for seed in seeds]
+    waiting: list[Job] = [("retrain", seed, arm) for arm in arms for seed in seeds]
+    kept = dict([keep] if keep else [])
+
+    def ready(job: Job, done: set[Job]) -> bool:
+        return all(("search", job[1], selection) in done for selection in reads[job[2]])
+
+    work = 0.0
+    for _, _, selection in searches:
+        work += config.search.model_copy(update={"selection": selection}).work
+    work += config.retrain.steps * len(waiting)
+    progress.start("searches and retrainings", work)
+    with _pool(config, progress) as submit:
+        done: set[Job] = set()
+        running: set[Future[Outcome]] = {
+            submit(run_search, config, seed, selection, folder)
+            for _, seed, selection in searches
+        }
+        while running or waiting:
+            for job in [job for job in waiting if ready(job, done)]:
+                waiting.remove(job)
+                _, seed, arm = job
+                running.add(submit(run_retrain, config, seed, arm, folder, kept.get(job)))
+            finished, running = wait(running, return_when=FIRST_COMPLETED)
+            for future in finished:
+                outcome = future.result()
+                done.add(outcome.job)
+                yield outcome
+
+
+_progress: Progress | None = None  # of the process that runs a job
+
+
+def _start(threads: int, queue: Any) -> None:
+    global _progress
+    torch.set_num_threads(threads)
+    _progress = Sender(queue)
+
+
+@contextmanager
+def _pool(
+    config: RunConfig, progress: Progress
+) -> Iterator[Callable[..., Future[Outcome]]]:
+    """A pool of fresh processes; what it still holds is dropped when the body fails."""
+    context = get_context("spawn")  # a forked torch hangs in its thread pool
+    workers = config.runtime.workers
+    if not workers:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        cpu = config.runtime.resolved_device == "cpu"
+        workers = max(1, (cores or 1) // config.runtime.threads) if cpu else 1
+    with context.Manager() as manager:
+        queue = manager.Queue()
+        with listening(queue, progress):
+            pool = ProcessPoolExecutor(
+                workers, context, initializer=_start, initargs=(config.runtime.threads, queue)
+            )
+            try:
+                yield pool.submit
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)

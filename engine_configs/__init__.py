@@ -1,0 +1,1 @@
+"""Configurations that come with the package: one YAML file each, found by its bare name."""

@@ -1,0 +1,103 @@
+"""AutoLoRA (arXiv 2403.09113): learn which rank-1 components of each layer earn their place.
+
+    outer    min over alpha   L_validation(W*(alpha), alpha)
+    inner    W*(alpha) = argmin over W   L_train(W, alpha)
+
+W are the LoRA factors and the head, alpha the gates of the components: the update of layer l is
+sum_j alpha_lj u_lj v_lj^T. One search step (section 3.3 of the paper):
+
+    1. Finetune takes a step on a training batch:             W' = W - eta dL_train/dW
+    2. Validation takes the loss of its batch at W' and moves alpha along the hypergradient
+    3. Finetune goes back to W and repeats its step with the new alpha (look-ahead)
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from autolora_meta.bilevel.engine import Row, SearchEngine
+from autolora_meta.bilevel.options import SearchOptions
+from autolora_meta.bilevel.problem import LoraProblem
+from autolora_meta.gating import Gates
+from autolora_meta.progress import Progress
+
+Loss = Callable[[nn.Module, Any], Tensor]
+
+
+class Finetune(LoraProblem):
+    """Inner problem: the training loss, over LoRA factors and head."""
+
+    def __init__(self, name: str, *, loss: Loss, **problem: Any) -> None:
+        super().__init__(name, **problem)
+        self.loss_function = loss
+
+    def training_step(self, batch: Any) -> Tensor:
+        return self.loss_function(self.module, batch)
+
+
+class Validation(LoraProblem):
+    """Outer problem: the validation loss of the fine-tuned model, over the gates' logits."""
+
+    def training_step(self, batch: Any) -> Tensor:
+        return self.finetune.loss_function(self.finetune.module, batch)
+
+
+def autolora(
+    model: nn.Module,
+    gates: Gates,
+    train: Iterator[Any],
+    validation: Iterator[Any],
+    loss: Loss,
+    options: SearchOptions,
+    *,
+    device: torch.device | str = "cpu",
+    progress: Progress | None = None,
+    observe: Callable[[Row], None] = lambda row: None,
+) -> SearchEngine:
+    """The two problems of AutoLoRA, tied by an engine that is ready to `run`.
+
+    Args:
+        model: a PeftModel whose components `gates` weighs (`autolora_meta.gating.gated`).
+        gates: the selection variables.
+        train: endless training batches, for the inner problem.
+        validation: endless validation batches, for the outer problem.
+        loss: (model, batch) -> scalar.
+        options: schedule, optimizers and hypergradient method.
+        device: where model, gates and batches go.
+        progress: told once per inner step.
+        observe: told one row of figures after each outer step.
+    """
+    autocast = options.precision == "bf16"
+    learned = options.selection == "learned"
+    gates.to(device).requires_grad_(learned)
+    finetune = Finetune(
+        "finetune",
+        loss=loss,
+        module=model.to(device),
+        optimizer=options.inner.build(p for p in model.parameters() if p.requires_grad),
+        batches=train,
+        hypergradient=options.hypergradient,
+        inner_steps=options.inner_steps,
+        warmup_steps=options.warmup_steps,
+        autocast=autocast,
+    )
+    outer = None
+    if learned:
+        outer = Validation(
+            "validation",
+            module=gates,
+            optimizer=options.outer.build(gates.parameters()),
+            batches=validation,
+            autocast=autocast,
+        )
+    return SearchEngine(
+        finetune,
+        outer,
+        gates=gates,
+        options=options,
+        device=device,
+        progress=progress,
+        observe=observe,
+    )

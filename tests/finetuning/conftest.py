@@ -1,0 +1,44 @@
+"""A tiny local model and encoded rows, made once for all tests of this folder."""
+
+from pathlib import Path
+
+import pytest
+from datasets import DatasetDict
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from autolora_meta.finetuning.data import DataOptions, load_rows
+from autolora_meta.finetuning.models import ModelOptions, load_model
+from autolora_meta.finetuning.tasks import Task, TaskOptions, build_task
+from tests.tiny import tiny_bert, tiny_csv
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_bert(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="session")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> DatasetDict:
+    source = tiny_csv(tmp_path_factory.mktemp("data") / "rows.csv", 240)
+    return load_rows(DataOptions(source=str(source)), seed=0)
+
+
+@pytest.fixture(scope="session")
+def task(rows: DatasetDict) -> Task:
+    return build_task(TaskOptions(), rows)
+
+
+@pytest.fixture(scope="session")
+def tokenizer(folder: Path, task: Task) -> PreTrainedTokenizerBase:
+    return load_model(ModelOptions(name=str(folder)), task, seed=0)[1]
+
+
+@pytest.fixture(scope="session")
+def encoded(rows: DatasetDict, task: Task, tokenizer: PreTrainedTokenizerBase) -> DatasetDict:
+    return DatasetDict({split: task.encode(part, tokenizer) for split, part in rows.items()})
+
+
+@pytest.fixture
+def model(folder: Path, task: Task) -> PreTrainedModel:
+    """A fresh one for each test, since it is wrapped in place."""
+    return load_model(ModelOptions(name=str(folder)), task, seed=0)[0]

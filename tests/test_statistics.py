@@ -1,0 +1,180 @@
+"""Paired differences, intervals, the sign-flip test, power, and the sentences made of them."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from autolora_meta.errors import InputError
+from autolora_meta.statistics import (
+    PairedDifference,
+    paired_difference,
+    replicates_needed,
+    sentence,
+    sign_flip_p,
+)
+
+RANDOM = np.random.default_rng(3)
+A = RANDOM.normal(1.0, 0.5, 6)
+B = RANDOM.normal(0.8, 0.5, 6)
+
+
+def test_interval_by_hand() -> None:
+    d = paired_difference([3.0, 4.0, 5.0], [1.0, 2.0, 3.5])
+    # differences 2, 2, 1.5: mean 11/6, sd sqrt(1/12), t(0.975, 2) = 4.302653
+    half = 4.302653 * math.sqrt(1 / 12) / math.sqrt(3)
+    assert d.mean == pytest.approx(11 / 6)
+    assert (d.low, d.high) == pytest.approx((11 / 6 - half, 11 / 6 + half), rel=1e-6)
+    assert d.sd == pytest.approx(math.sqrt(1 / 12))
+
+
+@pytest.mark.parametrize("level", [0.5, 0.95, 0.99])
+def test_interval_equals_scipys(level: float) -> None:
+    d = paired_difference(list(A), list(B), level)
+    low, high = stats.ttest_rel(A, B).confidence_interval(level)
+    assert (d.low, d.high) == pytest.approx((low, high), rel=1e-12)
+
+
+def test_pairs_that_agree_leave_no_doubt_where_arms_overlap() -> None:
+    a, b = np.array([0.5, 0.7, 0.9, 0.6]) + 0.02, np.array([0.5, 0.7, 0.9, 0.6])
+    d = paired_difference(list(a + np.array([0.001, 0, 0, 0.001])), list(b))
+    assert d.conclusive
+    unpaired = stats.ttest_ind(a, b)
+    assert np.asarray(unpaired)[1] > 0.8
+
+
+def test_equal_arms_are_not_conclusive() -> None:
+    d = paired_difference([0.5, 0.7, 0.9], [0.5, 0.7, 0.9])
+    assert (d.mean, d.low, d.high, d.p) == (0, 0, 0, 1)
+    assert not d.conclusive
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_fewer_than_three_replicates_conclude_nothing(n: int) -> None:
+    d = paired_difference([5.0, 5.1][:n], [1.0, 1.1][:n])
+    assert not d.conclusive
+    assert d.low <= d.mean <= d.high
+    assert sentence(d, "learned", "uniform", "accuracy").startswith("no claim: ")
+
+
+def test_sign_flip_test_by_hand_and_against_scipy() -> None:
+    # 1, 2, 3: of 8 sign patterns only +++ and --- reach 6
+    assert sign_flip_p([1.0, 2.0, 3.0]) == 2 / 8
+    # 1, 2, -3 sums to 0: every pattern is as far out
+    assert sign_flip_p([1.0, 2.0, -3.0]) == 1
+    expected = stats.permutation_test(
+        (A, B), lambda x, y, axis: np.mean(x - y, axis), permutation_type="samples", vectorized=True
+    )
+    assert sign_flip_p(A - B) == pytest.approx(expected.pvalue)
+
+
+def test_sign_flip_test_of_many_replicates_is_drawn_the_same_each_time() -> None:
+    many = RANDOM.normal(0.3, 1.0, 24)
+    assert sign_flip_p(many) == sign_flip_p(many)
+    # The t test of the same differences is close at n = 24.
+    assert sign_flip_p(many) == pytest.approx(stats.ttest_1samp(many, 0)[1], abs=0.03)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "expected"),
+    [
+        (0.2, 199),
+        (0.5, 34),
+        (0.8, 15),
+        (1.0, 10),
+    ],  # the usual tables for a paired t test, power 0.8
+)
+def test_replicates_needed_gives_the_tables(ratio: float, expected: int) -> None:
+    assert replicates_needed(sd=1.0, effect=ratio) == expected
+    assert replicates_needed(sd=3.0, effect=-3.0 * ratio) == expected
+
+
+def test_replicates_needed_at_the_ends() -> None:
+    assert replicates_needed(1.0, 0.0) == math.inf
+    assert replicates_needed(0.0, 0.1) == 2
+    assert replicates_needed(1.0, 100.0) == 2
+    assert replicates_needed(1.0, 1e-4) == pytest.approx(
+        ((1.959964 + 0.841621) * 1e4) ** 2, rel=1e-4
+    )
+
+
+def _difference(mean: float, half: float, n: int = 5) -> PairedDifference:
+    sd = half * math.sqrt(n) / float(stats.t.ppf(0.975, n - 1))
+    return PairedDifference(mean, mean - half, mean + half, sd, n, 0.95, p=0.1)
+
+
+@pytest.mark.parametrize(
+    ("difference", "better", "unit", "said"),
+    [
+        (
+            _difference(4.13, 2.14),
+            "higher",
+            "points",
+            "learned beats shuffled by 4.1 points of accuracy "
+            "(95% interval 2.0 to 6.3, 5 replicates)",
+        ),
+        (
+            _difference(-0.125, 0.046),
+            "lower",
+            "",
+            "learned beats shuffled by 0.125 of accuracy "
+            "(95% interval 0.079 to 0.171, 5 replicates)",
+        ),
+        (
+            _difference(-4.13, 2.14),
+            "higher",
+            "points",
+            "learned is worse than shuffled by 4.1 points of accuracy "
+            "(95% interval 2.0 to 6.3, 5 replicates)",
+        ),
+        (
+            _difference(0.0320, 0.0318),  # rounded to two figures the interval would touch 0
+            "higher",
+            "",
+            "learned beats shuffled by 0.0320 of accuracy "
+            "(95% interval 0.0002 to 0.0638, 5 replicates)",
+        ),
+    ],
+)
+def test_sentence_of_a_difference(
+    difference: PairedDifference, better: str, unit: str, said: str
+) -> None:
+    given = sentence(difference, "learned", "shuffled", "accuracy", better, unit)  # type: ignore[arg-type]
+    assert given == said
+
+
+def test_sentence_without_a_verdict_says_what_it_would_take() -> None:
+    d = _difference(1.2, 5.7)
+    said = sentence(d, "learned", "uniform", "accuracy", unit="points")
+    assert said.startswith(
+        "learned cannot be told apart from uniform: +1.2 points of accuracy "
+        "(95% interval -4.5 to 6.9 contains 0, 5 replicates; about "
+    )
+    assert f"about {replicates_needed(d.sd, 1.2):,} replicates would be needed" in said
+
+
+def test_another_unit_keeps_the_verdict() -> None:
+    d = paired_difference([0.5, 0.6, 0.7], [0.4, 0.51, 0.59])
+    points, turned = d.scaled(100), d.scaled(-1)
+    assert (points.mean, points.low) == pytest.approx((100 * d.mean, 100 * d.low))
+    assert turned.low == -d.high
+    assert turned.high == -d.low
+    assert turned.sd == d.sd
+    assert d.conclusive and points.conclusive and turned.conclusive
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "level", "message"),
+    [
+        ([], [], 0.95, "at least one"),
+        ([1.0, 2.0], [1.0], 0.95, "given 2 and 1"),
+        ([1.0, math.nan], [1.0, 2.0], 0.95, "not finite in replicate 1"),
+        ([1.0], [1.0], 95, "between 0 and 1"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(
+    a: list[float], b: list[float], level: float, message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        paired_difference(a, b, level)
