@@ -7,7 +7,7 @@ The overrides answer faults of its release 0.2.1, each named where it is answere
 import copy
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple, Protocol
@@ -17,6 +17,7 @@ from betty.configs import Config
 from betty.hypergradient import jvp_fn_mapping
 from betty.problems import ImplicitProblem
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from autolora_meta.hypergradients.choice import HypergradientOptions
 from autolora_meta.hypergradients.products import Cost
@@ -129,7 +130,12 @@ class LoraProblem(ImplicitProblem):
     def training_step_exec(self, batch: Any) -> Tensor:
         """One counted training pass, under autocast where that is asked for."""
         self.cost += Cost(forwards=1)
-        with torch.autocast(self._device_type, torch.bfloat16, enabled=self.autocast):
+        method = self.hypergradient
+        # Double backward needs torch's math attention, which draws dropout masks of its own: the
+        # step that is differentiated has to see the same ones.
+        exact = method is not None and method.record.needs_double_backward
+        attention = sdpa_kernel(SDPBackend.MATH) if exact else nullcontext()
+        with attention, torch.autocast(self._device_type, torch.bfloat16, enabled=self.autocast):
             return self.training_step(batch)
 
     def replayed_loss(self, step: InnerStep | None = None) -> Tensor:

@@ -10,7 +10,7 @@ from autolora_meta.errors import InputError
 from autolora_meta.randomness import RandomState, derive, replay
 
 Batch = Any
-Collate = Callable[[list[dict[str, Any]]], Mapping[str, torch.Tensor]]
+Collate = Callable[[list[dict[str, Any]]], dict[str, Any]]
 
 
 class Stream(Protocol):

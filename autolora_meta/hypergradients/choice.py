@@ -21,7 +21,7 @@ class HypergradientOptions(Options):
 
     >>> chosen = HypergradientOptions.model_validate({"method": "cg", "iterations": 20})
     >>> chosen.model_dump()
-    {'method': 'cg', 'iterations': 20, 'tolerance': 0.001, 'damping': 0.001, 'weight': 1.0}
+    {'method': 'cg', 'iterations': 20, 'tolerance': 0.001, 'damping': 10.0, 'weight': 1.0}
     """
 
     record: Method = Field(description="The method's row in the table.")

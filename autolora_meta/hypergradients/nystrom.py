@@ -4,7 +4,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from autolora_meta.hypergradients.solvers import InnerUpdate, Matvec, SolverRecord, Stopped
+from autolora_meta.hypergradients.solvers import DAMPING, InnerUpdate, Matvec, SolverRecord, Stopped
 from autolora_meta.hypergradients.vectors import Vector, flatten, unflatten
 from autolora_meta.options import Options
 
@@ -15,7 +15,7 @@ class NystromOptions(Options):
     columns: int = Field(
         default=10, ge=1, description="k: columns of H, one product each; k floats a weight."
     )
-    rho: float = Field(default=1e-2, gt=0, description="Damping: x = (H_k + rho I)^-1 v.")
+    rho: float = Field(default=DAMPING, gt=0, description="Damping: x = (H_k + rho I)^-1 v.")
     seed: int = Field(default=0, ge=0, description="Draws which columns are taken.")
 
 

@@ -28,6 +28,9 @@ from autolora_meta.hypergradients.vectors import (
 from autolora_meta.options import Options
 
 Matvec = Callable[[Vector], list[Tensor]]
+# The Hessian of gated LoRA factors is indefinite: curvatures from about -1 to 6 were met on a small
+# encoder, and a solver with less damping than that stops at its first iterations.
+DAMPING = 10.0
 Stopped = Literal["converged", "iterations", "negative curvature", "diverged", "exact"]
 
 
@@ -99,9 +102,10 @@ class NeumannOptions(Options):
         default=5, ge=1, description="Products spent on lambda_max where step is auto."
     )
     damping: float = Field(
-        default=0.0,
+        default=DAMPING,
         ge=0,
-        description="H + damping I takes the place of H; raise it if the sum diverges.",
+        description="H + damping I takes the place of H. It must exceed the most negative "
+        "curvature, or the sum grows and stops.",
     )
 
 
@@ -113,7 +117,7 @@ class ConjugateGradientOptions(Options):
         default=1e-3, ge=0, description="Stop when norm(H x - v) / norm(v) is at or below this."
     )
     damping: float = Field(
-        default=1e-3,
+        default=DAMPING,
         ge=0,
         description="H + damping I takes the place of H. It must exceed the most negative "
         "curvature, or the solver stops there.",
@@ -261,7 +265,10 @@ def conjugate_gradient(
             return x, SolverRecord(k, residual, curvature, "converged")
         p = add_scaled(r, new / rr, p)  # p_{k+1} = r_{k+1} + (r_{k+1}^T r_{k+1} / r_k^T r_k) p_k
         rr = new
-    return x, SolverRecord(options.iterations, residual, curvature, "iterations")
+    message = ""
+    if residual > 1:
+        message = f"residual {residual:.3g} after all iterations: raise the damping or iterations"
+    return x, SolverRecord(options.iterations, residual, curvature, "iterations", message)
 
 
 def _met(curvature: float) -> float | None:

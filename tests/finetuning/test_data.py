@@ -4,6 +4,7 @@ import json
 import shutil
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import datasets
 import pyarrow as pa
@@ -23,7 +24,7 @@ def texts(rows: DatasetDict) -> dict[str, list[str]]:
     return {split: list(rows[split]["text"]) for split in SPLITS}
 
 
-def load(source: Path | str, seed: int = 0, **options: object) -> DatasetDict:
+def load(source: Path | str, seed: int = 0, **options: Any) -> DatasetDict:
     return load_rows(DataOptions.model_validate({"source": str(source)} | options), seed)
 
 
@@ -248,7 +249,7 @@ def rows_of(*labels: str) -> str:
     ],
 )
 def test_bad_files(
-    tmp_path: Path, name: str, content: str, options: dict[str, object], message: str
+    tmp_path: Path, name: str, content: str, options: dict[str, Any], message: str
 ) -> None:
     (tmp_path / name).write_text(content)
     with pytest.raises(InputError, match=message):

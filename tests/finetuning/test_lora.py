@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from peft.tuners.lora import LoraLayer
 from torch import nn
 from transformers import GPT2Config, GPT2ForSequenceClassification, PreTrainedModel
 from transformers.pytorch_utils import Conv1D
@@ -19,7 +20,7 @@ from autolora_meta.finetuning.lora import (
 
 
 def tiny_gpt2() -> PreTrainedModel:
-    config = GPT2Config(vocab_size=32, n_embd=8, n_layer=1, n_head=2, num_labels=3)
+    config = GPT2Config(vocab_size=32, n_embd=8, n_layer=1, n_head=2)
     return GPT2ForSequenceClassification(config)
 
 
@@ -110,6 +111,7 @@ def test_wrapped_at_rank_k_with_the_scale_asked_for(model: PreTrainedModel) -> N
     assert torch.equal(torch.get_rng_state(), outside)
     for name in names:
         layer = wrapped.get_base_model().get_submodule(name)
+        assert isinstance(layer, LoraLayer)
         assert layer.r["default"] == 3 and layer.scaling["default"] == 0.5
     factors, head = adapter_parameters(wrapped), head_parameters(wrapped)
     assert len(factors) == 2 * len(names)

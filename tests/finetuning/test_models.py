@@ -40,7 +40,7 @@ def test_nothing_is_printed_and_classes_have_names(
     model, tokenizer = load_model(ModelOptions(name=str(folder)), task, 0)
     assert "".join(capfd.readouterr()) == ""
     assert model.config.id2label == {0: "animal", 1: "colour", 2: "number"}
-    assert tokenizer.decode(tokenizer("the cat")["input_ids"]) == "[CLS] the cat [SEP]"
+    assert tokenizer.tokenize("the cat") == ["the", "cat"]
     assert not model.training and head_modules(model) == ("classifier",)
     assert head_modules(model.base_model) == ()
 
@@ -53,7 +53,7 @@ def test_a_checkpoint_with_a_head_for_other_classes(
     model.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
     again, _ = load_model(ModelOptions(name=str(tmp_path)), task, 0)
-    assert again.get_submodule("classifier").weight.shape[0] == 3
+    assert again.state_dict()["classifier.weight"].shape[0] == 3
 
 
 def test_a_decoder_gets_a_padding_token(task: Task, tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_a_decoder_gets_a_padding_token(task: Task, tmp_path: Path) -> None:
 
 def test_dtype_of_the_base(folder: Path, task: Task) -> None:
     model, _ = load_model(ModelOptions(name=str(folder), dtype="bfloat16"), task, 0)
-    assert model.base_model.get_input_embeddings().weight.dtype == torch.bfloat16
+    assert model.dtype == torch.bfloat16
 
 
 def refused(name: Path | str, task: Task, message: str) -> None:
@@ -116,4 +116,4 @@ def test_embedded_model(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
     assert tokenizer.tokenize("rank pattern") == ["rank", "pattern"]
     assert "sentence_transformers" not in sys.modules
     monkeypatch.setattr(models, "_SHA256", "0" * 64)
-    refused("embedded-minilm", task, "are not those that are expected")
+    refused("embedded-minilm", task, "are not those expected")

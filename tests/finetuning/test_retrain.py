@@ -31,10 +31,10 @@ class Watcher:
     def __init__(self) -> None:
         self.seen: list[object] = []
 
-    def start(self, label: str, total: int) -> None:
+    def start(self, label: str, total: float) -> None:
         self.seen.append((label, total))
 
-    def step(self, loss: float | None = None) -> None:
+    def step(self, loss: float | None = None, work: float = 1) -> None:
         self.seen.append(loss)
 
     def close(self) -> None:

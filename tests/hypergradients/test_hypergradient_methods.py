@@ -95,7 +95,7 @@ def test_every_preset_follows_its_own_formula():
     "given",
     [
         {"method": "cg", "iterations": 20, "damping": 0.0, "tolerance": 1e-14},
-        {"method": "neumann", "iterations": 3000},
+        {"method": "neumann", "iterations": 3000, "damping": 0.0},
         {"solver": "conjugate_gradient", "products": "finite_difference", "damping": 0.0},
     ],
 )

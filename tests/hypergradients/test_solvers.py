@@ -78,6 +78,13 @@ def test_cg_stops_at_negative_curvature_with_the_iterate_before_it():
     assert relative_error(x, dense_solve(matrix, v, 1.5)) <= 1e-8
 
 
+def test_cg_says_when_it_ends_worse_than_it_began():
+    matrix, v = spectrum(1e6), vector()
+    _, record = conjugate_gradient(matvec_of(matrix), v, cg_options(3))
+    assert record.residual is not None and record.residual > 1
+    assert "damping" in record.message
+
+
 def test_cg_stops_where_a_product_is_not_finite():
     v = vector()
     x, record = conjugate_gradient(lambda p: scale(math.nan, p), v, cg_options(5))
@@ -87,7 +94,7 @@ def test_cg_stops_where_a_product_is_not_finite():
 
 def test_neumann_is_its_own_partial_sum():
     matrix, v = spectrum(10), vector()
-    x, record = neumann(matvec_of(matrix), v, NeumannOptions(iterations=7, step=0.8))
+    x, record = neumann(matvec_of(matrix), v, NeumannOptions(iterations=7, step=0.8, damping=0))
     eye = torch.eye(20, dtype=torch.float64)
     powers = [torch.linalg.matrix_power(eye - 0.8 * matrix, i) for i in range(8)]
     assert relative_error([flatten(x)], [0.8 * torch.stack(powers).sum(0) @ flatten(v)]) <= 1e-12
@@ -101,7 +108,9 @@ def test_neumann_error_falls_with_every_term_below_the_bound(step):
     true = dense_solve(matrix, v)
     errors = []
     for terms in (1, 2, 4, 8, 16, 32, 64, 128):
-        x, record = neumann(matvec_of(matrix), v, NeumannOptions(iterations=terms, step=step))
+        x, record = neumann(
+            matvec_of(matrix), v, NeumannOptions(iterations=terms, step=step, damping=0)
+        )
         assert record.stopped == "iterations"
         errors.append(relative_error(x, true))
     assert all(later < earlier for earlier, later in pairwise(errors))
@@ -110,7 +119,7 @@ def test_neumann_error_falls_with_every_term_below_the_bound(step):
 
 def test_neumann_reports_a_step_above_the_bound_and_returns_the_best_iterate():
     matrix, v = spectrum(10), vector()
-    x, record = neumann(matvec_of(matrix), v, NeumannOptions(iterations=500, step=2.2))
+    x, record = neumann(matvec_of(matrix), v, NeumannOptions(iterations=500, step=2.2, damping=0))
     assert record.stopped == "diverged" and record.iterations < 500
     assert "step" in record.message and record.residual is not None and record.residual <= 1
     residual = norm(add_scaled(matvec_of(matrix)(x), -1.0, v)) / norm(v)
@@ -120,7 +129,7 @@ def test_neumann_reports_a_step_above_the_bound_and_returns_the_best_iterate():
 def test_neumann_sees_negative_curvature_and_damping_mends_it():
     matrix = spectrum(10) - 0.5 * torch.eye(20, dtype=torch.float64)
     v = vector()
-    _, record = neumann(matvec_of(matrix), v, NeumannOptions(iterations=500))
+    _, record = neumann(matvec_of(matrix), v, NeumannOptions(iterations=500, damping=0))
     assert record.stopped == "diverged"
     x, record = neumann(matvec_of(matrix), v, NeumannOptions(iterations=500, damping=0.6))
     assert record.stopped == "iterations"
@@ -128,7 +137,7 @@ def test_neumann_sees_negative_curvature_and_damping_mends_it():
 
 
 def test_neumann_without_a_curvature_gives_zero_and_says_so():
-    x, record = neumann(lambda p: scale(0.0, p), vector(), NeumannOptions())
+    x, record = neumann(lambda p: scale(0.0, p), vector(), NeumannOptions(damping=0))
     assert norm(x) == 0 and record.stopped == "diverged" and record.message
 
 

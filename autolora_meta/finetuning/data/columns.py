@@ -42,7 +42,7 @@ def canonical(
     say(f"columns read: text = {text}, text_pair = {pair}, label = {label}")
 
     values: dict[str, list] = {}
-    for split, rows in splits.items():
+    for split, rows in ((str(name), part) for name, part in splits.items()):
         for column in filter(None, (text, pair, label)):
             _column("label" if column == label else "text", column, rows.column_names, ())
         labels = list(rows[label])

@@ -118,7 +118,7 @@ def _without_repeats(pool: Dataset, say: Callable[[str], None]) -> Dataset:
 
 
 def _refuse_overlap(rows: DatasetDict) -> None:
-    found = splits.overlap({split: _texts(part) for split, part in rows.items()})
+    found = splits.overlap({str(split): _texts(part) for split, part in rows.items()})
     if found:
         number, example = found
         raise InputError(

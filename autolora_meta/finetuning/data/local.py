@@ -64,7 +64,7 @@ def load(source: str, *, header: bool = True) -> DatasetDict:
             f"data.source '{source}' is a folder without a train file; allowed: train, validation "
             f"and test with the ending {', '.join(READERS)}, or what save_to_disk writes"
         )
-    return DatasetDict(splits)
+    return DatasetDict(**splits)
 
 
 def _read(path: Path, header: bool) -> Dataset:

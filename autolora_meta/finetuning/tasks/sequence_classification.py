@@ -52,11 +52,12 @@ class SequenceClassification:
             tokenizer: the model's; cuts at `max_length`, or at its own limit where that is less.
             say: told how many texts were cut.
         """
-        texts = [list(rows[name]) for name in ("text", "text_pair") if name in rows.column_names]
+        texts = list(rows["text"])
+        pairs = list(rows["text_pair"]) if "text_pair" in rows.column_names else None
         # Encoded whole first, since a tokenizer does not tell which texts it cut.
-        lengths = [len(ids) for ids in tokenizer(*texts, verbose=False)["input_ids"]]
+        lengths = [len(ids) for ids in tokenizer(texts, pairs, verbose=False)["input_ids"]]
         limit = min(self.max_length, tokenizer.model_max_length)
-        encoded = dict(tokenizer(*texts, truncation=True, max_length=limit))
+        encoded = dict(tokenizer(texts, pairs, truncation=True, max_length=limit))
         if cut := sum(length > limit for length in lengths):
             say(f"{cut} of {len(lengths)} texts are longer than {limit} tokens: cut")
         return Dataset.from_dict({**encoded, "labels": list(rows["label"])})
@@ -79,7 +80,7 @@ class SequenceClassification:
         log_p = log_softmax(logits.astype(np.float64), axis=1)
         predicted = logits.argmax(axis=1)
         classes = np.arange(len(self.labels))
-        f1 = f1_score(labels, predicted, labels=classes, average="macro", zero_division=0.0)
+        f1 = f1_score(labels, predicted, labels=classes, average="macro", zero_division=0)  # pyright: ignore[reportArgumentType]
         return {
             "accuracy": float((predicted == labels).mean()),
             "cross_entropy": float(-log_p[np.arange(len(labels)), labels].mean()),  # -mean log p_y
