@@ -29,8 +29,9 @@ lint: $(VENV)/.ready-dev ## check format, lint and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	@mkdir -p $(VENV)/typing/autolora_meta
-	@ln -sfn ../../../problems $(VENV)/typing/autolora_meta/problems
-	@ln -sfn ../../../engine_configs $(VENV)/typing/autolora_meta/engine_configs
+	@cd $(VENV)/typing/autolora_meta && ln -sfn ../../../problems problems \
+	  && ln -sfn ../../../engine_configs engine_configs \
+	  && ln -sfn ../../../autolora_meta/__init__.py __init__.py
 	$(BIN)/pyright
 
 clean: ## remove .venv and everything that was built; runs/ stays

@@ -57,8 +57,8 @@ except PackageNotFoundError:  # a checkout that was not installed
 
 if find_spec("betty") is None:
     raise ImportError(
-        "autolora_meta needs betty-ml, which pip refuses on Python 3.11 and newer until it is told "
-        'twice: pip install --no-deps --ignore-requires-python "betty-ml>=0.2.1,<0.3" '
+        "autolora_meta needs betty-ml, which pip refuses on Python 3.11 and newer unless it comes "
+        'first: pip install --no-deps --ignore-requires-python "betty-ml>=0.2.1,<0.3" '
         f"and then: pip install {_ourselves}"
     )
 

@@ -30,13 +30,15 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     help="Learn how much LoRA rank each layer needs.\n\n"
-    "CONFIG is made of layers, applied left to right: shipped configs by name (`quickstart`, `cg`), "
-    "YAML files by path, and `key=value` (`search.hypergradient=neumann`).",
+    "CONFIG is made of layers, applied left to right: shipped configs by name (`quickstart`, "
+    "`cg`), YAML files by path, and `key=value` (`search.hypergradient=neumann`).",
 )
 
 Layers = Annotated[
     list[str],
-    typer.Argument(metavar="CONFIG...", help="Shipped names, YAML files, key=value; left to right."),
+    typer.Argument(
+        metavar="CONFIG...", help="Shipped names, YAML files, key=value; left to right."
+    ),
 ]
 Runs = Annotated[Path, typer.Option(help="The folder that run folders go into.")]
 Overwrite = Annotated[
@@ -230,7 +232,9 @@ def _made(folder: Path, config: Any) -> Path:
 
 def _unused(path: Path) -> None:
     if path.exists():
-        raise InputError(f"{path} exists, and finished work is not overwritten; give another --output")
+        raise InputError(
+            f"{path} exists, and finished work is not overwritten; give another --output"
+        )
 
 
 def _file(path: Path) -> Path:

@@ -1,7 +1,7 @@
 """RunConfig: everything a run depends on, put together from the options of each wing.
 
-A configuration is made of layers, applied left to right: shipped configs by bare name, YAML files by
-path, and `key=value` with dotted keys.
+A configuration is made of layers, applied left to right: shipped configs by bare name, YAML files
+by path, and `key=value` with dotted keys.
 """
 
 import types
@@ -23,6 +23,7 @@ from autolora_meta.finetuning.lora import LoraOptions
 from autolora_meta.finetuning.models import ModelOptions
 from autolora_meta.finetuning.retrain import RetrainOptions
 from autolora_meta.finetuning.tasks import TaskOptions
+from autolora_meta.finetuning.tasks.metrics import METRICS
 from autolora_meta.options import Options
 from autolora_meta.ranks.rules import RankOptions
 
@@ -31,12 +32,17 @@ class CompareOptions(Options):
     """Which ways to choose ranks are held against each other, and how often."""
 
     arms: tuple[str, ...] = Field(
-        ("learned", "uniform", "shuffled", "frozen"),
-        description="Allocators, all at the budget of `ranks`; `learned` is the adapter that is saved.",
+        default=("learned", "uniform", "shuffled", "frozen"),
+        description="Allocators, all at one budget; the adapter of `learned` is the one saved.",
     )
-    baseline: str = Field("uniform", description="The arm that differences are taken from.")
+    baseline: str = Field(default="uniform", description="The arm that differences are taken from.")
+    metrics: tuple[str, ...] = Field(
+        default=("cross_entropy", "accuracy"),
+        min_length=1,
+        description="What is compared on the test rows, the main metric first.",
+    )
     replicates: int = Field(
-        5,
+        default=5,
         ge=1,
         description="Seeds, each with its own split, search, shuffle and retraining. Fewer than 3 "
         "allow no claim.",
@@ -51,6 +57,14 @@ class CompareOptions(Options):
                 raise ValueError(unknown("arm", arm, allowed))
         return value
 
+    @field_validator("metrics")
+    @classmethod
+    def _measured(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for metric in value:
+            if metric not in METRICS:
+                raise ValueError(unknown("metric", metric, METRICS))
+        return value
+
 
 class RuntimeOptions(Options):
     """Where and how wide the work runs."""
@@ -62,7 +76,9 @@ class RuntimeOptions(Options):
         0, ge=0, description="Processes side by side; 0: one for each core on a CPU, one on a GPU."
     )
     threads: int = Field(
-        1, ge=1, description="Threads of each process; results are the same bytes for the same number."
+        1,
+        ge=1,
+        description="Threads of each process; results are the same bytes for the same number.",
     )
 
     @property
@@ -84,7 +100,7 @@ class RunConfig(Options):
     """
 
     name: str = Field(description="Name of the run's folder below `runs/`.", pattern=r"^[\w.-]+$")
-    seed: int = Field(0, ge=0, description="Replicate r uses seed + r.")
+    seed: int = Field(default=0, ge=0, description="Replicate r uses seed + r.")
     model: ModelOptions
     data: DataOptions
     task: TaskOptions = Field(default_factory=TaskOptions)
@@ -151,7 +167,9 @@ def _read(layer: str | Path | Mapping[str, Any]) -> dict[str, Any]:
         )
     parsed = _yaml(content, place)
     if not isinstance(parsed, dict):
-        raise InputError(f"{place} must hold a mapping of sections; it holds {type(parsed).__name__}")
+        raise InputError(
+            f"{place} must hold a mapping of sections; it holds {type(parsed).__name__}"
+        )
     return parsed
 
 
@@ -183,7 +201,7 @@ def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _explain(error: ValidationError, given: Mapping[str, Any]) -> str:
-    """All mistakes of a configuration, a line each: place, what is wrong, value, what is allowed."""
+    """All mistakes of a configuration, a line each: place, value, what is wrong and allowed."""
     lines = []
     for mistake in error.errors():
         path = [str(part) for part in mistake["loc"]]
@@ -197,7 +215,9 @@ def _explain(error: ValidationError, given: Mapping[str, Any]) -> str:
             lines.append(f"{place} is missing: {_help(path)}")
         else:
             message = mistake["msg"].removeprefix("Value error, ")
-            shown = "" if isinstance(mistake["input"], Mapping) else f" (given: {mistake['input']!r})"
+            shown = (
+                "" if isinstance(mistake["input"], Mapping) else f" (given: {mistake['input']!r})"
+            )
             lines.append(f"{place}: {message}{shown}")
     count = f"{len(lines)} mistakes" if len(lines) > 1 else "a mistake"
     return f"the configuration has {count}:\n" + "\n".join(f"  - {line}" for line in lines)

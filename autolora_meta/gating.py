@@ -25,12 +25,12 @@ class GateOptions(Options):
     """How gates follow from their logits."""
 
     constraint: Constraint = Field(
-        "softmax",
+        default="softmax",
         description="softmax: the components of a layer compete; sigmoid: each lies between 0 and "
         "twice its start; free: unbounded.",
     )
     gate_sum: Literal["k", "one"] = Field(
-        "k",
+        default="k",
         description="What the gates of a layer sum to at the start: k (mean one, the scale of the "
         "LoRA that is retrained) or one (the paper's convention).",
     )

@@ -12,6 +12,7 @@ import torch
 from peft import LoraConfig, PeftModel
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from autolora_meta import plugins
 from autolora_meta.bilevel.engine import Row
@@ -27,6 +28,7 @@ from autolora_meta.finetuning.lora import (
     unwrapped_afterwards,
     wrap_for_search,
 )
+from autolora_meta.finetuning.models import head_modules
 from autolora_meta.finetuning.prepare import Prepared, prepare
 from autolora_meta.gating import Gates, gated, lora_layers
 from autolora_meta.hypergradients.products import Cost
@@ -186,7 +188,8 @@ def search(model, train=None, validation=None, **settings):  # type: ignore[no-u
         loss: (model, batch) -> scalar tensor.
         targets: `all-linear`, PEFT's `default` for the architecture, or names of layers.
         budget: adapter parameters, `uniform:R` or `total-rank:N` (`RankOptions.budget`).
-        head: names of modules that are trained in full in the inner problem.
+        head: names of modules that are trained in full in the inner problem; by default the head of
+            a transformers model, nothing of any other.
         lora: k, scale and dropout (`LoraOptions`).
         options: schedule, optimizers, hypergradient (`SearchOptions`).
         ranks: importance and rule (`RankOptions`).
@@ -224,7 +227,7 @@ def check(config: RunConfig) -> "Plan":
         InputError: the configuration cannot work on this model and data.
     """
     said: list[str] = []
-    prepared = prepare(config.model, config.data, config.task, config.seed, said.append)
+    prepared = prepare(config.model, config.data, config.task, config.seed, say=said.append)
     with _program(config, prepared, config.seed).opened() as (_, gates, costs):
         return Plan(gates.names, costs, tuple(said))
 
@@ -253,7 +256,7 @@ def _search_objects(
         LoaderStream(validation, derive(seed, "outer order")),
         loss,
         lora_options,
-        tuple(head),
+        tuple(head) or (head_modules(model) if isinstance(model, PreTrainedModel) else ()),
         SearchOptions.model_validate(dict(options or {})),
         RankOptions.model_validate(dict(ranks or {}) | {"budget": budget}),
         seed,
@@ -281,7 +284,7 @@ class _Program:
     @contextmanager
     def opened(self) -> Iterator[tuple[PeftModel, Gates, tuple[int, ...]]]:
         """The model wrapped and gated inside, with the costs; afterwards it is as it was."""
-        names = target_layers(self.model, self.lora.targets, self.head or None)
+        names = target_layers(self.model, self.lora.targets, self.head)
         # A budget too small is refused before anything runs.
         costs = layer_costs(self.model, names)
         self.ranks.budget.checked_limit(costs, self.ranks.min_rank)

@@ -8,8 +8,8 @@ from autolora_meta.ranks.rules import allocate as by_rule
 def allocate(replicate: Replicate) -> RankPattern:
     """Ranks by the run's importance, at its budget, of a search whose gates never moved.
 
-    With frozen gates alpha says nothing, and a threshold on it would keep every component: where the
-    run's rule is `threshold`, the budget is what the learned ranks cost.
+    With frozen gates alpha says nothing, and a threshold on it would keep every component: where
+    the run's rule is `threshold`, the budget is what the learned ranks cost.
     """
     options = replicate.config.ranks.model_copy(
         update={"rule": "budget", "budget": replicate.budget}

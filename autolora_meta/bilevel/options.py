@@ -16,10 +16,18 @@ from autolora_meta.options import Options
 class OptimizerOptions(Options):
     """An optimizer of torch and its settings."""
 
-    name: Literal["adamw", "adam", "sgd"] = Field("adamw", description="Which optimizer of torch.")
-    learning_rate: float = Field(gt=0, description="Constant after `warmup_steps` of the section.")
-    weight_decay: float = Field(0.0, ge=0, description="Decay of adamw; L2 penalty of the others.")
-    momentum: float = Field(0.0, ge=0, lt=1, description="Momentum of sgd; the others ignore it.")
+    name: Literal["adamw", "adam", "sgd"] = Field(
+        default="adamw", description="Which optimizer of torch."
+    )
+    learning_rate: float = Field(
+        default=1e-3, gt=0, description="Length of a step; the same through the whole search."
+    )
+    weight_decay: float = Field(
+        default=0.0, ge=0, description="Decay of adamw; L2 penalty of the others."
+    )
+    momentum: float = Field(
+        default=0.0, ge=0, lt=1, description="Momentum of sgd; the others ignore it."
+    )
 
     def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         """The optimizer over `parameters`."""
@@ -28,6 +36,17 @@ class OptimizerOptions(Options):
             return torch.optim.SGD(parameters, lr=lr, weight_decay=decay, momentum=self.momentum)
         kind = torch.optim.AdamW if self.name == "adamw" else torch.optim.Adam
         return kind(parameters, lr=lr, weight_decay=decay)
+
+
+class OuterOptimizerOptions(OptimizerOptions):
+    """The optimizer of the gates' logits."""
+
+    learning_rate: float = Field(
+        default=1e-2,
+        gt=0,
+        description="Length of a step of the logits. 5e-2 with softmax gates drove one gate of each "
+        "layer to 1 within 100 steps; watch gate_entropy in metrics.jsonl.",
+    )
 
 
 class SearchOptions(Options):
@@ -42,37 +61,37 @@ class SearchOptions(Options):
         "`autolora-meta methods` lists them.",
     )
     schedule: Literal["look_ahead", "alternating"] = Field(
-        "look_ahead",
+        default="look_ahead",
         description="look_ahead puts the weights back and repeats the inner steps with the new "
         "gates (the paper); alternating keeps them, at one plain step less.",
     )
     selection: Literal["learned", "frozen"] = Field(
-        "learned",
+        default="learned",
         description="frozen leaves all gates at their start: plain LoRA, read out the same way.",
     )
-    outer_steps: int = Field(100, ge=1, description="Steps of the gates.")
-    inner_steps: int = Field(1, ge=1, description="Steps of the LoRA factors per outer step.")
+    outer_steps: int = Field(default=100, ge=1, description="Steps of the gates.")
+    inner_steps: int = Field(
+        default=1, ge=1, description="Steps of the LoRA factors per outer step."
+    )
     warmup_steps: int = Field(
-        20,
+        default=20,
         ge=0,
         description="Inner steps before the gates move: while B is near 0 there is nothing to "
         "learn from.",
     )
-    batch_size: int = Field(16, ge=1, description="Rows of a training batch.")
-    outer_batch_size: int = Field(16, ge=1, description="Rows of a validation batch.")
+    batch_size: int = Field(default=16, ge=1, description="Rows of a training batch.")
+    outer_batch_size: int = Field(default=16, ge=1, description="Rows of a validation batch.")
     inner: OptimizerOptions = Field(
-        default_factory=lambda: OptimizerOptions(learning_rate=1e-3),
-        description="Optimizer of the LoRA factors and the head.",
+        default_factory=OptimizerOptions, description="Optimizer of the LoRA factors and the head."
     )
-    outer: OptimizerOptions = Field(
-        default_factory=lambda: OptimizerOptions(name="adam", learning_rate=1e-2),
-        description="Optimizer of the gates' logits.",
+    outer: OuterOptimizerOptions = Field(
+        default_factory=OuterOptimizerOptions, description="Optimizer of the gates' logits."
     )
     gates: GateOptions = Field(
         default_factory=GateOptions, description="How gates follow from their logits."
     )
     precision: Literal["float32", "bf16"] = Field(
-        "float32",
+        default="float32",
         description="bf16: training passes under autocast. Hypergradients are always float32.",
     )
 

@@ -330,5 +330,3 @@ def to_device(batch: Any, device: Any) -> Any:
     if isinstance(batch, tuple | list):
         return type(batch)(to_device(value, device) for value in batch)
     return batch
-
-

@@ -12,6 +12,8 @@ from autolora_meta.finetuning.data import DataOptions, load_rows
 from autolora_meta.finetuning.models import ModelOptions, head_modules, load_model
 from autolora_meta.finetuning.tasks import Task, TaskOptions, build_task
 
+_LOG = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -39,7 +41,8 @@ def prepare(
     data: DataOptions,
     task: TaskOptions,
     seed: int,
-    say: Callable[[str], None] = logging.getLogger(__name__).info,
+    *,
+    say: Callable[[str], None] = _LOG.info,
 ) -> Prepared:
     """Load, split and encode everything that one replicate needs.
 

@@ -8,11 +8,10 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from datasets import Dataset, DatasetDict, concatenate_datasets
+from datasets import Dataset, concatenate_datasets
 from peft import PeftModel
 from pydantic import Field
 from transformers import (
-    PreTrainedModel,
     PreTrainedTokenizerBase,
     PrinterCallback,
     Trainer,
@@ -22,8 +21,7 @@ from transformers import (
 
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.lora import adapter_parameters, with_adapter
-from autolora_meta.finetuning.models import head_modules
-from autolora_meta.finetuning.tasks import Task
+from autolora_meta.finetuning.prepare import Prepared
 from autolora_meta.options import Options
 from autolora_meta.progress import Progress, Silent
 from autolora_meta.randomness import RandomState, derive, replay
@@ -74,10 +72,7 @@ class RetrainResult:
 
 
 def retrain(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    task: Task,
-    rows: DatasetDict,
+    prepared: Prepared,
     pattern: RankPattern,
     options: RetrainOptions,
     *,
@@ -93,10 +88,8 @@ def retrain(
     same bytes.
 
     Args:
-        model: a fresh base with its head (`load_model`); wrapped in place.
-        tokenizer: the base's.
-        task: loss is the model's own, collator and metrics are the task's.
-        rows: encoded rows (`Task.encode`) of train, validation, test.
+        prepared: a fresh base with its head, and encoded rows; its model is wrapped in place, so that
+            every retraining takes a `prepare` of its own.
         pattern: ranks and scale; a layer of rank 0 gets no adapter.
         options: steps, learning rate and so on.
         seed: of the replicate.
@@ -108,22 +101,22 @@ def retrain(
         InputError: all ranks are 0, or the loss is no longer a number.
 
     Example:
-        >>> result = retrain(model, tokenizer, task, rows, pattern, RetrainOptions(), seed=0)
-        ... # doctest: +SKIP
+        >>> result = retrain(prepared, pattern, RetrainOptions(), seed=0)  # doctest: +SKIP
         >>> result.metrics["accuracy"]  # doctest: +SKIP
     """
     started = time.perf_counter()
+    task, rows = prepared.task, prepared.rows
     config = lora_config(
-        pattern, dropout=dropout, task_type=task.peft_type, modules_to_save=head_modules(model)
+        pattern, dropout=dropout, task_type=task.peft_type, modules_to_save=prepared.head
     )
-    wrapped = with_adapter(model, config, derive(seed, "retrain factors"))
+    wrapped = with_adapter(prepared.model, config, derive(seed, "retrain factors"))
     follow = _Follow(progress or Silent(), options.steps)
     test = _by_length(rows["test"])
     with tempfile.TemporaryDirectory() as nothing_kept, replay(RandomState.snapshot()):
         trainer = Trainer(
             model=wrapped,
             args=_arguments(options, nothing_kept, derive(seed, "order"), device),
-            data_collator=task.collator(tokenizer),
+            data_collator=prepared.collate,
             train_dataset=concatenate_datasets([rows["train"], rows["validation"]]),
             callbacks=[follow],
         )
@@ -137,12 +130,12 @@ def retrain(
     few = test.__getitems__(list(range(min(8, len(test)))))
     return RetrainResult(
         model=wrapped.cpu().eval(),
-        tokenizer=tokenizer,
+        tokenizer=prepared.tokenizer,
         metrics=task.metrics(np.asarray(logits), np.asarray(output.label_ids)),
         log=follow.log,
         parameters=sum(p.numel() for p in adapter_parameters(wrapped).values()),
         seconds=time.perf_counter() - started,
-        sample=dict(task.collator(tokenizer)(few)),
+        sample=dict(prepared.collate(few)),
     )
 
 

@@ -14,6 +14,7 @@ from autolora_meta.finetuning.adapter import save_adapter
 from autolora_meta.finetuning.models import load_model
 from autolora_meta.finetuning.prepare import Prepared
 from autolora_meta.finetuning.retrain import RetrainResult
+from autolora_meta.finetuning.tasks.metrics import METRICS
 from autolora_meta.ranks.pattern import RankPattern
 from autolora_meta.reporting import plots
 from autolora_meta.reporting.card import model_card
@@ -56,7 +57,7 @@ def draw_comparison(comparison: Comparison, folder: Path) -> None:
             comparison.against_baseline(metric),
             metric,
             baseline=comparison.baseline,
-            better=comparison.metrics[metric],
+            better=METRICS[metric].better,
         )
         _save(figure, folder, f"comparison-{metric}")
 

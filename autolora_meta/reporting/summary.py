@@ -97,7 +97,16 @@ def methods_table() -> str:
                 method.summary,
             ]
         )
-    header = ["method", "solver", "products", "extra cost", "needs", "4 bits", "options", "what it is"]
+    header = [
+        "method",
+        "solver",
+        "products",
+        "extra cost",
+        "needs",
+        "4 bits",
+        "options",
+        "what it is",
+    ]
     return (
         table(header, rows)
         + "\n\nextra cost: forwards + backwards + double backwards of one hypergradient at the default "

@@ -10,6 +10,7 @@ from typing import Any
 
 from autolora_meta.allocators.replicate import allocator
 from autolora_meta.config import RunConfig
+from autolora_meta.finetuning.tasks.metrics import METRICS
 from autolora_meta.hypergradients.products import plain_steps
 from autolora_meta.progress import Progress, Silent
 from autolora_meta.search import SearchResult
@@ -27,7 +28,7 @@ class Comparison:
         costs: arm -> what finding and retraining its ranks took in one replicate, in plain steps.
         searches: figures of the searches: median iterations of the solver, and the like.
         baseline: the arm that differences are taken from.
-        metrics: metric -> "higher" or "lower", whichever is better; the first is the main one.
+        metrics: names of the metrics, the main one first.
     """
 
     rows: list[dict[str, Any]]
@@ -35,7 +36,7 @@ class Comparison:
     costs: dict[str, float]
     searches: dict[str, Any]
     baseline: str
-    metrics: dict[str, str]
+    metrics: list[str]
 
     @property
     def arms(self) -> list[str]:
@@ -61,16 +62,13 @@ class Comparison:
 
     def sentences(self) -> list[str]:
         """What can and what cannot be concluded, one sentence a pair and metric."""
-        return [
-            sentence(
-                _difference(row),
-                row["arm"],
-                row["baseline"],
-                row["metric"],
-                better=self.metrics[row["metric"]],  # type: ignore[arg-type]
-            )
-            for row in self.differences
-        ]
+        return [self._sentence(row) for row in self.differences]
+
+    def _sentence(self, row: Mapping[str, Any]) -> str:
+        metric = METRICS[row["metric"]]
+        difference = _difference(row).scaled(metric.factor)
+        names = row["arm"], row["baseline"], metric.label
+        return sentence(difference, *names, better=metric.better, unit=metric.unit)
 
     def save(self, path: str | Path) -> None:
         """Write comparison.json; it holds no times, so that equal runs give equal bytes."""
@@ -134,7 +132,7 @@ def _comparison(
     searches: Mapping[str, Sequence[SearchResult]],
 ) -> Comparison:
     arms, baseline = config.compare.arms, config.compare.baseline
-    metrics = {"cross_entropy": "lower", "accuracy": "higher"}
+    metrics = config.compare.metrics
     values: dict[tuple[str, str], list[float]] = defaultdict(list)
     rows = []
     for arm in arms:
@@ -149,7 +147,8 @@ def _comparison(
                     | {"parameters": parameters}
                 )
     pairs = [(arm, baseline) for arm in arms if arm != baseline and baseline in arms]
-    pairs += [("learned", arm) for arm in arms if "learned" in arms and arm not in ("learned", baseline)]
+    if "learned" in arms and "learned" != baseline:
+        pairs += [("learned", arm) for arm in arms if arm not in ("learned", baseline)]
     differences = [
         {"arm": a, "baseline": b, "metric": metric}
         | asdict(paired_difference(values[a, metric], values[b, metric]))
@@ -174,6 +173,5 @@ def _comparison(
             "median_iterations": iterations[len(iterations) // 2] if iterations else None,
         },
         baseline=baseline,
-        metrics=dict(metrics),
+        metrics=list(metrics),
     )
-

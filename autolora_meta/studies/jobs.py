@@ -57,10 +57,7 @@ def run_retrain(
     pattern = allocator(arm).allocate(replicate)
     prepared = replicate.prepared
     result = retrain(
-        prepared.model,
-        prepared.tokenizer,
-        prepared.task,
-        prepared.rows,
+        prepared,
         pattern,
         config.retrain,
         dropout=config.lora.dropout,
@@ -130,8 +127,7 @@ def run_all(
     with _pool(config, progress) as submit:
         done: set[Job] = set()
         running: set[Future[Outcome]] = {
-            submit(run_search, config, seed, selection, folder)
-            for _, seed, selection in searches
+            submit(run_search, config, seed, selection, folder) for _, seed, selection in searches
         }
         while running or waiting:
             for job in [job for job in waiting if ready(job, done)]:
@@ -155,9 +151,7 @@ def _start(threads: int, queue: Any) -> None:
 
 
 @contextmanager
-def _pool(
-    config: RunConfig, progress: Progress
-) -> Iterator[Callable[..., Future[Outcome]]]:
+def _pool(config: RunConfig, progress: Progress) -> Iterator[Callable[..., Future[Outcome]]]:
     """A pool of fresh processes; what it still holds is dropped when the body fails."""
     context = get_context("spawn")  # a forked torch hangs in its thread pool
     workers = config.runtime.workers

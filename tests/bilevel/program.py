@@ -52,7 +52,9 @@ def loss(model: nn.Module, batch: Mapping[str, Any]) -> Tensor:
 
 
 @contextmanager
-def program(dropout: float = 0.0, **options: Any) -> Iterator[tuple[PeftModel, Gates, SearchEngine]]:
+def program(
+    dropout: float = 0.0, **options: Any
+) -> Iterator[tuple[PeftModel, Gates, SearchEngine]]:
     """A search over random batches that is ready to run, with B away from 0 and the logits uneven."""
     model = tiny_model(dropout)
     names = target_layers(model, ["query", "output.dense"])

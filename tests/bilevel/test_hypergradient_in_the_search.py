@@ -74,9 +74,9 @@ def test_the_implicit_part_matters_here():
 @pytest.mark.parametrize(
     "method",
     [
-        {"method": "cg", "iterations": 200, "tolerance": 1e-12, "damping": 20.0},
-        {"method": "neumann", "iterations": 400, "damping": 20.0},
-        {"method": "nystrom", "columns": 339, "rho": 20.0},
+        {"method": "cg", "iterations": 200, "tolerance": 1e-12, "damping": 30.0},
+        {"method": "neumann", "iterations": 400, "damping": 30.0},
+        {"method": "nystrom", "columns": 339, "rho": 30.0},
     ],
 )
 def test_implicit_methods_solve_at_the_weights_after_the_step(method):
@@ -94,7 +94,7 @@ def test_implicit_methods_solve_at_the_weights_after_the_step(method):
         f = inner.loss_function(inner.module, batches(2)[0])  # type: ignore[attr-defined]
         f_a, *f_w = torch.autograd.grad(f, [*a, *w])
         with sdpa_kernel(SDPBackend.MATH):
-            hessian = dense_hessian(inner.replayed_loss, w) + 20.0 * torch.eye(339)
+            hessian = dense_hessian(inner.replayed_loss, w) + 30.0 * torch.eye(339)
             mixed = dense_mixed(inner.replayed_loss, w, a)
         assert torch.linalg.eigvalsh(hessian).min() > 0
         x = torch.linalg.solve(hessian, flatten(f_w))
@@ -114,7 +114,11 @@ def test_the_weight_scales_the_implicit_part_alone():
 
 
 def test_records_tell_the_parts():
-    with program(**options({"method": "cg", "iterations": 4, "damping": 20.0, "tolerance": 0})) as (_, __, engine):
+    with program(**options({"method": "cg", "iterations": 4, "damping": 30.0, "tolerance": 0})) as (
+        _,
+        __,
+        engine,
+    ):
         engine.run()
         row = engine.rows[-1]
     assert row["iterations"] == 4 and row["stopped"] == "iterations"

@@ -16,7 +16,8 @@ from autolora_meta.errors import InputError
 from autolora_meta.finetuning import adapter
 from autolora_meta.finetuning.adapter import save_adapter
 from autolora_meta.finetuning.lora import layer_costs, quiet_peft, target_layers
-from autolora_meta.finetuning.models import ModelOptions, load_model
+from autolora_meta.finetuning.models import ModelOptions, head_modules, load_model
+from autolora_meta.finetuning.prepare import Prepared
 from autolora_meta.finetuning.retrain import RetrainOptions, RetrainResult, retrain
 from autolora_meta.finetuning.tasks import Task
 from autolora_meta.ranks.pattern import RankPattern
@@ -52,9 +53,9 @@ def run(folder: Path, task: Task, tokenizer: PreTrainedTokenizerBase, encoded: D
         names = target_layers(model, "default")
         pattern = RankPattern(names, tuple(ranks), layer_costs(model, names), k=4, scale=2.0)
         settings = RetrainOptions.model_validate(FAST | options)
-        return retrain(
-            model, tokenizer, task, encoded, pattern, settings, seed=seed, progress=progress
-        )
+        collate = task.collator(tokenizer)
+        prepared = Prepared(model, tokenizer, task, encoded, head_modules(model), collate)
+        return retrain(prepared, pattern, settings, seed=seed, progress=progress)
 
     return go
 
