@@ -5,7 +5,6 @@ import shutil
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
 from typer.core import TyperGroup
 
@@ -15,7 +14,7 @@ from autolora_meta.errors import InputError
 class _Teaching(TyperGroup):
     """Says what is wrong with the input in one message, without a traceback, and ends with 2."""
 
-    def invoke(self, ctx: click.Context) -> Any:
+    def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
         except InputError as error:
@@ -123,20 +122,19 @@ def allocate(
 
     Example: `autolora-meta allocate runs/quickstart budget=uniform:2 importance=singular`
     """
-    import yaml
-
+    from autolora_meta.config import setting
     from autolora_meta.reporting.report import print_ranks
     from autolora_meta.search import SearchResult
 
     result = SearchResult.load(run)
-    wrong = [change for change in changes or [] if "=" not in change]
-    if wrong:
-        raise InputError(f"'{wrong[0]}' is no key=value; try budget=uniform:2")
-    given = dict(change.split("=", 1) for change in changes or [])
-    pattern = result.allocate(**{key: yaml.safe_load(value) for key, value in given.items()})
+    given: dict[str, Any] = {}
+    for change in changes or []:
+        given |= setting(change)
+    pattern = result.allocate(**given)
     print_ranks(pattern)
     if output is not None:
         _unused(output)
+        output.parent.mkdir(parents=True, exist_ok=True)
         pattern.save(output)
         typer.echo(f"written to {output}")
 
@@ -193,6 +191,66 @@ def plot(run: Run) -> None:
 
 
 @app.command()
+def verify(
+    layers: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[CONFIG]...", help="With --model: whose model and data; default quickstart."
+        ),
+    ] = None,
+    model: Annotated[
+        bool, typer.Option("--model", help="Also on a model and data, in float32 and bf16.")
+    ] = False,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write the rows to this file.")
+    ] = None,
+    figure: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Draw error against cost: .png, .svg, .pdf."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Short for --json DIR/accuracy.json and the figure."),
+    ] = None,
+) -> None:
+    """Hold every hypergradient method against its own formula, betty's beside ours.
+
+    Without --model: ridge regression, quadratics and a tiny transformer in float64, which take
+    seconds. With it: your own configuration's model too, in train mode with dropout, a few minutes.
+
+    Example: `autolora-meta verify --model quickstart model.name=./my-encoder --output verified`
+    """
+    from dataclasses import asdict
+
+    from autolora_meta.config import RunConfig
+    from autolora_meta.reporting.accuracy import accuracy_against_cost, accuracy_table
+    from autolora_meta.verification.accuracy import verify as run_verify
+    from autolora_meta.verification.targets import verdicts
+
+    if layers and not model:
+        raise InputError(
+            f"the configuration ({' '.join(layers)}) says whose model to verify; add --model"
+        )
+    if output is not None:
+        json_file, figure = json_file or output / "accuracy.json", figure or output / "accuracy.png"
+    for path in filter(None, (json_file, figure)):
+        _unused(path)
+    config = RunConfig.load(*(layers or ["quickstart"])) if model else None
+    rows = run_verify(config, say=lambda text: typer.echo(f"measuring: {text}", err=True))
+    typer.echo(accuracy_table(rows))
+    typer.echo("\n".join(["", *verdicts(rows)]))
+    for path in filter(None, (json_file, figure)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    if json_file is not None:
+        lines = json.dumps([asdict(row) for row in rows], indent=1)
+        json_file.write_text(lines + "\n", encoding="utf-8")
+        typer.echo(f"written to {json_file}")
+    if figure is not None:
+        accuracy_against_cost(rows).savefig(figure)
+        typer.echo(f"written to {figure}")
+
+
+@app.command()
 def methods() -> None:
     """List the hypergradient methods: what they cost, what they need, when they are valid."""
     from autolora_meta.reporting.summary import methods_table
@@ -212,11 +270,18 @@ def config(layers: Layers) -> None:
 
 
 def _vacant(folder: Path, overwrite: bool) -> Path:
-    """Refuse a folder that holds a run, unless it may be replaced."""
+    """Refuse a folder that holds a run, unless it may be replaced, and all that holds none."""
+    if folder.parent.exists() and not folder.parent.is_dir():
+        raise InputError(f"--runs {folder.parent} is a file; give a folder")
     if folder.exists() and not overwrite:
         raise InputError(
             f"{folder} exists, and finished work is not overwritten; choose another name "
             "(name=...), or replace it with --overwrite"
+        )
+    if folder.exists() and not (folder / "config.yaml").is_file():
+        raise InputError(
+            f"{folder} holds no run (it has no config.yaml), so --overwrite leaves it alone; "
+            "choose another name (name=...), or remove it yourself"
         )
     return folder
 

@@ -4,8 +4,8 @@ A configuration is made of layers, applied left to right: shipped configs by bar
 by path, and `key=value` with dotted keys.
 """
 
-import types
-import typing
+import os
+import re
 from collections.abc import Mapping
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from autolora_meta import plugins
 from autolora_meta.bilevel.options import SearchOptions
+from autolora_meta.device import ALLOWED, known_device, usable_device
 from autolora_meta.errors import InputError, unknown
 from autolora_meta.finetuning.data import DataOptions
 from autolora_meta.finetuning.lora import LoraOptions
@@ -24,8 +25,8 @@ from autolora_meta.finetuning.models import ModelOptions
 from autolora_meta.finetuning.retrain import RetrainOptions
 from autolora_meta.finetuning.tasks import TaskOptions
 from autolora_meta.finetuning.tasks.metrics import METRICS
-from autolora_meta.options import Options
-from autolora_meta.ranks.rules import RankOptions
+from autolora_meta.options import Options, read
+from autolora_meta.ranks.rules import RankOptions, bounds
 
 
 class CompareOptions(Options):
@@ -33,7 +34,7 @@ class CompareOptions(Options):
 
     arms: tuple[str, ...] = Field(
         default=("learned", "uniform", "shuffled", "frozen"),
-        description="Allocators, all at one budget; the adapter of `learned` is the one saved.",
+        description="Allocators, all at one budget; `learned`, whose adapter is saved, is one.",
     )
     baseline: str = Field(default="uniform", description="The arm that differences are taken from.")
     metrics: tuple[str, ...] = Field(
@@ -65,30 +66,53 @@ class CompareOptions(Options):
                 raise ValueError(unknown("metric", metric, METRICS))
         return value
 
+    @model_validator(mode="after")
+    def _complete(self) -> "CompareOptions":
+        for key, names in (("arms", self.arms), ("metrics", self.metrics)):
+            if len(set(names)) < len(names):
+                raise ValueError(f"{key} [{', '.join(names)}] names one twice; name each once")
+        given = f"arms are [{', '.join(self.arms)}]"
+        if "learned" not in self.arms:
+            raise ValueError(
+                f"{given}, and `learned` is not among them; a run leaves its ranks and its "
+                "adapter behind: add it"
+            )
+        if self.baseline not in self.arms:
+            raise ValueError(
+                f"{given}, and the baseline '{self.baseline}' is not among them; add it, or "
+                "choose the baseline from them (compare.baseline)"
+            )
+        return self
+
 
 class RuntimeOptions(Options):
     """Where and how wide the work runs."""
 
-    device: str = Field(
-        "auto", description="auto (CUDA where there is one), cpu, cuda, cuda:1, mps.", min_length=1
-    )
+    device: str = Field(default="auto", description=f"{ALLOWED[0].upper()}{ALLOWED[1:]}.")
     workers: int = Field(
-        0, ge=0, description="Processes side by side; 0: one for each core on a CPU, one on a GPU."
+        default=0,
+        ge=0,
+        description="Processes side by side; 0: one for each core on a CPU, one on a GPU.",
     )
     threads: int = Field(
-        1,
+        default=1,
         ge=1,
         description="Threads of each process; results are the same bytes for the same number.",
     )
 
     @property
     def resolved_device(self) -> str:
-        """The device that `auto` stands for here."""
-        import torch  # config is read by commands that need no torch
+        """The device that work runs on here.
 
-        if self.device != "auto":
-            return self.device
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        Raises:
+            InputError: this machine does not have it.
+        """
+        return usable_device(self.device)
+
+    @field_validator("device")
+    @classmethod
+    def _known_device(cls, value: str) -> str:
+        return known_device(value)
 
 
 class RunConfig(Options):
@@ -99,7 +123,7 @@ class RunConfig(Options):
     'cg'
     """
 
-    name: str = Field(description="Name of the run's folder below `runs/`.", pattern=r"^[\w.-]+$")
+    name: str = Field(description="Name of the run's folder below `runs/`.")
     seed: int = Field(default=0, ge=0, description="Replicate r uses seed + r.")
     model: ModelOptions
     data: DataOptions
@@ -110,6 +134,30 @@ class RunConfig(Options):
     retrain: RetrainOptions = Field(default_factory=RetrainOptions)
     compare: CompareOptions = Field(default_factory=CompareOptions)
     runtime: RuntimeOptions = Field(default_factory=RuntimeOptions)
+
+    @field_validator("name")
+    @classmethod
+    def _folder_name(cls, value: str) -> str:
+        # `..` would lead out of the runs, where --overwrite deletes.
+        if not re.fullmatch(r"\w[\w.-]*", value):
+            raise ValueError(
+                f"'{value}' cannot name a folder; allowed: letters, digits, '_', '-' and '.', "
+                "not '-' or '.' in front"
+            )
+        return value
+
+    @field_validator("search")
+    @classmethod
+    def _known_problem(cls, value: SearchOptions) -> SearchOptions:
+        allowed = plugins.names(plugins.PROBLEMS)
+        if value.problem not in allowed:
+            raise ValueError(unknown("problem", value.problem, allowed))
+        return value
+
+    @model_validator(mode="after")
+    def _ranks_within_k(self) -> "RunConfig":
+        bounds(self.lora.k, self.ranks)
+        return self
 
     @classmethod
     def load(cls, *layers: str | Path | Mapping[str, Any]) -> "RunConfig":
@@ -124,10 +172,7 @@ class RunConfig(Options):
         merged: dict[str, Any] = {}
         for layer in layers:
             merged = _merge(merged, _read(layer))
-        try:
-            return cls.model_validate(merged)
-        except ValidationError as error:
-            raise InputError(_explain(error, merged)) from None
+        return read(cls, merged, "the configuration")
 
     def to_yaml(self) -> str:
         """The resolved configuration; loading it gives an equal one."""
@@ -153,29 +198,68 @@ def _read(layer: str | Path | Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(layer, Mapping):
         return dict(layer)
     text = str(layer)
-    if "=" in text and not Path(text).exists():
-        key, _, value = text.partition("=")
-        return _nested(key.strip(), _yaml(value, f"the value of {key}"))
-    if Path(text).is_file():
-        content, place = Path(text).read_text(encoding="utf-8"), text
+    if os.path.isfile(text):
+        content, place = _text(text), text
+    elif "=" in text:
+        return setting(text)
     elif text in shipped():
         content = files("autolora_meta.engine_configs").joinpath(f"{text}.yaml").read_text("utf-8")
         place = f"the shipped config {text}"
+    elif os.path.isdir(text):
+        raise InputError(
+            f"{text} is a folder; a config is a YAML file, a shipped name or key=value"
+        )
+    elif "/" in text or text.endswith((".yaml", ".yml")):
+        raise InputError(f"there is no file {text}; shipped configs: {', '.join(shipped())}")
     else:
         raise InputError(
             unknown("config", text, shipped()) + "; or give the path of a YAML file, or key=value"
         )
     parsed = _yaml(content, place)
     if not isinstance(parsed, dict):
-        raise InputError(
-            f"{place} must hold a mapping of sections; it holds {type(parsed).__name__}"
-        )
+        held = "nothing" if parsed is None else type(parsed).__name__
+        raise InputError(f"{place} must hold sections, such as `lora: {{k: 4}}`; it holds {held}")
     return parsed
+
+
+def setting(text: str) -> dict[str, Any]:
+    """What `key=value` says, dotted keys as nested sections, the value read as YAML.
+
+    Raises:
+        InputError: there is no `=`, or the value is no YAML.
+
+    >>> setting("search.inner.learning_rate=0.01")
+    {'search': {'inner': {'learning_rate': 0.01}}}
+    """
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise InputError(f"'{text}' is no key=value, such as budget=uniform:2")
+    return _nested(key.strip(), _yaml(value, f"the value of {key}"))
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read as UTF-8 text: {error}") from None
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML without repeated keys, of which the last alone would count, unseen."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value]
+        repeated = sorted({str(key) for key in keys if keys.count(key) > 1})
+        if repeated:
+            raise yaml.MarkedYAMLError(
+                problem=f"{', '.join(repeated)} stands twice", problem_mark=node.start_mark
+            )
+        return super().construct_mapping(node, deep)
 
 
 def _yaml(text: str, place: str) -> Any:
     try:
-        return yaml.safe_load(text)
+        return yaml.load(text, _Loader)  # a SafeLoader
     except yaml.YAMLError as error:
         raise InputError(f"{place} is not valid YAML: {error}") from None
 
@@ -186,64 +270,18 @@ def _nested(key: str, value: Any) -> dict[str, Any]:
     return value
 
 
+_METHOD = {"method", "solver"}  # either says which hypergradient it is
+
+
 def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """`above` laid over `below`; a section that sets `method` replaces the one below it."""
+    """`above` laid over `below`; a section that sets its method replaces the one below it."""
     merged = dict(below)
     for key, value in above.items():
         old = merged.get(key)
         if isinstance(old, str) and isinstance(value, Mapping) and key == "hypergradient":
             old = {"method": old}
-        if isinstance(old, Mapping) and isinstance(value, Mapping) and "method" not in value:
+        if isinstance(old, Mapping) and isinstance(value, Mapping) and not _METHOD & value.keys():
             merged[key] = _merge(old, value)
         else:
             merged[key] = value
     return merged
-
-
-def _explain(error: ValidationError, given: Mapping[str, Any]) -> str:
-    """All mistakes of a configuration, a line each: place, value, what is wrong and allowed."""
-    lines = []
-    for mistake in error.errors():
-        path = [str(part) for part in mistake["loc"]]
-        place = ".".join(path)
-        if mistake["type"] == "extra_forbidden":
-            fields = _fields(RunConfig, path[:-1])
-            within = ".".join(path[:-1])
-            known = [f"{within}.{name}" if within else name for name in fields]
-            lines.append(unknown("key", place, known))
-        elif mistake["type"] == "missing":
-            lines.append(f"{place} is missing: {_help(path)}")
-        else:
-            message = mistake["msg"].removeprefix("Value error, ")
-            shown = (
-                "" if isinstance(mistake["input"], Mapping) else f" (given: {mistake['input']!r})"
-            )
-            lines.append(f"{place}: {message}{shown}")
-    count = f"{len(lines)} mistakes" if len(lines) > 1 else "a mistake"
-    return f"the configuration has {count}:\n" + "\n".join(f"  - {line}" for line in lines)
-
-
-def _fields(model: type[Options], path: list[str]) -> Mapping[str, Any]:
-    """The fields of the section at `path`; empty where the path leads to no section."""
-    for part in path:
-        field = model.model_fields.get(part)
-        options = _section(field.annotation) if field else None
-        if options is None:
-            return {}
-        model = options
-    return model.model_fields
-
-
-def _section(annotation: Any) -> type[Options] | None:
-    """The options class in an annotation such as `X | None`."""
-    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
-        found = [_section(choice) for choice in typing.get_args(annotation)]
-        return next((options for options in found if options), None)
-    return annotation if isinstance(annotation, type) and issubclass(annotation, Options) else None
-
-
-def _help(path: list[str]) -> str:
-    field = _fields(RunConfig, path[:-1]).get(path[-1])
-    if field is None:
-        return "a required key"
-    return field.description or f"a section with {', '.join(_fields(RunConfig, path))}"

@@ -74,7 +74,7 @@ class Gates(nn.Module):
         return self.start * (1 + logits)
 
     def entropy(self) -> float:
-        """Mean entropy of the layers' shares |gate| / sum |gate|, divided by log k: 1 is uniform."""
+        """Mean entropy of the layers' shares |gate| / sum |gate|, over log k: 1 is uniform."""
         if self.k == 1:
             return 1.0
         with torch.no_grad():
@@ -107,7 +107,8 @@ def lora_layers(model: nn.Module, names: Sequence[str]) -> list[LoraLayer]:
         raise InputError(
             "these layers cannot be gated: "
             + "; ".join(refused)
-            + ". Use plain LoRA on Linear, Conv1D or Conv2d layers, or leave them out of lora.targets"
+            + ". Use plain LoRA on Linear, Conv1D or Conv2d layers, or leave them out of "
+            "lora.targets"
         )
     return layers
 
@@ -116,7 +117,7 @@ def lora_layers(model: nn.Module, names: Sequence[str]) -> list[LoraLayer]:
 def gated(
     model: nn.Module, gates: Gates, forward: Callable[[], object] | None = None
 ) -> Iterator[None]:
-    """Inside the body the components of `model` are weighted by `gates`; afterwards no hook is left.
+    """Inside the body `gates` weigh the components of `model`; afterwards no hook is left.
 
     Args:
         model: a PeftModel with LoRA of rank `gates.k` on the layers `gates.names`.

@@ -1,9 +1,124 @@
-"""The base of every wing's options: frozen, and closed to keys that nobody reads."""
+"""The base of every wing's options, and what is said of mistakes in them."""
 
-from pydantic import BaseModel, ConfigDict
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
+
+from autolora_meta.errors import InputError, unknown
 
 
 class Options(BaseModel):
     """A section of a run's configuration. Unknown keys are refused; fields carry their own help."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    # A name such as 1 or 2024 is a number in YAML and means a name all the same.
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        validate_default=True,
+        allow_inf_nan=False,
+        coerce_numbers_to_str=True,
+    )
+
+
+O = TypeVar("O", bound=Options)  # noqa: E741
+
+
+def read(options: type[O], given: Mapping[str, Any], what: str) -> O:
+    """The options that `given` spells out.
+
+    Args:
+        options: the class to make.
+        given: keys and values, sections nested.
+        what: what is being read, for the message.
+
+    Raises:
+        InputError: with every mistake at once: the place, the value, what is allowed.
+
+    >>> read(GateOptions, {"constraint": "sofmax"}, "gates")  # doctest: +SKIP
+    InputError: gates has a mistake:
+      - constraint: should be 'softmax', 'sigmoid' or 'free' (given: 'sofmax')
+    """
+    try:
+        return options.model_validate(given)
+    except ValidationError as error:
+        lines = list(dict.fromkeys(_line(mistake, options, given) for mistake in error.errors()))
+    count = f"{len(lines)} mistakes" if len(lines) > 1 else "a mistake"
+    raise InputError(f"{what} has {count}:\n" + "\n".join(f"  - {line}" for line in lines))
+
+
+def _line(mistake: ErrorDetails, options: type[Options], given: Mapping[str, Any]) -> str:
+    """One mistake: its place, the value, what is allowed."""
+    path = [str(part) for part in mistake["loc"]]
+    place, value = ".".join(path), mistake["input"]
+    section = _section_at(options, path)
+    if mistake["type"] == "extra_forbidden":
+        within = path[:-1]
+        fields = _fields(options, within)
+        return unknown("key", place, [".".join([*within, name]) for name in fields])
+    if mistake["type"] == "missing":
+        help = section and f"a section with {', '.join(section.model_fields)}"
+        return f"{place} is missing: {help or _description(options, path) or 'a required key'}"
+    if mistake["type"] == "model_type" and section is not None:
+        return f"{place} is a section; allowed keys: {', '.join(section.model_fields)}" + _shown(
+            value
+        )
+    if (leaf := _leaf(options, path)) < len(path):
+        # Inside a value that may be of several kinds: said once, for the value as a whole.
+        place, value = ".".join(path[:leaf]), _value(given, path[:leaf])
+        return f"{place}: {value!r} is not allowed; allowed: {_description(options, path[:leaf])}"
+    message = mistake["msg"].removeprefix("Value error, ").replace("Input should", "should")
+    if mistake["type"] == "tuple_type":
+        message = "should be a list, such as [a, b]"
+    # Our own messages name the value already.
+    shown = "" if isinstance(value, Mapping) or f"'{value}'" in message else _shown(value)
+    return f"{place}: {message}{shown}" if place else message
+
+
+def _shown(value: object) -> str:
+    return f" (given: {value!r})"
+
+
+def _value(given: Any, path: list[str]) -> Any:
+    for part in path:
+        given = given.get(part) if isinstance(given, Mapping) else None
+    return given
+
+
+def _leaf(options: type[Options], path: list[str]) -> int:
+    """How many parts of `path` lead to the first field that is no section; all where none is."""
+    for i, part in enumerate(path):
+        field = _fields(options, path[:i]).get(part)
+        if field is not None and _section(field.annotation) is None:
+            return i + 1
+    return len(path)
+
+
+def _section_at(options: type[Options], path: list[str]) -> type[Options] | None:
+    """The options class at `path`; None where the path leads to no section."""
+    section: type[Options] | None = options
+    for part in path:
+        field = section.model_fields.get(part) if section else None
+        section = _section(field.annotation) if field else None
+    return section
+
+
+def _fields(options: type[Options], path: list[str]) -> Mapping[str, Any]:
+    section = _section_at(options, path)
+    return section.model_fields if section else {}
+
+
+def _section(annotation: Any) -> type[Options] | None:
+    """The options class in an annotation such as `X | None`."""
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        found = [_section(choice) for choice in typing.get_args(annotation)]
+        return next((options for options in found if options), None)
+    return annotation if isinstance(annotation, type) and issubclass(annotation, Options) else None
+
+
+def _description(options: type[Options], path: list[str]) -> str:
+    field = _fields(options, path[:-1]).get(path[-1])
+    return (field and field.description) or ""

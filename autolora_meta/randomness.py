@@ -18,13 +18,26 @@ def seed_everything(seed: int) -> None:
 
 
 def derive(seed: int, *purpose: int | str) -> int:
-    """A seed for one purpose, independent of the others: 63 bits from a hash of `seed` and `purpose`.
+    """A seed for one purpose, independent of the others: 63 bits of a hash of seed and purpose.
 
     The split, the head, the factors, the order of rows and the shuffle of one replicate each draw
     from their own seed, so that changing one leaves the others as they were.
     """
     text = "/".join(map(str, (seed, *purpose)))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Run the body from `seed`; afterwards Python, numpy and torch draw on as if it had not run."""
+    python, arrays, tensors = random.getstate(), np.random.get_state(), RandomState.snapshot()
+    seed_everything(seed)
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(arrays)
+        tensors.restore()
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Any, overload
 
 import torch
 from peft import LoraConfig, PeftModel
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -19,11 +20,13 @@ from autolora_meta.bilevel.engine import Row
 from autolora_meta.bilevel.options import SearchOptions
 from autolora_meta.bilevel.problem import to_device
 from autolora_meta.config import RunConfig
+from autolora_meta.device import usable_device
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.batches import BatchStream, LoaderStream
 from autolora_meta.finetuning.lora import (
     LoraOptions,
     layer_costs,
+    refuse_narrow_layers,
     target_layers,
     unwrapped_afterwards,
     wrap_for_search,
@@ -32,12 +35,13 @@ from autolora_meta.finetuning.models import head_modules
 from autolora_meta.finetuning.prepare import Prepared, prepare
 from autolora_meta.gating import Gates, gated, lora_layers
 from autolora_meta.hypergradients.products import Cost
+from autolora_meta.options import read
 from autolora_meta.progress import Progress
-from autolora_meta.randomness import derive, seed_everything
+from autolora_meta.randomness import derive, seeded
 from autolora_meta.ranks.export import lora_config
 from autolora_meta.ranks.importance import Components
 from autolora_meta.ranks.pattern import RankPattern
-from autolora_meta.ranks.rules import RankOptions, allocate
+from autolora_meta.ranks.rules import RankOptions, allocate, bounds
 
 Loss = Callable[[nn.Module, Any], Tensor]
 
@@ -79,16 +83,19 @@ class SearchResult:
         return allocate(self.components, self.options)
 
     def allocate(self, **changes: Any) -> RankPattern:
-        """Ranks under other options, without a new search.
+        """Ranks under other options (`RankOptions`), without a new search.
+
+        Raises:
+            InputError: an option is unknown or out of range, or the budget is too small.
 
         >>> result.allocate(budget="uniform:2", importance="contribution")  # doctest: +SKIP
         """
         options = self.options.model_dump() | changes
-        return allocate(self.components, RankOptions.model_validate(options))
+        return allocate(self.components, read(RankOptions, options, "the options of `ranks`"))
 
     def lora_config(self, **settings: Any) -> LoraConfig:
         """A stock PEFT configuration with the ranks learned."""
-        return lora_config(self.ranks, **({"task_type": self.task_type} | settings))
+        return lora_config(self.ranks, **{"task_type": self.task_type, **settings})
 
     def save(self, folder: str | Path) -> None:
         """Write ranks.json, alphas.safetensors, metrics.jsonl and search/ into `folder`."""
@@ -129,10 +136,12 @@ class SearchResult:
                 options=RankOptions.model_validate(about["ranks"]),
                 task_type=about["task_type"],
             )
-        except FileNotFoundError as error:
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+            missing = isinstance(error, FileNotFoundError) and Path(error.filename).name
+            reason = f"{missing} is missing" if missing else f"{type(error).__name__}: {error}"
             raise InputError(
-                f"{folder} holds no finished search ({Path(error.filename).name} is missing); "
-                "give a folder that `autolora-meta run` or `search` has written"
+                f"{folder} holds no finished search ({reason}); give a folder that "
+                "`autolora-meta run` or `search` has written"
             ) from None
 
 
@@ -167,7 +176,12 @@ def search(
 ) -> SearchResult: ...
 
 
-def search(model, train=None, validation=None, **settings):  # type: ignore[no-untyped-def]
+def search(
+    model: RunConfig | nn.Module,
+    train: Iterable[Any] | None = None,
+    validation: Iterable[Any] | None = None,
+    **settings: Any,
+) -> SearchResult:
     """Learn how much each rank-1 component of each layer is worth.
 
     Either from a configuration:
@@ -203,7 +217,17 @@ def search(model, train=None, validation=None, **settings):  # type: ignore[no-u
         InputError: a target that is unknown or cannot be gated, a budget that is too small.
     """
     if isinstance(model, RunConfig):
+        if train is not None or validation is not None:
+            raise InputError(
+                "a RunConfig brings its own rows (data.source); give train and validation with a "
+                "model of your own only"
+            )
         return _search_config(model, **settings)
+    if train is None or validation is None:
+        raise InputError(
+            "search(model, train, validation, loss=...) needs batches of both: train for the LoRA "
+            "factors, validation for the gates"
+        )
     return _search_objects(model, train, validation, **settings)
 
 
@@ -227,6 +251,7 @@ def check(config: RunConfig) -> "Plan":
         InputError: the configuration cannot work on this model and data.
     """
     said: list[str] = []
+    usable_device(config.runtime.device)  # refused before anything is loaded
     prepared = prepare(config.model, config.data, config.task, config.seed, say=said.append)
     with _program(config, prepared, config.seed).opened() as (_, gates, costs):
         return Plan(gates.names, costs, tuple(said))
@@ -249,7 +274,7 @@ def _search_objects(
     progress: Progress | None = None,
     observe: Callable[[Row], None] = lambda row: None,
 ) -> SearchResult:
-    lora_options = LoraOptions.model_validate(dict(lora or {}) | {"targets": targets})
+    lora_options = read(LoraOptions, {**(lora or {}), "targets": targets}, "lora")
     program = _Program(
         model,
         LoaderStream(train, derive(seed, "train order")),
@@ -257,10 +282,10 @@ def _search_objects(
         loss,
         lora_options,
         tuple(head) or (head_modules(model) if isinstance(model, PreTrainedModel) else ()),
-        SearchOptions.model_validate(dict(options or {})),
-        RankOptions.model_validate(dict(ranks or {}) | {"budget": budget}),
+        read(SearchOptions, options or {}, "options"),
+        read(RankOptions, {**(ranks or {}), "budget": budget}, "ranks"),
         seed,
-        device,
+        usable_device(str(device)),
     )
     return _run(program, progress=progress, observe=observe)
 
@@ -285,19 +310,31 @@ class _Program:
     def opened(self) -> Iterator[tuple[PeftModel, Gates, tuple[int, ...]]]:
         """The model wrapped and gated inside, with the costs; afterwards it is as it was."""
         names = target_layers(self.model, self.lora.targets, self.head)
-        # A budget too small is refused before anything runs.
+        # What no allocation could do is refused before anything runs.
         costs = layer_costs(self.model, names)
-        self.ranks.budget.checked_limit(costs, self.ranks.min_rank)
-        with unwrapped_afterwards(self.model):
-            seed_everything(derive(self.seed, "search"))
+        refuse_narrow_layers(self.model, names, self.lora.k)
+        bounds(self.lora.k, self.ranks)
+        if self.ranks.rule == "budget":
+            self.ranks.budget.checked_limit(costs, self.ranks.min_rank)
+        with unwrapped_afterwards(self.model), seeded(derive(self.seed, "search")):
             wrapped = wrap_for_search(
                 self.model, names, self.lora, derive(self.seed, "factors"), head=self.head
             )
             wrapped.to(self.device).train()
             gates = Gates(names, self.lora.k, self.options.gates).to(self.device)
             batch = to_device(self.train.peek(), self.device)
-            with gated(wrapped, gates, forward=lambda: self.loss(wrapped, batch)):
+            with gated(wrapped, gates, forward=lambda: _scalar(self.loss(wrapped, batch))):
                 yield wrapped, gates, costs
+
+
+def _scalar(value: object) -> None:
+    """Refuse what is no loss."""
+    if not isinstance(value, Tensor) or value.numel() != 1:
+        given = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+        raise InputError(
+            f"loss(model, batch) must give a tensor with one number; given {given}. With a model "
+            "of transformers: loss=lambda model, batch: model(**batch).loss"
+        )
 
 
 def _program(config: RunConfig, prepared: Prepared, seed: int) -> _Program:
@@ -338,7 +375,7 @@ def _run(
         )
         engine.run()
         with torch.no_grad():
-            layers = lora_layers(wrapped, gates.names)
+            layers: list[Any] = lora_layers(wrapped, gates.names)
             components = Components.from_factors(
                 gates.names,
                 costs,

@@ -11,7 +11,7 @@ sum_j alpha_lj u_lj v_lj^T. One search step (section 3.3 of the paper):
     3. Finetune goes back to W and repeats its step with the new alpha (look-ahead)
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from autolora_meta.bilevel.engine import Row, SearchEngine
 from autolora_meta.bilevel.options import SearchOptions
-from autolora_meta.bilevel.problem import LoraProblem
+from autolora_meta.bilevel.problem import Batches, LoraProblem
 from autolora_meta.gating import Gates
 from autolora_meta.progress import Progress
 
@@ -47,8 +47,8 @@ class Validation(LoraProblem):
 def autolora(
     model: nn.Module,
     gates: Gates,
-    train: Iterator[Any],
-    validation: Iterator[Any],
+    train: Batches,
+    validation: Batches,
     loss: Loss,
     options: SearchOptions,
     *,

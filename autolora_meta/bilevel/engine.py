@@ -1,7 +1,6 @@
 """SearchEngine: betty's Engine with a schedule, progress, guards, and one state_dict."""
 
 import logging
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -12,9 +11,10 @@ from betty.logging import get_logger
 from torch import Tensor
 
 from autolora_meta.bilevel import hypergradient as _registered  # noqa: F401
+from autolora_meta.bilevel.guards import check_second_order, stop_unless_finite_loss
 from autolora_meta.bilevel.options import SearchOptions
 from autolora_meta.bilevel.problem import LoraProblem
-from autolora_meta.errors import InputError
+from autolora_meta.bilevel.watch import Watch
 from autolora_meta.gating import Gates
 from autolora_meta.hypergradients.products import Cost, plain_steps
 from autolora_meta.progress import Progress, Silent
@@ -39,6 +39,7 @@ class SearchEngine(Engine):
     Attributes:
         trajectory: the gates at the start and after every outer step, each (L, k).
         rows: the figures so far.
+        diagnostics_cost: passes that went into checks, not into the search.
     """
 
     def __init__(
@@ -59,6 +60,8 @@ class SearchEngine(Engine):
         self.progress = progress or Silent()
         self.rows: list[Row] = []
         self.trajectory: list[Tensor] = [gates().detach().cpu().clone()]
+        self.diagnostics_cost = Cost()
+        self._watch = Watch(options.gates.constraint, options.outer.learning_rate)
         self._asked_device = torch.device(device)
         roll_back = options.schedule == "look_ahead"
         super().__init__(
@@ -80,16 +83,22 @@ class SearchEngine(Engine):
         """Take the inner steps that are left, each followed by what is due after it.
 
         Raises:
-            InputError: a loss or a gradient is not finite; nothing after it can be trusted.
+            InputError: the base cannot carry the hypergradient method, or a loss or a part of the
+                hypergradient is not finite: nothing after it can be trusted. `trajectory` and
+                `rows` hold what was good.
         """
         self.train()
+        if self.outer_problem is not None and self.global_step == 0:
+            hyper = self.outer_problem.parameters()
+            self.diagnostics_cost += check_second_order(self.inner_problem, hyper)
         self.progress.start(self.label, self.options.work - plain_steps(self.cost))
         try:
             while self.global_step < self.train_iters:
                 done = plain_steps(self.cost)
                 self.global_step += 1
+                self.inner_problem.examination_is_due = self._examination_is_due
                 self.train_step()
-                self._guard()
+                stop_unless_finite_loss(self.inner_problem)
                 if self.outer_problem is None or self.inner_problem.outer_is_due:
                     self._record()
                 self.progress.step(self.inner_problem.loss, plain_steps(self.cost) - done)
@@ -123,18 +132,23 @@ class SearchEngine(Engine):
                     "smallest_curvature": solver.smallest_curvature,
                     "stopped": solver.stopped,
                 }
+            if (examined := outer.record.examined) is not None:
+                self.diagnostics_cost += examined.cost
+                row |= {
+                    "replay_error": examined.replay_error,
+                    "mask_agreement": examined.mask_agreement,
+                    "difference_cosine": examined.difference_cosine,
+                }
+            self._watch.look(row, self.trajectory)
         self.rows.append(row)
         self.observe(row)
 
-    def _guard(self) -> None:
-        for problem in self.problems:
-            if problem.count and not math.isfinite(problem.loss):
-                level = "inner" if problem is self.inner_problem else "outer"
-                raise InputError(
-                    f"the loss of '{problem.name}' is {problem.loss} at step {self.global_step} of "
-                    f"the search, with hypergradient {self.options.hypergradient.method}. Lower "
-                    f"search.{level}.learning_rate (now {problem.optimizer.param_groups[0]['lr']})"
-                )
+    @property
+    def _examination_is_due(self) -> bool:
+        """Every so many outer steps; at the first too where the base is coarse."""
+        coming, every = len(self.trajectory), self.options.diagnostics_every
+        coarse = self.inner_problem.precision is not None and coming == 1
+        return coarse or (every > 0 and coming % every == 0)
 
     def state_dict(self) -> dict[str, Any]:
         """All that the search needs to go on, taken between two outer steps."""
@@ -144,6 +158,7 @@ class SearchEngine(Engine):
             "random": RandomState.snapshot(),
             "trajectory": [gates.clone() for gates in self.trajectory],
             "rows": [dict(row) for row in self.rows],
+            "diagnostics_cost": self.diagnostics_cost,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -153,4 +168,5 @@ class SearchEngine(Engine):
             problem.load_state_dict(state["problems"][problem.name])
         self.trajectory = [gates.clone() for gates in state["trajectory"]]
         self.rows = [dict(row) for row in state["rows"]]
+        self.diagnostics_cost = state["diagnostics_cost"]
         state["random"].restore()

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from betty.hypergradient import jvp_fn_mapping
 from torch import Tensor
 
+from autolora_meta.bilevel.diagnostics import examine
 from autolora_meta.bilevel.problem import BETTY_NAME, LoraProblem
 from autolora_meta.hypergradients.implicit import implicit_gradient, make_products
 from autolora_meta.hypergradients.unrolled import unrolled_gradient
@@ -19,7 +20,16 @@ def implicit_part(
 
     The entry in betty's table of best-response Jacobians: same arguments, same sign.
     """
-    method, params, hyper = curr.hypergradient, curr.trainable_parameters(), prev.parameters()
+    hyper = prev.parameters()
+    implicit = _implicit_part(vector, curr, hyper)
+    curr.examined = examine(curr, hyper, vector, implicit) if curr.examination_is_due else None
+    return implicit
+
+
+def _implicit_part(
+    vector: Sequence[Tensor], curr: LoraProblem, hyper: Sequence[Tensor]
+) -> list[Tensor]:
+    method, params = curr.hypergradient, curr.trainable_parameters()
     assert method is not None, f"the inner problem '{curr.name}' has no hypergradient method"
     if method.method == "unrolled":
         with curr.at(None):
@@ -32,7 +42,12 @@ def implicit_part(
     before = method.record.evaluated_at == "before"
     with curr.at(curr.before if before else None):
         products = make_products(
-            method, curr.replayed_loss, params, hyper, centre=curr.centre if before else None
+            method,
+            curr.replayed_loss,
+            params,
+            hyper,
+            centre=curr.centre if before else None,
+            precision=curr.precision,
         )
         inner = inner_update(curr.optimizer, params, curr.step_gradient)
         result, curr.solved = implicit_gradient(method, products=products, v=vector, inner=inner)

@@ -44,8 +44,8 @@ class OuterOptimizerOptions(OptimizerOptions):
     learning_rate: float = Field(
         default=1e-2,
         gt=0,
-        description="Length of a step of the logits. 5e-2 with softmax gates drove one gate of each "
-        "layer to 1 within 100 steps; watch gate_entropy in metrics.jsonl.",
+        description="Length of a step of the logits. 5e-2 with softmax gates drove one gate of "
+        "each layer to 1 within 100 steps; watch gate_entropy in metrics.jsonl.",
     )
 
 
@@ -53,7 +53,8 @@ class SearchOptions(Options):
     """One search: what is alternated, for how long, and how the hypergradient is taken."""
 
     problem: str = Field(
-        "autolora", description="The bilevel formulation: an entry point of autolora_meta.problems."
+        default="autolora",
+        description="The bilevel formulation: an entry point of autolora_meta.problems.",
     )
     hypergradient: HypergradientOptions = Field(
         default_factory=lambda: parse("darts"),
@@ -93,6 +94,13 @@ class SearchOptions(Options):
     precision: Literal["float32", "bf16"] = Field(
         default="float32",
         description="bf16: training passes under autocast. Hypergradients are always float32.",
+    )
+    diagnostics_every: int = Field(
+        default=0,
+        ge=0,
+        description="Every so many outer steps, check that replayed masks give the same gradient, "
+        "and how far other masks change the implicit part (replay_error and mask_agreement in "
+        "metrics.jsonl), at about 4 plain steps a time; 0: never.",
     )
 
     @property

@@ -6,11 +6,10 @@ The overrides answer faults of its release 0.2.1, each named where it is answere
 
 import copy
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import torch
 from betty.configs import Config
@@ -19,6 +18,11 @@ from betty.problems import ImplicitProblem
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from autolora_meta.bilevel.base import coarse_dtype
+from autolora_meta.bilevel.batches import Batches, to_device
+from autolora_meta.bilevel.diagnostics import Examination, cosine
+from autolora_meta.bilevel.guards import stop_unless_finite
+from autolora_meta.bilevel.records import HypergradientRecord, InnerStep
 from autolora_meta.hypergradients.choice import HypergradientOptions
 from autolora_meta.hypergradients.products import Cost
 from autolora_meta.hypergradients.solvers import SolverRecord
@@ -27,37 +31,10 @@ from autolora_meta.hypergradients.unrolled import (
     UnrolledOptions,
     record_step,
 )
-from autolora_meta.hypergradients.vectors import add_scaled, dot, filled, norm
+from autolora_meta.hypergradients.vectors import add_scaled, filled, norm
 from autolora_meta.randomness import RandomState, replay
 
 BETTY_NAME = "autolora_meta"  # under which our hypergradient stands in betty's table
-
-
-class Batches(Protocol):
-    """Batches without end, whose place can be saved."""
-
-    def next(self) -> Any: ...
-
-    def state_dict(self) -> dict[str, Any]: ...
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
-
-
-class InnerStep(NamedTuple):
-    """What an inner step saw, so that it can be taken again and its loss be differentiated."""
-
-    batch: Any
-    random_state: RandomState
-
-
-@dataclass(frozen=True)
-class HypergradientRecord:
-    """What one hypergradient was made of: df/da = direct + implicit."""
-
-    direct_norm: float
-    implicit_norm: float
-    cosine: float | None
-    solver: SolverRecord | None
 
 
 class LoraProblem(ImplicitProblem):
@@ -103,6 +80,9 @@ class LoraProblem(ImplicitProblem):
         self.before: list[Tensor] = []  # the weights before the last of them
         self.centre: tuple[list[Tensor], list[Tensor]] | None = None  # (g_w, g_a) there
         self.step_gradient: list[Tensor] | None = None  # g_w, for methods that ask for it
+        self.precision = coarse_dtype(module)  # of the base, where it is below float32
+        self.examination_is_due = False
+        self.examined: Examination | None = None
         self._cached: dict[str, Any] | None = None
         self._trainable = [p for p in module.parameters() if p.requires_grad]
 
@@ -147,6 +127,13 @@ class LoraProblem(ImplicitProblem):
         with replay(step.random_state), torch.autocast(self._device_type, enabled=False):
             return self.training_step(step.batch)
 
+    def next_step(self) -> InnerStep:
+        """What the next inner step will see; batches and random numbers do not move on."""
+        place = self.batches.state_dict()
+        step = InnerStep(self.get_batch(), RandomState.snapshot())
+        self.batches.load_state_dict(place)
+        return step
+
     @property
     def _device_type(self) -> str:
         return torch.device(self.device).type
@@ -174,8 +161,10 @@ class LoraProblem(ImplicitProblem):
         gradients = _gradients(loss, [*params, *inner.meta_trainable_parameters()])
         direct, v = gradients[: len(params)], gradients[len(params) :]  # f_a, f_w
         implicit = jvp_fn_mapping[inner.config.type](v, inner, self, False)  # -J x
+        parts = {"f_w": v, "the direct part f_a": direct, "the implicit part J x": implicit}
+        stop_unless_finite(inner, float(loss.detach()), parts)
         self.record = HypergradientRecord(
-            norm(direct), norm(implicit), _cosine(direct, implicit), inner.solved
+            norm(direct), norm(implicit), cosine(direct, implicit), inner.solved, inner.examined
         )
         # df/da = f_a - J x
         self.set_grads(params, add_scaled(direct, 1.0, implicit))
@@ -217,8 +206,11 @@ class LoraProblem(ImplicitProblem):
         self.one_step_descent()
         self._inner_loop_start = self._count <= self.warmup_steps or self.outer_is_due
         if self.outer_is_due:
+            # The outer pass runs this module in train mode; its batch norm must not learn from it.
+            buffers = [b.clone() for b in self.module.buffers()]
             for parent in self._parents:
                 parent.step_normal(global_step=global_step)
+            _assign(self.module.buffers(), buffers)
 
     def step_after_roll_back(self) -> None:
         """Put the weights back and take all the inner steps again, with the new gates."""
@@ -306,11 +298,6 @@ def _gradients(loss: Tensor, wanted: Sequence[Tensor]) -> list[Tensor]:
     return filled(torch.autograd.grad(loss, list(wanted), allow_unused=True), wanted)
 
 
-def _cosine(x: Sequence[Tensor], y: Sequence[Tensor]) -> float | None:
-    lengths = norm(x) * norm(y)
-    return dot(x, y) / lengths if lengths else None
-
-
 def _unrolled_steps(method: HypergradientOptions | None) -> int:
     return method.solver.steps if method and isinstance(method.solver, UnrolledOptions) else 0
 
@@ -319,14 +306,3 @@ def _unrolled_steps(method: HypergradientOptions | None) -> int:
 def _assign(targets: Any, values: Sequence[Tensor]) -> None:
     for target, value in zip(targets, values, strict=True):
         target.copy_(value)
-
-
-def to_device(batch: Any, device: Any) -> Any:
-    """Tensors of a nested batch on `device`; mappings become plain dicts."""
-    if isinstance(batch, Tensor):
-        return batch.to(device)
-    if isinstance(batch, Mapping):
-        return {key: to_device(value, device) for key, value in batch.items()}
-    if isinstance(batch, tuple | list):
-        return type(batch)(to_device(value, device) for value in batch)
-    return batch

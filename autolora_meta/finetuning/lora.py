@@ -168,6 +168,31 @@ def _cost(layer: nn.Module) -> int:
     return layer.in_features + layer.out_features
 
 
+def refuse_narrow_layers(model: nn.Module, names: Sequence[str], k: int) -> None:
+    """No update of a layer has a rank above the smaller side of its weight.
+
+    Raises:
+        InputError: k is above that in some layer.
+    """
+    limits = {name: _largest_rank(model.get_submodule(name)) for name in names}
+    narrow = {name: limit for name, limit in limits.items() if limit < k}
+    if narrow:
+        name = min(narrow, key=narrow.__getitem__)
+        raise InputError(
+            f"lora.k is {k}, and {name} can hold rank {narrow[name]} at most (so do "
+            f"{len(narrow)} of {len(names)} layers); give k of at most {narrow[name]}, or name the "
+            "other layers in lora.targets"
+        )
+
+
+def _largest_rank(layer: nn.Module) -> int:
+    """The smaller side of the weight as a matrix; of a convolution out x (in * height * width)."""
+    if isinstance(layer, nn.Conv2d):
+        return min(layer.out_channels, layer.in_channels * math.prod(layer.kernel_size))
+    assert isinstance(layer, nn.Linear | Conv1D)
+    return min(layer.weight.shape)
+
+
 def wrap_for_search(
     model: nn.Module,
     names: Sequence[str],
@@ -230,10 +255,12 @@ def unwrapped_afterwards(model: nn.Module) -> Iterator[None]:
     """Wrap `model` inside: afterwards it is a plain module again, with the layers it had before.
 
     Layers, attributes, modes (train, requires_grad) and device come back, whatever happens inside;
-    the weights never changed, since adapters and heads are trained beside them.
+    the weights never changed, since adapters and heads are trained beside them. Buffers (running
+    statistics of batch norm) move in training: their values come back too.
     """
     modules = [(module, dict(module._modules), module.training) for module in model.modules()]
     frozen = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+    buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
     attributes = set(vars(model))
     device = next(model.parameters()).device
     try:
@@ -242,9 +269,10 @@ def unwrapped_afterwards(model: nn.Module) -> Iterator[None]:
         for module, children, training in modules:
             module._modules = children
             module.training = training
-        for parameter, requires_grad in frozen:
-            parameter.requires_grad_(requires_grad)
-            parameter.grad = None
         for name in set(vars(model)) - attributes:
             delattr(model, name)
         model.to(device)
+        for parameter, requires_grad in frozen:
+            parameter.requires_grad_(requires_grad)
+        for name, value in buffers.items():
+            model.get_buffer(name).copy_(value)

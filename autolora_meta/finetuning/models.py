@@ -11,6 +11,7 @@ from typing import Any, Literal
 import torch
 import transformers
 from pydantic import Field
+from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
@@ -93,7 +94,7 @@ def load_model(
                     ignore_mismatched_sizes=True,  # a head for other classes is made anew
                     output_loading_info=True,
                 )
-            except (OSError, ValueError, RuntimeError, KeyError) as error:
+            except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
                 raise InputError(_refusal(options.name, error)) from None
     _refuse_missing_weights(model, report, options.name)
     if tokenizer.pad_token is None:  # decoders have none; the attention mask hides it

@@ -88,8 +88,8 @@ def retrain(
     same bytes.
 
     Args:
-        prepared: a fresh base with its head, and encoded rows; its model is wrapped in place, so that
-            every retraining takes a `prepare` of its own.
+        prepared: a fresh base with its head, and encoded rows; its model is wrapped in place, so
+            that every retraining takes a `prepare` of its own.
         pattern: ranks and scale; a layer of rank 0 gets no adapter.
         options: steps, learning rate and so on.
         seed: of the replicate.
@@ -98,7 +98,8 @@ def retrain(
         progress: told after each step.
 
     Raises:
-        InputError: all ranks are 0, or the loss is no longer a number.
+        InputError: all ranks are 0, the pattern names layers that the model does not have, or the
+            loss is no longer a number.
 
     Example:
         >>> result = retrain(prepared, pattern, RetrainOptions(), seed=0)  # doctest: +SKIP
@@ -106,6 +107,7 @@ def retrain(
     """
     started = time.perf_counter()
     task, rows = prepared.task, prepared.rows
+    _refuse_other_layers(pattern, prepared)
     config = lora_config(
         pattern, dropout=dropout, task_type=task.peft_type, modules_to_save=prepared.head
     )
@@ -137,6 +139,17 @@ def retrain(
         seconds=time.perf_counter() - started,
         sample=dict(prepared.collate(few)),
     )
+
+
+def _refuse_other_layers(pattern: RankPattern, prepared: Prepared) -> None:
+    layers = dict(prepared.model.named_modules())
+    absent = [name for name in pattern.names if name not in layers]
+    if absent:
+        raise InputError(
+            f"the rank pattern is of another model: {prepared.model.config.name_or_path} has no "
+            f"layer '{absent[0]}' ({len(absent)} of {len(pattern)} are missing); give a pattern "
+            "that was found for this model"
+        )
 
 
 def _by_length(rows: Dataset) -> Dataset:

@@ -101,7 +101,7 @@ def allocate(components: Components, options: RankOptions) -> RankPattern:
         (1, 2)
     """
     scores = _finite(components, options.importance)
-    least, most = _bounds(components.k, options)
+    least, most = bounds(components.k, options)
     if options.rule == "threshold":
         # r_l = #{j : s_lj >= (1/k) sum_j s_lj}; the slack keeps k equal scores above their own mean
         reached = scores >= scores.mean(dim=1, keepdim=True) * (1 - 1e-12)
@@ -128,7 +128,12 @@ def _finite(components: Components, importance: str) -> Tensor:
     return scores
 
 
-def _bounds(k: int, options: RankOptions) -> tuple[int, int]:
+def bounds(k: int, options: RankOptions) -> tuple[int, int]:
+    """Smallest and largest rank that a layer of k components may get.
+
+    Raises:
+        InputError: a limit is above k.
+    """
     for name, value in (("min_rank", options.min_rank), ("max_rank", options.max_rank)):
         if value is not None and value > k:
             raise InputError(

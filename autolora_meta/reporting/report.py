@@ -1,4 +1,4 @@
-"""What a run leaves behind for people: tables on the terminal, figures, summary, adapter with card."""
+"""What a run leaves behind for people: tables on the terminal, figures, summary, adapter."""
 
 import json
 from collections import defaultdict
@@ -63,7 +63,7 @@ def draw_comparison(comparison: Comparison, folder: Path) -> None:
 
 
 def conclude(config: RunConfig, comparison: Comparison, folder: Path) -> None:
-    """Gather the first replicate's search and the comparison in the run's folder, and say it all."""
+    """Gather the first replicate's search and the comparison in the run's folder, and tell."""
     result = SearchResult.load(folder / "replicates" / str(config.seed) / "learned")
     result.save(folder)
     comparison.save(folder / "comparison.json")

@@ -109,7 +109,7 @@ def methods_table() -> str:
     ]
     return (
         table(header, rows)
-        + "\n\nextra cost: forwards + backwards + double backwards of one hypergradient at the default "
-        "options,\nbeyond the inner and the outer pass. Set one with search.hypergradient=NAME, its "
-        "options with\nsearch.hypergradient.OPTION=VALUE."
+        + "\n\nextra cost: forwards + backwards + double backwards of one hypergradient at the "
+        "default\noptions, beyond the inner and the outer pass. Set one with "
+        "search.hypergradient=NAME, its options\nwith search.hypergradient.OPTION=VALUE."
     )

@@ -1,6 +1,7 @@
 """Compare: the learned ranks beside their controls, at one budget, paired over replicates."""
 
 import json
+import math
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -10,6 +11,7 @@ from typing import Any
 
 from autolora_meta.allocators.replicate import allocator
 from autolora_meta.config import RunConfig
+from autolora_meta.errors import InputError
 from autolora_meta.finetuning.tasks.metrics import METRICS
 from autolora_meta.hypergradients.products import plain_steps
 from autolora_meta.progress import Progress, Silent
@@ -76,12 +78,30 @@ class Comparison:
 
     @classmethod
     def load(cls, path: str | Path) -> "Comparison":
-        """Read what `save` wrote."""
-        return cls(**json.loads(Path(path).read_text(encoding="utf-8")))
+        """Read what `save` wrote.
+
+        Raises:
+            InputError: there is no such file, or it is no comparison.
+        """
+        try:
+            return cls(**json.loads(Path(path).read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise InputError(f"{path} is not a comparison of this tool: {error}") from None
+
+
+# JSON has no infinity and no nan: what one replicate leaves open is written as null.
+_OPEN = {"low": -math.inf, "high": math.inf, "sd": math.nan}
+
+
+def _written(difference: PairedDifference) -> dict[str, Any]:
+    values = asdict(difference)
+    return values | {key: None for key in _OPEN if not math.isfinite(values[key])}
 
 
 def _difference(row: Mapping[str, Any]) -> PairedDifference:
-    return PairedDifference(**{f.name: row[f.name] for f in fields(PairedDifference)})
+    values: dict[str, Any] = {f.name: row[f.name] for f in fields(PairedDifference)}
+    values |= {key: value for key, value in _OPEN.items() if values[key] is None}
+    return PairedDifference(**values)
 
 
 def compare(
@@ -94,7 +114,7 @@ def compare(
 ) -> Comparison:
     """Run every arm in every replicate and hold them against the baseline.
 
-    Worker processes import the main module again: call this from under `if __name__ == "__main__":`.
+    Worker processes import the main module again: call this below `if __name__ == "__main__":`.
 
     Args:
         config: the run; `compare` names arms and replicates.
@@ -147,11 +167,11 @@ def _comparison(
                     | {"parameters": parameters}
                 )
     pairs = [(arm, baseline) for arm in arms if arm != baseline and baseline in arms]
-    if "learned" in arms and "learned" != baseline:
+    if "learned" in arms and baseline != "learned":
         pairs += [("learned", arm) for arm in arms if arm not in ("learned", baseline)]
     differences = [
         {"arm": a, "baseline": b, "metric": metric}
-        | asdict(paired_difference(values[a, metric], values[b, metric]))
+        | _written(paired_difference(values[a, metric], values[b, metric]))
         for metric in metrics
         for a, b in pairs
     ]

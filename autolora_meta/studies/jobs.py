@@ -112,28 +112,28 @@ def run_all(
         arm: set(allocator(arm).searches) | ({"learned"} if threshold else set()) for arm in arms
     }
     needed: list[Selection] = sorted(set().union(*reads.values()), key=("learned", "frozen").index)
-    searches: list[Job] = [("search", seed, s) for s in needed for seed in seeds]
     waiting: list[Job] = [("retrain", seed, arm) for arm in arms for seed in seeds]
     kept = dict([keep] if keep else [])
 
     def ready(job: Job, done: set[Job]) -> bool:
         return all(("search", job[1], selection) in done for selection in reads[job[2]])
 
-    work = 0.0
-    for _, _, selection in searches:
-        work += config.search.model_copy(update={"selection": selection}).work
-    work += config.retrain.steps * len(waiting)
+    work = float(config.retrain.steps * len(waiting))
+    for selection in needed:
+        work += len(seeds) * config.search.model_copy(update={"selection": selection}).work
     progress.start("searches and retrainings", work)
-    with _pool(config, progress) as submit:
+    with _pool(config, progress) as pool:
         done: set[Job] = set()
         running: set[Future[Outcome]] = {
-            submit(run_search, config, seed, selection, folder) for _, seed, selection in searches
+            pool.submit(run_search, config, seed, selection, folder)
+            for selection in needed
+            for seed in seeds
         }
         while running or waiting:
             for job in [job for job in waiting if ready(job, done)]:
                 waiting.remove(job)
                 _, seed, arm = job
-                running.add(submit(run_retrain, config, seed, arm, folder, kept.get(job)))
+                running.add(pool.submit(run_retrain, config, seed, arm, folder, kept.get(job)))
             finished, running = wait(running, return_when=FIRST_COMPLETED)
             for future in finished:
                 outcome = future.result()
@@ -151,7 +151,7 @@ def _start(threads: int, queue: Any) -> None:
 
 
 @contextmanager
-def _pool(config: RunConfig, progress: Progress) -> Iterator[Callable[..., Future[Outcome]]]:
+def _pool(config: RunConfig, progress: Progress) -> Iterator[ProcessPoolExecutor]:
     """A pool of fresh processes; what it still holds is dropped when the body fails."""
     context = get_context("spawn")  # a forked torch hangs in its thread pool
     workers = config.runtime.workers
@@ -166,6 +166,6 @@ def _pool(config: RunConfig, progress: Progress) -> Iterator[Callable[..., Futur
                 workers, context, initializer=_start, initargs=(config.runtime.threads, queue)
             )
             try:
-                yield pool.submit
+                yield pool
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from autolora_meta.problems.autolora import autolora
 from peft import PeftModel
 from torch import Tensor, nn
 from transformers import BertConfig, BertForSequenceClassification
@@ -14,7 +15,6 @@ from autolora_meta.bilevel.options import SearchOptions
 from autolora_meta.finetuning.batches import LoaderStream
 from autolora_meta.finetuning.lora import LoraOptions, target_layers, wrap_for_search
 from autolora_meta.gating import Gates, gated
-from autolora_meta.problems.autolora import autolora
 
 
 def batches(seed: int, count: int = 3, rows: int = 4) -> list[dict[str, Tensor]]:
@@ -41,7 +41,7 @@ def tiny_model(dropout: float = 0.0) -> BertForSequenceClassification:
         max_position_embeddings=8,
         hidden_dropout_prob=dropout,
         attention_probs_dropout_prob=dropout,
-        num_labels=3,
+        num_labels=3,  # pyright: ignore[reportCallIssue]
         initializer_range=0.5,
     )
     return BertForSequenceClassification(config).double()
@@ -55,7 +55,7 @@ def loss(model: nn.Module, batch: Mapping[str, Any]) -> Tensor:
 def program(
     dropout: float = 0.0, **options: Any
 ) -> Iterator[tuple[PeftModel, Gates, SearchEngine]]:
-    """A search over random batches that is ready to run, with B away from 0 and the logits uneven."""
+    """A search over random batches, ready to run; B is away from 0, the logits are uneven."""
     model = tiny_model(dropout)
     names = target_layers(model, ["query", "output.dense"])
     wrapped = wrap_for_search(model, names, LoraOptions(k=3), seed=0, head=("classifier",))

@@ -33,7 +33,7 @@ def step_of(gates: Gates, engine: SearchEngine) -> Tensor:
 
 def look_ahead_gradient(model: PeftModel, gates: Gates) -> Tensor:
     """d f(w - eta g_w(w, a), a) / da, through the step, by double backward of one expression."""
-    named = {n: p for n, p in model.named_parameters() if p.requires_grad}
+    named: dict[str, Tensor] = {n: p for n, p in model.named_parameters() if p.requires_grad}
     train, validation = batches(1)[0], batches(2)[0]
     with replay(RandomState.snapshot()), sdpa_kernel(SDPBackend.MATH):
         g = functional_call(model, named, kwargs=train).loss

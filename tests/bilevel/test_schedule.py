@@ -42,7 +42,7 @@ def test_look_ahead_with_gates_that_stand_still_is_plain_training(method, inner_
 def test_look_ahead_repeats_the_step_with_the_new_gates():
     with program(
         0.3, inner={"name": "sgd", "learning_rate": 0.1}, outer_steps=1, warmup_steps=0
-    ) as (model, gates, engine):
+    ) as (model, _, engine):
         start = weights(engine)
         engine.run()
         inner = engine.inner_problem
@@ -114,12 +114,12 @@ def test_a_search_goes_on_from_its_state_to_the_same_bytes(at):
             engine.train_step()
         state = engine.state_dict()
         engine.run()
-        whole = weights(engine) + [gates.logits.detach().clone()]
+        whole = [*weights(engine), gates.logits.detach().clone()]
     with program(0.3, **options) as (_, gates, engine):
         torch.manual_seed(99)  # as in another process
         engine.load_state_dict(state)
         engine.run()
-        assert same(whole, weights(engine) + [gates.logits.detach().clone()])
+        assert same(whole, [*weights(engine), gates.logits.detach().clone()])
 
 
 def test_a_search_whose_loss_is_no_number_stops_and_says_what_to_change():

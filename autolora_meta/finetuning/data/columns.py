@@ -1,6 +1,7 @@
 """From a source's own columns to ours: text, text_pair where there is one, label (a ClassLabel)."""
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 
@@ -111,7 +112,7 @@ def _clean(value: object) -> str:
 
 
 def _classes(
-    values: dict[str, list], feature: object, column: str
+    values: dict[str, list], feature: Any, column: str
 ) -> tuple[list[str], dict[object, int]]:
     """Names of the classes, and the number of each value: as the source has them, or sorted."""
     for split, labels in values.items():

@@ -74,11 +74,12 @@ def load_rows(
         say(f"test rows are the source's {test_name} split, the same for each seed")
         # One seed for all replicates, so that they are measured on the same rows.
         parts = _cut(given[test_name], {"test": wanted.pop("test")}, derive(0, "test"))
+        if not options.allow_overlap:
+            # All of the pool: what this seed does not draw, that of another replicate may.
+            _refuse_overlap(pool, parts["test"])
     parts |= _cut(pool, wanted, derive(seed, "split"))
     rows = DatasetDict({split: parts[split] for split in ("train", "validation", "test")})
     say(", ".join(f"{split} {len(part)} rows" for split, part in rows.items()))
-    if not options.allow_overlap:
-        _refuse_overlap(rows)
     return rows
 
 
@@ -117,8 +118,8 @@ def _without_repeats(pool: Dataset, say: Callable[[str], None]) -> Dataset:
     return pool.select(list(first.values()))
 
 
-def _refuse_overlap(rows: DatasetDict) -> None:
-    found = splits.overlap({str(split): _texts(part) for split, part in rows.items()})
+def _refuse_overlap(pool: Dataset, test: Dataset) -> None:
+    found = splits.overlap({"train or validation": _texts(pool), "test": _texts(test)})
     if found:
         number, example = found
         raise InputError(

@@ -36,6 +36,7 @@ class Task(Protocol):
     Attributes:
         peft_type: PEFT's name for it (`peft.TaskType`), which the adapter carries.
         model_class: name of the transformers auto class that puts its head on a base.
+        labels: names of the classes; empty where there are none. (C,)
     """
 
     @property
@@ -43,6 +44,9 @@ class Task(Protocol):
 
     @property
     def model_class(self) -> str: ...
+
+    @property
+    def labels(self) -> tuple[str, ...]: ...
 
     def model_settings(self) -> dict[str, Any]:
         """Settings of the model's configuration, such as the names of the classes."""

@@ -1,4 +1,4 @@
-"""What the metrics of the tasks mean: which way is better, and in what unit they are talked about."""
+"""What the metrics of the tasks mean: which way is better, and in what unit they are read."""
 
 from dataclasses import dataclass
 from typing import Literal

@@ -1,0 +1,124 @@
+"""Checks of a hypergradient that cost passes of their own, taken every so many outer steps."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from autolora_meta.bilevel.base import quantisation
+from autolora_meta.hypergradients.implicit import implicit_gradient, make_products
+from autolora_meta.hypergradients.products import AutogradProducts, Cost, FiniteDifferenceProducts
+from autolora_meta.hypergradients.updates import inner_update
+from autolora_meta.hypergradients.vectors import Vector, add_scaled, dot, filled, norm
+from autolora_meta.randomness import RandomState, derive, replay
+
+if TYPE_CHECKING:
+    from autolora_meta.bilevel.problem import LoraProblem
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What the paid checks of one hypergradient found.
+
+    Args:
+        replay_error: relative difference of two gradients of the same batch with the same masks;
+            zero in exact replay, and finite differences are noise where it is not small.
+        mask_agreement: cosine of the implicit part with the one under other dropout masks: how
+            much of it is the batch rather than the masks. None for `unrolled`.
+        difference_cosine: on a base stored below float32, cosine of the finite difference with the
+            exact product (with one of twice the step on quantised bases).
+        cost: passes spent.
+    """
+
+    replay_error: float
+    mask_agreement: float | None
+    difference_cosine: float | None
+    cost: Cost
+
+
+def examine(
+    inner: "LoraProblem", hyper: Sequence[Tensor], v: Vector, implicit: Vector
+) -> Examination:
+    """Check the hypergradient that was just taken; weights, masks and buffers are as before.
+
+    Args:
+        inner: the inner problem, after its step.
+        hyper: a.
+        v: f_w, as the method was given it.
+        implicit: the implicit part that the method found.
+    """
+    method = inner.hypergradient
+    assert method is not None
+    before = method.record.evaluated_at == "before"
+    with inner.at(inner.before if before else None):
+        replayed, cost = _replay_error(inner, hyper)
+        agreement = difference = None
+        if method.record.solver not in (None, "zero"):
+            other, spent = _under_other_masks(inner, hyper, v)
+            agreement, cost = cosine(implicit, other), cost + spent
+        if method.difference is not None and inner.precision is not None:
+            difference, spent = _difference_cosine(inner, hyper, v)
+            cost += spent
+    return Examination(replayed, agreement, difference, cost)
+
+
+def _replay_error(inner: "LoraProblem", hyper: Sequence[Tensor]) -> tuple[float, Cost]:
+    wanted = [*inner.trainable_parameters(), *hyper]
+    first, second = (
+        filled(torch.autograd.grad(inner.replayed_loss(), wanted, allow_unused=True), wanted)
+        for _ in range(2)
+    )
+    return norm(add_scaled(first, -1.0, second)) / (norm(first) or 1.0), Cost(2, 2)
+
+
+def _under_other_masks(
+    inner: "LoraProblem", hyper: Sequence[Tensor], v: Vector
+) -> tuple[list[Tensor], Cost]:
+    """The implicit part by the same method, batch and v, with other dropout masks."""
+    method = inner.hypergradient
+    assert method is not None
+    step = inner.tape[-1]
+    with replay(RandomState.snapshot()):
+        torch.manual_seed(derive(inner.count, "second masks"))
+        other = step._replace(random_state=RandomState.snapshot())
+
+    products = make_products(
+        method,
+        lambda: inner.replayed_loss(other),
+        inner.trainable_parameters(),
+        hyper,
+        precision=inner.precision,
+    )
+    update = inner_update(inner.optimizer, inner.trainable_parameters(), inner.step_gradient)
+    found, _ = implicit_gradient(method, products=products, v=v, inner=update)
+    return [-part for part in found], products.cost
+
+
+def _difference_cosine(
+    inner: "LoraProblem", hyper: Sequence[Tensor], v: Vector
+) -> tuple[float | None, Cost]:
+    """Cosine of J v as the method differences it with J v by the best other way there is."""
+    method = inner.hypergradient
+    assert method is not None
+    params = inner.trainable_parameters()
+    # One attention kernel for both sides: another draws other dropout masks.
+    with sdpa_kernel(SDPBackend.MATH):
+        taken = make_products(method, inner.replayed_loss, params, hyper, precision=inner.precision)
+        assert isinstance(taken, FiniteDifferenceProducts)
+        found = taken.mixed(v)
+        if quantisation(inner.module):
+            other: AutogradProducts | FiniteDifferenceProducts = FiniteDifferenceProducts(
+                inner.replayed_loss, params, hyper, radius=2 * taken.radius
+            )
+        else:
+            other = AutogradProducts(inner.replayed_loss, params, hyper)
+        return cosine(found, other.mixed(v)), taken.cost + other.cost
+
+
+def cosine(x: Vector, y: Vector) -> float | None:
+    """Of the angle between x and y; None where one of them is zero."""
+    lengths = norm(x) * norm(y)
+    return dot(x, y) / lengths if lengths else None

@@ -1,0 +1,127 @@
+"""What stops a search: methods that the base cannot carry, and numbers that are none."""
+
+import logging
+import math
+from typing import TYPE_CHECKING, Any
+
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from autolora_meta.bilevel.base import coarse_dtype, quantisation
+from autolora_meta.errors import InputError
+from autolora_meta.hypergradients.methods import METHODS
+from autolora_meta.hypergradients.products import AutogradProducts, Cost, FiniteDifferenceProducts
+from autolora_meta.hypergradients.vectors import Vector, add_scaled, norm
+
+if TYPE_CHECKING:
+    from autolora_meta.bilevel.problem import LoraProblem
+
+LOG = logging.getLogger("autolora_meta")
+# Relative difference of one mixed product taken both ways. Kinks (ReLU) are seen by a difference
+# and not by autograd, so what is merely unequal is told and what is another number is refused.
+TELL, REFUSE = 0.05, 0.5
+
+
+def check_second_order(inner: "LoraProblem", hyper: Vector) -> Cost:
+    """Refuse a method by double backward on a base that has none, before the search begins.
+
+    A kernel can lack its second derivative silently, so one product J v by autograd is compared
+    with the same product by finite differences, on the first batch; v is the gradient there.
+
+    Args:
+        inner: the inner problem, at the start of the search; its batches and masks do not move on.
+        hyper: the gates' logits.
+
+    Returns:
+        What the check cost; nothing for methods that take gradients only.
+
+    Raises:
+        InputError: the base has no double backward; the methods that would work are named.
+    """
+    method = inner.hypergradient
+    if method is None or not method.record.needs_double_backward:
+        return Cost()
+    if bits := quantisation(inner.module):
+        raise InputError(_refusal(method.method, f"the base is stored in {bits}"))
+    params, step = inner.trainable_parameters(), inner.next_step()
+
+    def loss() -> Any:
+        return inner.replayed_loss(step)
+
+    exact = AutogradProducts(loss, params, hyper)
+    coarse = coarse_dtype(inner.module)
+    with inner.at(None), sdpa_kernel(SDPBackend.MATH):
+        try:
+            v = exact.gradient()
+            by_autograd = exact.mixed(v)
+        except RuntimeError as error:
+            if "derivative" not in str(error) and "differentiate" not in str(error):
+                raise
+            raise InputError(_refusal(method.method, str(error).splitlines()[0])) from None
+        differences = FiniteDifferenceProducts(loss, params, hyper, precision=coarse)
+        by_difference = differences.mixed(v)
+    apart = norm(add_scaled(by_autograd, -1.0, by_difference))
+    apart /= max(norm(by_autograd), norm(by_difference)) or 1.0
+    if apart > REFUSE:
+        reason = f"one mixed product by autograd and by finite differences differ by {apart:.0%}"
+        raise InputError(_refusal(method.method, reason))
+    if apart > TELL and coarse is None:
+        LOG.warning(
+            "one mixed product by autograd and by finite differences differ by %.0f%%: the model "
+            "has kinks (ReLU), or an operation without a second derivative. "
+            "search.hypergradient=darts needs none",
+            100 * apart,
+        )
+    return exact.cost + differences.cost
+
+
+def _refusal(method: str, reason: str) -> str:
+    fit = [name for name, record in METHODS.items() if not record.needs_double_backward]
+    return (
+        f"search.hypergradient '{method}' needs a double backward, which this model does not have: "
+        f"{reason}. Methods that work: {', '.join(fit)}, or a solver with "
+        "products: finite_difference in its place"
+    )
+
+
+def stop_unless_finite(inner: "LoraProblem", outer_loss: float, parts: dict[str, Vector]) -> None:
+    """Stop before the gates step along a hypergradient that is not a number.
+
+    Args:
+        inner: the inner problem; the gates still hold their last good values.
+        outer_loss: f at this step.
+        parts: what the hypergradient is made of, by name, in the order in which it arises.
+
+    Raises:
+        InputError: a loss or a part is not finite; says which, the method, the step.
+    """
+    bad = [name for name, vector in parts.items() if not math.isfinite(norm(vector))]
+    if not math.isfinite(outer_loss):
+        bad.insert(0, f"the validation loss ({outer_loss})")
+    if not math.isfinite(inner.loss):
+        bad.insert(0, f"the loss of '{inner.name}' ({inner.loss})")
+    if bad:
+        assert inner.hypergradient is not None
+        solved = f" ({inner.solved.message})" if inner.solved and inner.solved.message else ""
+        raise InputError(
+            f"{bad[0]} is not finite at inner step {inner.count} of the search, with hypergradient "
+            f"{inner.hypergradient.method}{solved}. The gates stay as the step before left them. "
+            f"{_remedy(inner)}, or take another hypergradient method"
+        )
+
+
+def stop_unless_finite_loss(inner: "LoraProblem") -> None:
+    """Stop after an inner step whose loss was not a number.
+
+    Raises:
+        InputError: says the loss and the step.
+    """
+    if not math.isfinite(inner.loss):
+        raise InputError(
+            f"the loss of '{inner.name}' is {inner.loss} at inner step {inner.count} of the "
+            f"search. {_remedy(inner)}"
+        )
+
+
+def _remedy(inner: "LoraProblem") -> str:
+    rate = inner.optimizer.param_groups[0]["lr"]
+    return f"Lower search.inner.learning_rate (now {rate:g})"

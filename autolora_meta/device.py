@@ -1,0 +1,49 @@
+"""Where the work runs: a device that torch can use here."""
+
+import re
+
+import torch
+
+from autolora_meta.errors import InputError
+
+ALLOWED = "auto (CUDA where there is one), cpu, cuda, cuda:1 or mps"
+_NAMES = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
+
+
+def known_device(name: str) -> str:
+    """`name`, if it names a device; whether that is there is `usable_device`'s question.
+
+    Raises:
+        InputError: it is no name of a device.
+    """
+    if not _NAMES.fullmatch(name):
+        raise InputError(f"'{name}' is no device; allowed: {ALLOWED}")
+    return name
+
+
+def usable_device(name: str) -> str:
+    """The device that `name` stands for on this machine.
+
+    Args:
+        name: auto, cpu, cuda, cuda:N or mps.
+
+    Raises:
+        InputError: it is no name of a device, or torch cannot use that device here.
+
+    >>> usable_device("cpu")
+    'cpu'
+    """
+    kind, _, index = known_device(name).partition(":")
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if kind == "auto":
+        return "cuda" if count else "cpu"
+    if kind == "cuda" and int(index or 0) >= count:
+        raise InputError(
+            f"the device is '{name}', and torch sees {count or 'no'} CUDA device"
+            f"{'s' * (count > 1)} here; set runtime.device to cpu or auto"
+        )
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise InputError(
+            "the device is 'mps', and torch has no MPS here; set runtime.device to cpu or auto"
+        )
+    return name

@@ -1,0 +1,114 @@
+"""A bilevel problem at one point, where methods and references are evaluated."""
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from autolora_meta.hypergradients.exact import dense_hessian, dense_mixed
+from autolora_meta.hypergradients.vectors import Vector, filled, flatten, unflatten
+
+Function = Callable[[Vector], Tensor]
+Split = tuple[list[Tensor], list[Tensor]]  # a gradient: its part in a, its part in w
+# All methods at their defaults, and DARTS by the cheaper difference too.
+DEFAULTS: tuple[str | Mapping[str, Any], ...] = (
+    "first_order",
+    "darts",
+    {"method": "darts", "scheme": "forward"},
+    "one_step",
+    "sama",
+    "unrolled",
+    "neumann",
+    "cg",
+    "nystrom",
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    """Losses as functions of the weights, at one (w, a).
+
+    Args:
+        problem: what a row calls it.
+        params: w, leaf tensors at the point.
+        hyper: a, leaf tensors; both losses read them where they are.
+        inner: g as a function of the weights; the same batch and dropout masks at each call.
+        outer: f as a function of the weights; likewise.
+        methods: what is measured here, as a config would say it.
+        betty: iterations of betty's own cg and neumann here; 0 leaves betty out.
+        damping: of betty's rows, which have none of their own.
+        fresh: g with dropout masks drawn anew at each call, as betty takes it; None: as `inner`.
+        training: the context of training passes: nothing, or bf16 autocast.
+        learning_rate: of the inner step.
+        dtype: float64, float32 or bf16 (float32 with training passes under bf16 autocast).
+        dropout: of the model.
+        condition: of the Hessian, where it was chosen.
+        dense: H and J may be written out.
+        known: references already computed here, by what they are of.
+        passes: training passes already taken here, by where; bf16 ones are slow on many CPUs.
+    """
+
+    problem: str
+    params: list[Tensor]
+    hyper: list[Tensor]
+    inner: Function
+    outer: Function
+    methods: Sequence[str | Mapping[str, Any]] = DEFAULTS
+    betty: int = 10
+    damping: float = 0.0
+    fresh: Function | None = None
+    training: Callable[[], AbstractContextManager[Any]] = nullcontext
+    learning_rate: float = 0.1
+    dtype: str = "float64"
+    dropout: float = 0.0
+    condition: float | None = None
+    dense: bool = True
+    known: dict[Hashable, list[Tensor]] = field(default_factory=dict, compare=False)
+    passes: dict[Hashable, Split] = field(default_factory=dict, compare=False)
+
+    def outer_gradients(self) -> Split:
+        """(f_a, v) at the current values, from one backward in full precision."""
+        return self._split(self.outer(self.params))
+
+    def training_pass(self, function: Function, where: Hashable) -> Split:
+        """The gradient in (a, w) as a training pass takes it; taken once for each place.
+
+        Args:
+            function: `inner` or `outer`.
+            where: what the weights are now.
+        """
+        key = (function is self.inner, where)
+        if key not in self.passes:
+            # The backward stands outside autocast, as in training.
+            with self.training():
+                value = function(self.params)
+            self.passes[key] = self._split(value)
+        return self.passes[key]
+
+    def _split(self, value: Tensor) -> Split:
+        wanted = [*self.hyper, *self.params]
+        gradients = filled(torch.autograd.grad(value, wanted, allow_unused=True), wanted)
+        return gradients[: len(self.hyper)], gradients[len(self.hyper) :]
+
+    @cached_property
+    def hessian(self) -> Tensor:
+        """H at the point. (p, p)"""
+        return dense_hessian(lambda: self.inner(self.params), self.params)
+
+    @cached_property
+    def mixed(self) -> Tensor:
+        """J at the point. (q, p)"""
+        return dense_mixed(lambda: self.inner(self.params), self.params, self.hyper)
+
+    @cached_property
+    def exact(self) -> list[Tensor] | None:
+        """f_a - J H^-1 v at the point, undamped; None where H cannot be written out."""
+        if not self.dense:
+            return None
+        f_a, v = self.outer_gradients()
+        x = torch.linalg.solve(self.hessian, flatten(v))
+        return unflatten(flatten(f_a) - self.mixed @ x, f_a)

@@ -1,0 +1,89 @@
+"""A person's own model and data, as their configuration would search it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from autolora_meta.bilevel.problem import to_device
+from autolora_meta.config import RunConfig
+from autolora_meta.finetuning.prepare import Prepared, prepare
+from autolora_meta.hypergradients.vectors import Vector
+from autolora_meta.randomness import RandomState, replay
+from autolora_meta.search import _program
+from autolora_meta.verification.case import Case
+from autolora_meta.verification.objective import Objective
+
+DAMPING = 10.0
+# Inner steps before anything is measured: while B is zero half of the derivatives are.
+WARMUP = 10
+
+
+@contextmanager
+def model_case(
+    config: RunConfig, *, prepared: Prepared | None = None, warmup: int = WARMUP
+) -> Iterator[Case]:
+    """The next training and validation batch after a short warm-up, in train mode with dropout.
+
+    Args:
+        config: whose model, data, targets, batch sizes and inner learning rate are used.
+        prepared: model and rows, where they are at hand already.
+        warmup: inner steps before the point, at the config's learning rate.
+    """
+    prepared = prepared or prepare(config.model, config.data, config.task, config.seed)
+    program = _program(config, prepared, config.seed)
+    with program.opened() as (wrapped, gates, _):
+        objective = Objective(wrapped, program.loss)
+        device = torch.device(program.device)
+        _warm_up(objective, program.train, config.search.inner.learning_rate, warmup, device)
+        train = to_device(program.train.next(), device)
+        validation = to_device(program.validation.next(), device)
+        masks = RandomState.snapshot()
+
+        def at(batch: object, weights: Vector) -> Tensor:
+            with replay(masks):
+                return objective.at(weights, batch)
+
+        yield Case(
+            "model",
+            objective.params,
+            [gates.logits],
+            partial(at, train),
+            partial(at, validation),
+            damping=DAMPING,
+            fresh=lambda weights: objective.at(weights, train),
+            learning_rate=config.search.inner.learning_rate,
+            dtype="float32",
+            dropout=_dropout(objective),
+            dense=False,
+        )
+
+
+def under_bf16(case: Case) -> Case:
+    """The same point with training passes (the inner step, v, f_a) under bf16 autocast.
+
+    What it is measured against stays: the same formulas in float32 throughout.
+    """
+    device = case.params[0].device.type
+    training = partial(torch.autocast, device, torch.bfloat16)
+    return replace(case, dtype="bf16", training=training, passes={})
+
+
+def _warm_up(
+    objective: Objective, batches: object, eta: float, steps: int, device: torch.device
+) -> None:
+    optimizer = torch.optim.AdamW(objective.params, lr=eta)
+    for _ in range(steps):
+        batch = to_device(batches.next(), device)  # type: ignore[attr-defined]
+        objective(batch).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+
+def _dropout(objective: Objective) -> float:
+    """The largest rate of a dropout layer; attention's own is the same in the usual models."""
+    layers = (m for m in objective.modules() if isinstance(m, torch.nn.Dropout))
+    return max((layer.p for layer in layers), default=0.0)

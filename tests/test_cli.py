@@ -1,0 +1,200 @@
+"""The command line, end to end on a tiny model: what a run leaves, and that it comes again."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from peft import PeftModel
+from safetensors.torch import load_file
+from torch.nn import functional as F
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from autolora_meta.config import RunConfig
+from autolora_meta.finetuning.lora import quiet_peft
+from autolora_meta.finetuning.prepare import prepare
+from autolora_meta.hypergradients.methods import METHODS
+from tests.end_to_end import Tiny, command, contents
+
+FIGURES = ("ranks", "gates", "losses", "comparison-cross_entropy", "comparison-accuracy")
+# The same bytes whenever the same configuration runs on the same machine.
+REPRODUCIBLE = (
+    "config.yaml",
+    "ranks.json",
+    "alphas.safetensors",
+    "metrics.jsonl",
+    "comparison.json",
+    "adapter/adapter_model.safetensors",
+    "adapter/adapter_config.json",
+    "search/importance.safetensors",
+)
+
+
+def test_a_run_leaves_what_it_promises(tiny: Tiny) -> None:
+    files = set(contents(tiny.run))
+    assert {*REPRODUCIBLE, "timings.jsonl", "summary.md", "adapter/README.md"} <= files
+    assert {f"figures/{name}.{kind}" for name in FIGURES for kind in ("png", "svg", "pdf")} <= files
+    assert not any(name.endswith((".bin", ".pt", ".pkl")) for name in files)
+    assert RunConfig.load(tiny.run / "config.yaml") == RunConfig.load(tiny.config)
+    gates = load_file(tiny.run / "alphas.safetensors")
+    assert gates["trajectory"].shape == (1 + 3, 4, 3)
+    assert len((tiny.run / "metrics.jsonl").read_text().splitlines()) == 3
+    stages = [json.loads(line) for line in (tiny.run / "timings.jsonl").read_text().splitlines()]
+    assert len(stages) == 2 * (2 + 4)  # replicates of two searches and four arms
+    assert all(row["seconds"] > 0 for row in stages)
+
+
+def test_a_run_says_what_it_does_and_what_it_found(tiny: Tiny) -> None:
+    said = json.loads((tiny.run.parent.parent / "said.json").read_text())
+    assert "train 32 rows, validation 32 rows, test 86 rows" in said["out"]
+    assert "4 layers of k = 3 components" in said["out"]
+    assert "over 2 replicates; a claim needs at least 3" in said["out"]
+    assert (tiny.run / "summary.md").read_text() in said["out"]
+    assert "left, loss=" in said["err"]  # progress, with loss and remaining time
+    assert "Traceback" not in said["err"] and "Warning" not in said["err"]
+
+
+def test_the_adapter_loads_with_peft_alone_and_gives_the_logits_that_were_measured(
+    tiny: Tiny,
+) -> None:
+    adapter = tiny.run / "adapter"
+    base = AutoModelForSequenceClassification.from_pretrained(tiny.model, num_labels=3)
+    with quiet_peft():
+        model = PeftModel.from_pretrained(base, str(adapter)).eval()
+    tokenizer = AutoTokenizer.from_pretrained(adapter)
+    config = RunConfig.load(tiny.config)
+    test = prepare(config.model, config.data, config.task, seed=0).rows["test"]
+    batch = tokenizer.pad(
+        {"input_ids": test["input_ids"], "attention_mask": test["attention_mask"]},
+        return_tensors="pt",
+    )
+    labels = torch.tensor(test["labels"])
+    with torch.no_grad():
+        logits = model(**batch).logits
+    rows = json.loads((tiny.run / "comparison.json").read_text())["rows"]
+    measured = {r["metric"]: r["value"] for r in rows if (r["arm"], r["seed"]) == ("learned", 0)}
+    assert F.cross_entropy(logits, labels).item() == pytest.approx(measured["cross_entropy"], 1e-5)
+    assert (logits.argmax(-1) == labels).float().mean().item() == pytest.approx(
+        measured["accuracy"]
+    )
+    ranks = json.loads((tiny.run / "ranks.json").read_text())
+    written = json.loads((adapter / "adapter_config.json").read_text())["rank_pattern"]
+    expected = {layer["name"]: layer["rank"] for layer in ranks["layers"] if layer["rank"]}
+    assert {re.sub(r"\\|\^", "", name): rank for name, rank in written.items()} == expected
+
+
+def test_the_model_card_says_how_the_adapter_was_made(tiny: Tiny) -> None:
+    card = (tiny.run / "adapter" / "README.md").read_text()
+    head = yaml.safe_load(card.split("---")[1])
+    assert (head["base_model"], head["library_name"]) == (str(tiny.model), "peft")
+    for part in (
+        str(tiny.rows),
+        "64 rows to train on, 86 to test on, seed 0",
+        "uniform:1",
+        "darts",
+    ):
+        assert part in card, part
+    assert 'labels = ["animal", "colour", "number"]' in card
+
+
+def test_a_finished_run_is_refused_and_overwritten_only_when_told_to_with_the_same_bytes(
+    tiny: Tiny, tmp_path: Path
+) -> None:
+    runs = tmp_path / "runs"
+    shutil.copytree(tiny.run, runs / "tiny")
+    (runs / "tiny" / "mine.txt").write_text("a note")
+    before = contents(runs)
+    for name in ("run", "search"):
+        said = command(name, tiny.config, "--runs", runs)
+        assert said.status == 2
+        assert "finished work is not overwritten" in said.err and "--overwrite" in said.err
+    assert contents(runs) == before
+    bad = command("run", tiny.config, "lora.targets=[qurey]", "--runs", runs, "--overwrite")
+    assert bad.status == 2
+    assert contents(runs) == before
+    assert command("run", tiny.config, "--runs", runs, "--overwrite").status == 0
+    after = contents(runs / "tiny")
+    assert "mine.txt" not in after
+    for name in REPRODUCIBLE:
+        assert after[name] == before[f"tiny/{name}"], name
+    assert set(after) == set(contents(tiny.run))
+
+
+def test_the_search_alone_finds_what_the_run_found(tiny: Tiny, tmp_path: Path) -> None:
+    said = command("search", tiny.config, "--runs", tmp_path)
+    assert said.status == 0, said.err
+    assert "total rank 4, 128 parameters" in said.out
+    found, run = contents(tmp_path / "tiny"), contents(tiny.run)
+    for name in ("config.yaml", "ranks.json", "alphas.safetensors", "metrics.jsonl"):
+        assert found[name] == run[name], name
+    assert {f"figures/{name}.svg" for name in ("ranks", "gates", "losses")} <= set(found)
+
+
+def test_another_budget_without_another_search_and_an_adapter_for_it(
+    tiny: Tiny, tmp_path: Path
+) -> None:
+    wide = tmp_path / "patterns" / "wide.json"
+    said = command("allocate", tiny.run, "budget=uniform:2", "min_rank=1", "--output", wide)
+    assert said.status == 0, said.err
+    assert "total rank 8, 256 parameters" in said.out
+    again = command("allocate", tiny.run, "--output", wide)
+    assert again.status == 2 and "finished work is not overwritten" in again.err
+    adapter = tmp_path / "adapter"
+    said = command("retrain", tiny.run, "--ranks", wide, "--output", adapter)
+    assert said.status == 0, said.err
+    assert "cross_entropy: " in said.out
+    weights = load_file(adapter / "adapter_model.safetensors")
+    assert sum(value.numel() for name, value in weights.items() if "lora_" in name) == 256
+    assert command("retrain", tiny.run, "--output", adapter).status == 2
+
+
+def test_retraining_a_run_gives_its_own_adapter_again(tiny: Tiny, tmp_path: Path) -> None:
+    assert command("retrain", tiny.run, "--output", tmp_path / "adapter").status == 0
+    assert contents(tmp_path / "adapter") == contents(tiny.run / "adapter")
+
+
+def test_figures_are_drawn_again_with_the_same_bytes(tiny: Tiny, tmp_path: Path) -> None:
+    run = tmp_path / "tiny"
+    shutil.copytree(tiny.run, run)
+    shutil.rmtree(run / "figures")
+    assert command("plot", run).status == 0
+    drawn, before = contents(run / "figures"), contents(tiny.run / "figures")
+    assert set(drawn) == set(before)
+    assert drawn["ranks.png"] == before["ranks.png"]
+
+
+def test_one_replicate_with_the_paper_s_rule_and_an_iterative_method(
+    tiny: Tiny, tmp_path: Path
+) -> None:
+    changes = ["compare.replicates=1", "compare.arms=[learned, uniform]", "cg", "seed=7"]
+    changes += ["ranks.rule=threshold", "ranks.importance=alpha", "compare.metrics=[accuracy]"]
+    said = command("run", tiny.config, *changes, "--runs", tmp_path)
+    assert said.status == 0, said.err
+    assert "solver iterations a step" in said.out
+    comparison = json.loads(
+        (tmp_path / "tiny" / "comparison.json").read_text(),
+        parse_constant=lambda name: pytest.fail(f"{name} is not JSON"),
+    )
+    (difference,) = comparison["differences"]
+    assert (difference["n"], difference["low"], difference["sd"]) == (1, None, None)
+    ranks = json.loads((tmp_path / "tiny" / "ranks.json").read_text())
+    assert all(layer["rank"] >= 1 for layer in ranks["layers"])
+    assert {row["seed"] for row in comparison["rows"]} == {7}
+    assert max(row["parameters"] for row in comparison["rows"]) == ranks["parameters"]
+    assert command("plot", tmp_path / "tiny").status == 0
+
+
+def test_methods_are_listed_and_the_configuration_printed(tiny: Tiny) -> None:
+    listed = command("methods")
+    assert listed.status == 0
+    assert all(f"| {name} " in listed.out for name in METHODS)
+    printed = command("config", tiny.config, "neumann", "search.outer_steps=40")
+    config = RunConfig.load(yaml.safe_load(printed.out))
+    assert config.search.hypergradient.method == "neumann"
+    assert config.search.outer_steps == 40
+    for name in ("run", "search", "allocate", "retrain", "plot", "methods", "config"):
+        assert name in command("--help").out
+        assert command(name, "--help").status == 0

@@ -1,0 +1,134 @@
+"""A comparison: what its rows and intervals are, and what its arms have in common."""
+
+import json
+from collections import defaultdict
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from autolora_meta.allocators.replicate import Replicate, allocator
+from autolora_meta.config import RunConfig
+from autolora_meta.errors import InputError
+from autolora_meta.search import SearchResult
+from autolora_meta.studies.compare import Comparison, compare
+from tests.end_to_end import Tiny
+
+ARMS = ("learned", "uniform", "shuffled", "frozen")
+METRICS = ("cross_entropy", "accuracy")
+
+
+@pytest.fixture
+def comparison(tiny: Tiny) -> Comparison:
+    return Comparison.load(tiny.run / "comparison.json")
+
+
+def results(tiny: Tiny) -> dict[tuple[str, int], dict[str, Any]]:
+    """What each job of the run left: (arm, seed) -> result.json."""
+    return {
+        (arm, seed): json.loads((tiny.run / f"replicates/{seed}/{arm}/result.json").read_text())
+        for arm in ARMS
+        for seed in (0, 1)
+    }
+
+
+def test_there_is_a_row_for_each_arm_seed_and_metric(tiny: Tiny, comparison: Comparison) -> None:
+    rows = {(row["arm"], row["seed"], row["metric"]): row for row in comparison.rows}
+    assert list(rows) == list(product(ARMS, (0, 1), METRICS))
+    assert comparison.arms == list(ARMS) and comparison.seeds == [0, 1]
+    for (arm, seed), result in results(tiny).items():
+        for metric in METRICS:
+            row = rows[arm, seed, metric]
+            assert row["value"] == result["metrics"][metric]
+            assert row["parameters"] == result["parameters"] == 4 * 32  # all at uniform rank 1
+
+
+def test_differences_are_paired_with_the_intervals_of_scipy(comparison: Comparison) -> None:
+    values = defaultdict(list)
+    for row in comparison.rows:
+        values[row["arm"], row["metric"]].append(row["value"])
+    pairs = {(row["arm"], row["baseline"]) for row in comparison.differences}
+    against = [(arm, "uniform") for arm in ARMS if arm != "uniform"]
+    assert pairs == {*against, ("learned", "shuffled"), ("learned", "frozen")}
+    assert len(comparison.differences) == len(pairs) * len(METRICS)
+    for row in comparison.differences:
+        a, b = values[row["arm"], row["metric"]], values[row["baseline"], row["metric"]]
+        assert row["mean"] == pytest.approx(np.mean(a) - np.mean(b), abs=1e-12)
+        assert (row["n"], row["level"]) == (2, 0.95)
+        if np.ptp(np.subtract(a, b)) > 1e-9:
+            interval = stats.ttest_rel(a, b).confidence_interval(0.95)
+            assert row["low"] == pytest.approx(interval.low, rel=1e-9)
+            assert row["high"] == pytest.approx(interval.high, rel=1e-9)
+    assert set(comparison.against_baseline("accuracy")) == set(ARMS) - {"uniform"}
+
+
+def test_a_sentence_for_each_difference_and_no_claim_from_two_replicates(
+    comparison: Comparison,
+) -> None:
+    sentences = comparison.sentences()
+    assert len(sentences) == len(comparison.differences)
+    assert all(sentence.startswith("no claim: ") for sentence in sentences)
+
+
+def test_each_arm_is_at_the_budget_by_its_own_rule(tiny: Tiny) -> None:
+    left = results(tiny)
+    for seed in (0, 1):
+        learned = left["learned", seed]["ranks"]
+        assert set(left["uniform", seed]["ranks"].values()) == {1}
+        shuffled = left["shuffled", seed]["ranks"]
+        assert sorted(shuffled.values()) == sorted(learned.values())
+        search = SearchResult.load(tiny.run / f"replicates/{seed}/learned")
+        assert dict(search.ranks) == learned
+        frozen = SearchResult.load(tiny.run / f"replicates/{seed}/frozen")
+        assert frozen.components.gates.unique().tolist() == [1.0]
+        assert dict(frozen.ranks) == left["frozen", seed]["ranks"]
+
+
+def test_arms_cost_what_their_searches_and_retrainings_take(comparison: Comparison) -> None:
+    costs = comparison.costs
+    assert costs["uniform"] == 4  # retraining alone
+    assert costs["frozen"] == 4 + 2 + 3  # and the inner steps
+    assert costs["learned"] == costs["shuffled"] > costs["frozen"]
+
+
+def test_seeds_have_splits_of_their_own_and_arms_of_one_seed_share_them(tiny: Tiny) -> None:
+    config = RunConfig.load(tiny.config)
+    splits = []
+    for seed in (0, 0, 1):
+        rows = Replicate(config, seed).prepared.rows
+        texts = {name: {tuple(ids) for ids in part["input_ids"]} for name, part in rows.items()}
+        assert not texts["train"] & texts["validation"] and not texts["train"] & texts["test"]
+        splits.append(texts)
+    assert splits[0] == splits[1] != splits[2]
+
+
+def test_under_a_threshold_every_arm_gets_what_the_learned_ranks_cost(tiny: Tiny) -> None:
+    config = RunConfig.load(tiny.run / "config.yaml", "ranks={rule: threshold, importance: alpha}")
+    replicate = Replicate(config, 0)
+    budget = allocator("learned").allocate(replicate).parameters
+    for arm in ("uniform", "shuffled", "frozen"):
+        assert budget - 32 < allocator(arm).allocate(replicate).parameters <= budget, arm
+
+
+def test_what_is_saved_is_json_and_loaded_again(comparison: Comparison, tmp_path: Path) -> None:
+    comparison.save(tmp_path / "comparison.json")
+    text = (tmp_path / "comparison.json").read_text()
+    json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+    assert Comparison.load(tmp_path / "comparison.json") == comparison
+    for content in ("{", "[]", '{"rows": []}'):
+        (tmp_path / "comparison.json").write_text(content)
+        with pytest.raises(InputError, match="is not a comparison"):
+            Comparison.load(tmp_path / "comparison.json")
+    with pytest.raises(InputError, match="is not a comparison"):
+        Comparison.load(tmp_path / "missing.json")
+
+
+def test_a_failing_job_ends_the_comparison_with_its_reason(tiny: Tiny, tmp_path: Path) -> None:
+    changes = ["retrain.learning_rate=1e30", "retrain.warmup=0", "compare.replicates=1"]
+    config = RunConfig.load(tiny.config, *changes, {"compare": {"arms": ["learned", "uniform"]}})
+    with pytest.raises(InputError, match=r"lower retrain\.learning_rate"):
+        compare(config, folder=tmp_path)
+    assert not (tmp_path / "0" / "uniform" / "result.json").exists()

@@ -1,0 +1,196 @@
+"""Gates on PEFT's LoRA layers: what they weigh, what flows back, what is refused, what is left."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
+
+from autolora_meta.errors import InputError
+from autolora_meta.finetuning.lora import quiet_peft
+from autolora_meta.gating import GateOptions, Gates, gated, lora_layers
+
+K = 3
+CONSTRAINTS = ("softmax", "sigmoid", "free")
+
+
+class Layers(nn.Module):
+    """Some layers, called one after another; those named `idle` are not called."""
+
+    def __init__(self, **layers: nn.Module) -> None:
+        super().__init__()
+        for name, layer in layers.items():
+            self.add_module(name, layer)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for name, layer in self.named_children():
+            if not name.startswith("idle"):
+                x = layer(x)
+        return x
+
+
+def wrapped(model: nn.Module, targets: Sequence[str], **settings: Any) -> PeftModel:
+    """LoRA of rank K in float64, B away from 0."""
+    torch.manual_seed(0)
+    config = LoraConfig(r=K, lora_alpha=2 * K, target_modules=list(targets), **settings)
+    with quiet_peft():
+        model = get_peft_model(model.double(), config).double()  # type: ignore[arg-type]
+    assert isinstance(model, PeftModel)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lora_" in name:
+                parameter.copy_(torch.randn_like(parameter))
+    return model
+
+
+def uneven(names: Sequence[str], **options: Any) -> Gates:
+    gates = Gates(names, K, GateOptions.model_validate(options)).double()
+    with torch.no_grad():
+        gates.logits.copy_(torch.linspace(-1, 2, gates.logits.numel()).view_as(gates.logits))
+    return gates
+
+
+def hooks(model: nn.Module) -> int:
+    return sum(len(module._forward_hooks) for module in model.modules())
+
+
+KINDS = {
+    "Linear": (lambda: nn.Linear(4, 5), (2, 6, 4)),
+    "Conv1D": (lambda: Conv1D(5, 4), (2, 6, 4)),
+    "Conv2d": (lambda: nn.Conv2d(4, 5, 3, stride=2, padding=1), (2, 4, 7, 6)),
+    "Conv2d 1x1": (lambda: nn.Conv2d(4, 5, 1), (2, 4, 3, 3)),
+}
+
+
+@pytest.mark.parametrize("constraint", CONSTRAINTS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_gated_is_the_same_as_gates_folded_into_b(kind: str, constraint: str) -> None:
+    build, shape = KINDS[kind]
+    model = wrapped(Layers(layer=build()), ["layer"])
+    gates = uneven(["layer"], constraint=constraint)
+    x = torch.randn(shape, dtype=torch.float64)
+    with gated(model, gates, forward=lambda: model(x)):
+        output = model(x)
+    (layer,) = lora_layers(model, ["layer"])
+    b: Any = layer.lora_B["default"].weight  # (out, k) or (out, k, 1, 1)
+    with torch.no_grad():
+        b.mul_(gates()[0].view(1, K, *[1] * (b.ndim - 2)))
+    assert (output - model(x)).abs().max() < 1e-12
+
+
+@pytest.mark.parametrize("constraint", CONSTRAINTS)
+def test_the_loss_reaches_every_logit(constraint: str) -> None:
+    chosen = {"constraint": constraint}
+    model = wrapped(Layers(one=nn.Linear(4, 4), two=nn.Linear(4, 2)), ["one", "two"])
+    gates = Gates(["one", "two"], K, GateOptions.model_validate(chosen)).double()
+    x = torch.randn(3, 4, dtype=torch.float64)
+    with gated(model, gates):
+        model(x).square().sum().backward()
+        assert gates.logits.grad is not None
+        assert (gates.logits.grad != 0).all()
+
+        def loss(logits: Tensor) -> Tensor:
+            return gates(logits).square().sum()
+
+    torch.autograd.gradcheck(loss, gates.logits)
+
+
+@pytest.mark.parametrize("constraint", CONSTRAINTS)
+@pytest.mark.parametrize(("gate_sum", "total"), [("k", float(K)), ("one", 1.0)])
+def test_gates_start_equal_with_the_sum_asked_for(
+    constraint: str, gate_sum: str, total: float
+) -> None:
+    options = GateOptions.model_validate({"constraint": constraint, "gate_sum": gate_sum})
+    gates = Gates(["a", "b"], K, options).double()
+    start = gates()
+    assert start.shape == (2, K)
+    assert torch.allclose(start, torch.full_like(start, total / K))
+    assert gates.entropy() == pytest.approx(1.0)
+
+
+def test_constraints_bound_what_they_say() -> None:
+    softmax, sigmoid, free = (uneven(["a"], constraint=c)()[0].detach() for c in CONSTRAINTS)
+    assert softmax.sum().item() == pytest.approx(K)
+    assert sigmoid.min() > 0 and sigmoid.max() < 2
+    assert free.tolist() == [0.0, 1.5, 3.0]
+
+
+def test_entropy_falls_to_zero_when_one_gate_takes_all() -> None:
+    gates = Gates(["a"], K, GateOptions()).double()
+    with torch.no_grad():
+        gates.logits[0, 1] = 60.0
+    assert gates.entropy() == pytest.approx(0.0, abs=1e-6)
+    assert Gates(["a"], 1, GateOptions()).entropy() == 1.0
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"use_dora": True}, "layer .Dora.* changes the formula B A x"),
+        ({"use_rslora": True}, r"layer \(rsLoRA scales by the root of the rank"),
+    ],
+)
+def test_variants_of_lora_are_refused_by_name(settings: dict[str, Any], reason: str) -> None:
+    model = wrapped(Layers(layer=nn.Linear(4, 5)), ["layer"], **settings)
+    with pytest.raises(InputError, match=reason), gated(model, uneven(["layer"])):
+        pass
+    assert not hooks(model)
+
+
+class Attention(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.attend = nn.MultiheadAttention(4, 2, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.attend(x, x, x)[0]
+
+
+@pytest.mark.parametrize(
+    ("model", "target", "x"),
+    [
+        (Attention(), "attend", torch.randn(2, 3, 4, dtype=torch.float64)),
+        (Layers(embed=nn.Embedding(7, 4)), "embed", torch.tensor([[1, 2]])),
+        (
+            Layers(used=nn.Linear(4, 4), idle=nn.Linear(4, 4)),
+            "idle",
+            torch.randn(2, 4, dtype=torch.float64),
+        ),
+    ],
+    ids=["MultiheadAttention", "Embedding", "not called"],
+)
+def test_layers_whose_lora_a_is_never_called_are_refused_by_name(
+    model: nn.Module, target: str, x: Tensor
+) -> None:
+    peft = wrapped(model, [target])
+    before = hooks(peft)
+    with (
+        pytest.raises(InputError, match=rf"{target}.*lora_A"),
+        gated(peft, uneven([target]), forward=lambda: peft(x)),
+    ):
+        pytest.fail("the body must not run")
+    assert hooks(peft) == before
+
+
+def test_no_hook_is_left_after_an_exception_and_the_random_state_is_given_back() -> None:
+    model = wrapped(Layers(layer=nn.Linear(4, 5), drop=nn.Dropout(0.5)), ["layer"]).train()
+    x = torch.randn(2, 4, dtype=torch.float64)
+    state = torch.get_rng_state()
+    with (
+        pytest.raises(RuntimeError, match="in the middle"),
+        gated(model, uneven(["layer"]), forward=lambda: model(x)),
+    ):
+        assert hooks(model) == 1
+        assert torch.equal(torch.get_rng_state(), state)
+        raise RuntimeError("in the middle")
+    assert not hooks(model)
+
+    def broken() -> None:
+        raise KeyError("a batch without labels")
+
+    with pytest.raises(KeyError), gated(model, uneven(["layer"]), forward=broken):
+        pass
+    assert not hooks(model)

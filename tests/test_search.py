@@ -1,0 +1,355 @@
+"""The search from a configuration, and from a person's own model, data and loss."""
+
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import get_peft_model
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, TensorDataset
+from transformers import AutoModel, BertConfig, BertForSequenceClassification
+
+from autolora_meta.config import RunConfig
+from autolora_meta.errors import InputError
+from autolora_meta.finetuning.lora import quiet_peft
+from autolora_meta.search import SearchResult, check, search
+from tests.tiny import tiny_bert, tiny_csv, tiny_tokenizer
+
+FEW = {"outer_steps": 3, "warmup_steps": 2, "outer": {"learning_rate": 0.1}}
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
+    place = tmp_path_factory.mktemp("search")
+    return RunConfig.load(
+        {
+            "name": "tiny",
+            "model": {"name": str(tiny_bert(place / "model"))},
+            "data": {"source": str(tiny_csv(place / "rows.csv")), "train_rows": 32},
+            "lora": {"k": 3, "targets": ["query", "value"], "dropout": 0.1},
+            "search": {**FEW, "batch_size": 8, "outer_batch_size": 8},
+            "ranks": {"budget": "uniform:1"},
+            "runtime": {"device": "cpu"},
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def result(config: RunConfig) -> SearchResult:
+    return search(config)
+
+
+def files(result: SearchResult, folder: Path) -> dict[str, bytes]:
+    result.save(folder)
+    paths = [path for path in folder.rglob("*") if path.is_file()]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+
+
+# -- from a configuration -------------------------------------------------------------------------
+
+
+def test_one_seed_gives_the_same_bytes_and_another_seed_others(
+    config: RunConfig, result: SearchResult, tmp_path: Path
+) -> None:
+    torch.manual_seed(5)
+    torch.rand(7)  # what the caller drew before does not matter
+    first = files(result, tmp_path / "first")
+    assert set(first) == {
+        "ranks.json",
+        "alphas.safetensors",
+        "metrics.jsonl",
+        "search/importance.safetensors",
+        "search/search.json",
+    }
+    assert files(search(config), tmp_path / "again") == first
+    other = files(search(config, seed=1), tmp_path / "other")
+    for name in ("alphas.safetensors", "metrics.jsonl", "search/importance.safetensors"):
+        assert other[name] != first[name]
+
+
+def test_what_is_saved_is_loaded_and_allocates_the_same(
+    result: SearchResult, tmp_path: Path
+) -> None:
+    before = files(result, tmp_path / "run")
+    loaded = SearchResult.load(tmp_path / "run")
+    assert loaded.ranks == result.ranks
+    assert torch.equal(loaded.trajectory, result.trajectory)
+    assert loaded.rows == result.rows and loaded.cost == result.cost
+    changes = {"budget": "total-rank:7", "importance": "singular"}
+    assert loaded.allocate(**changes) == result.allocate(**changes)
+    assert files(loaded, tmp_path / "again") == before
+
+
+def test_the_gates_move_and_every_outer_step_has_its_row(
+    config: RunConfig, result: SearchResult
+) -> None:
+    assert result.trajectory.shape == (1 + 3, 4, 3)
+    assert torch.equal(result.trajectory[0], torch.ones(4, 3))
+    assert all((a != b).any() for a, b in pairwise(result.trajectory))
+    assert torch.allclose(result.trajectory.sum(-1), torch.tensor(3.0))
+    assert [row["outer_step"] for row in result.rows] == [1, 2, 3]
+    frozen = search(RunConfig.load(config.model_dump(mode="json"), "search.selection=frozen"))
+    assert torch.equal(frozen.components.gates, torch.ones(4, 3).to(frozen.components.gates))
+
+
+def test_other_budgets_need_no_new_search(result: SearchResult) -> None:
+    costs = set(result.components.costs)
+    assert costs == {32}
+    assert result.ranks.parameters == 4 * 32
+    assert result.allocate(budget="uniform:2").parameters == 2 * 4 * 32
+    assert result.allocate(budget=5 * 32 + 31).total_rank == 5
+    assert result.allocate(budget="total-rank:6", min_rank=1, max_rank=2).total_rank == 6
+    assert min(result.allocate(rule="threshold", importance="alpha").ranks) >= 1
+    for budget, message in [
+        (1, "budget 1 parameters is too small.*cheapest component costs 32"),
+        ("uniform", "'uniform' is no budget"),
+        (0.5, "0.5 is not allowed"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            result.allocate(budget=budget)
+    with pytest.raises(InputError, match=r"unknown key 'budgt' \(did you mean 'budget'"):
+        result.allocate(budgt=3)
+
+
+def test_the_lora_config_makes_a_stock_peft_model_with_the_ranks_learned(
+    config: RunConfig, result: SearchResult
+) -> None:
+    peft_config = result.lora_config(modules_to_save=["classifier"])
+    assert peft_config.task_type == "SEQ_CLS"
+    fresh = BertForSequenceClassification.from_pretrained(config.model.name, num_labels=3)
+    with quiet_peft():
+        model = get_peft_model(fresh, peft_config)
+    trained = [p.numel() for n, p in model.named_parameters() if "lora_" in n and p.requires_grad]
+    assert sum(trained) == result.ranks.parameters
+    base: Any = model.get_base_model()
+    for name, rank in result.ranks:
+        layer = base.get_submodule(name)
+        assert (layer.r["default"] if rank else hasattr(layer, "r")) == rank
+        assert not rank or layer.scaling["default"] == config.lora.scale
+
+
+def test_the_plan_says_what_would_be_worked_on(config: RunConfig) -> None:
+    plan = check(config)
+    assert len(plan.names) == 4 and set(plan.costs) == {32}
+    assert any("columns read: text = text" in line for line in plan.said)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (["lora.k=17"], "lora.k is 17, and .*query can hold rank 16 at most"),
+        (["ranks.budget=1"], "budget 1 parameters is too small.*costs 32"),
+        (["ranks.budget=total-rank:3", "ranks.min_rank=1"], "too small for min_rank 1"),
+        (["lora.targets=[qurey]"], "no layer is called 'qurey' .did you mean 'query'"),
+        (["lora.targets=[word_embeddings]"], "word_embeddings is nn.Embedding"),
+        (["lora.targets=[classifier]"], "no layer is called 'classifier'"),
+        (["search.batch_size=33"], "a batch of 33 rows cannot be drawn from 32"),
+        (["data.label=lable"], "unknown column 'lable' .did you mean 'label'"),
+        (["data.train_rows=1000"], "120 rows are there, too few"),
+        (["model.name=./nowhere"], "model.name './nowhere' is not a folder"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_anything_runs(
+    config: RunConfig, changes: list[str], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        check(RunConfig.load(config.model_dump(mode="json"), *changes))
+
+
+# -- from a person's own objects ------------------------------------------------------------------
+
+
+class ConvNet(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 6, 3, padding=1)
+        self.norm = nn.BatchNorm2d(6)
+        self.head = nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.norm(self.conv(x)).relu().mean((2, 3)))
+
+
+def mlp() -> nn.Module:
+    return nn.Sequential(nn.Linear(8, 8), nn.Tanh(), nn.Dropout(0.1), nn.Linear(8, 3))
+
+
+def bert() -> nn.Module:
+    settings = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+    vocabulary = len(tiny_tokenizer())
+    return BertForSequenceClassification(
+        BertConfig(vocab_size=vocabulary, intermediate_size=12, num_labels=3, **settings)  # type: ignore[arg-type]
+    )
+
+
+def rows_of(shape: tuple[int, ...], seed: int) -> DataLoader:
+    draw = torch.Generator().manual_seed(seed)
+    y = torch.randint(0, 3, (12,), generator=draw)
+    return DataLoader(TensorDataset(torch.randn(12, *shape, generator=draw), y), 4, shuffle=True)
+
+
+def texts(shape: tuple[int, ...], seed: int) -> list[dict[str, Tensor]]:
+    draw = torch.Generator().manual_seed(seed)
+    ids = torch.randint(5, 15, (3, 4, *shape), generator=draw)
+    labels = torch.randint(0, 3, (3, 4), generator=draw)
+    return [{"input_ids": x, "labels": y} for x, y in zip(ids, labels, strict=True)]
+
+
+def cross_entropy(model: nn.Module, batch: Any) -> Tensor:
+    return F.cross_entropy(model(batch[0]), batch[1])
+
+
+def own_loss(model: nn.Module, batch: Any) -> Tensor:
+    return model(**batch).loss
+
+
+OWN = {
+    "MLP": (mlp, rows_of, (8,), cross_entropy, {"targets": ["0"], "head": ["3"]}),
+    "ConvNet": (ConvNet, rows_of, (1, 5, 5), cross_entropy, {"targets": ["conv"]}),
+    "BERT": (bert, texts, (5,), own_loss, {"targets": "all-linear"}),
+}
+
+
+def look(model: nn.Module) -> dict[str, Any]:
+    """All that must be as it was."""
+    return {
+        "values": {name: value.tolist() for name, value in model.state_dict().items()},
+        "parameters": [(n, id(p), p.requires_grad) for n, p in model.named_parameters()],
+        "gradients": [None if p.grad is None else p.grad.tolist() for p in model.parameters()],
+        "modules": [(n, type(m), m.training) for n, m in model.named_modules()],
+        "hooks": sum(
+            len(m._forward_hooks) + len(m._forward_pre_hooks) + len(m._backward_hooks)
+            for m in model.modules()
+        ),
+        "attributes": sorted(vars(model)),
+    }
+
+
+@pytest.fixture(params=OWN)
+def own(request: pytest.FixtureRequest) -> Iterator[tuple[nn.Module, Callable[..., SearchResult]]]:
+    build, batches, shape, loss, settings = OWN[request.param]
+    torch.manual_seed(0)
+    model = build()
+    first, *_, last = model.parameters()
+    first.requires_grad_(False)  # a person's own choices
+    last.grad = torch.ones_like(last)
+    next(model.children()).eval()
+
+    def run(**changes: Any) -> SearchResult:
+        given = {"loss": loss, "lora": {"k": 2}, "options": FEW, **settings, **changes}
+        return search(model, batches(shape, 1), batches(shape, 2), **given)
+
+    yield model, run
+
+
+def test_a_model_of_ones_own_comes_back_as_it_was(
+    own: tuple[nn.Module, Callable[..., SearchResult]],
+) -> None:
+    model, run = own
+    before, random = look(model), torch.get_rng_state()
+    result = run()
+    assert look(model) == before
+    assert torch.equal(torch.get_rng_state(), random)
+    assert all(name in dict(model.named_modules()) for name in result.ranks.names)
+    assert (result.trajectory[-1] != 1).any()
+    again = run()
+    assert torch.equal(again.trajectory, result.trajectory) and again.ranks == result.ranks
+
+
+@pytest.mark.parametrize("place", [1, 4, 9])
+def test_it_comes_back_also_when_the_loss_raises(
+    own: tuple[nn.Module, Callable[..., SearchResult]], place: int
+) -> None:
+    model, run = own
+    before, random = look(model), torch.get_rng_state()
+    seen = []
+
+    def failing(model: nn.Module, batch: Any) -> Tensor:
+        seen.append(batch)
+        if len(seen) == place:
+            raise ZeroDivisionError("a bug of one's own")
+        return cross_entropy(model, batch) if isinstance(batch, list) else own_loss(model, batch)
+
+    with pytest.raises(ZeroDivisionError):
+        run(loss=failing)
+    assert look(model) == before
+    assert torch.equal(torch.get_rng_state(), random)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"targets": ["5"]}, "no layer is called '5'"),
+        ({"targets": ["1"]}, "1 is Tanh; allowed kinds: nn.Linear"),
+        ({"targets": "all-linear", "lora": {"k": 4}, "head": []}, "3 can hold rank 3 at most"),
+        ({"lora": {"k": 0}}, "lora has a mistake:\n  - k: should be greater than or equal to 1"),
+        ({"options": {"outer_step": 3}}, "did you mean 'outer_steps'"),
+        ({"options": {"problem": "other"}}, "unknown problem 'other'; allowed: autolora"),
+        ({"options": {"hypergradient": "drats"}}, "did you mean 'darts'"),
+        ({"ranks": {"max_rank": 9}}, "max_rank 9 is above k = 2"),
+        ({"budget": 7}, "cheapest component costs 16"),
+        ({"budget": "unifrm:1"}, "'unifrm:1' is no budget"),
+        ({"loss": lambda model, batch: model(batch[0])}, r"loss.*given shape \(4, 3\)"),
+        ({"loss": lambda model, batch: 0.5}, "loss.*given float"),
+        ({"device": "tpu"}, "'tpu' is no device"),
+        ({"train": []}, "no batch came"),
+        ({"train": iter([1])}, "give a DataLoader or a list"),
+        ({"validation": None}, "needs batches of both"),
+    ],
+)
+def test_refusals(changes: dict[str, Any], message: str) -> None:
+    model = mlp()
+    before = look(model)
+    settings: dict[str, Any] = {
+        "train": rows_of((8,), 1),
+        "validation": rows_of((8,), 2),
+        "loss": cross_entropy,
+        "targets": ["0"],
+        "lora": {"k": 2},
+        "options": FEW,
+    }
+    with pytest.raises(InputError, match=message):
+        search(model, **(settings | changes))
+    assert look(model) == before
+
+
+def test_a_configuration_brings_its_own_rows(config: RunConfig) -> None:
+    with pytest.raises(InputError, match="brings its own rows"):
+        search(config, [1], [2])  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize("damage", ["absent", "file", "cut", "emptied"])
+def test_folders_that_hold_no_search(result: SearchResult, tmp_path: Path, damage: str) -> None:
+    folder = tmp_path / "run"
+    if damage == "file":
+        folder.write_text("a file")
+    elif damage != "absent":
+        result.save(folder)
+        victim = folder / ("alphas.safetensors" if damage == "cut" else "search/search.json")
+        victim.write_bytes(b"{}" if damage == "emptied" else victim.read_bytes()[:40])
+    with pytest.raises(InputError, match="holds no finished search"):
+        SearchResult.load(folder)
+
+
+def test_a_search_over_a_bare_encoder(config: RunConfig) -> None:
+    encoder = AutoModel.from_pretrained(config.model.name)
+
+    def loss(model: nn.Module, batch: Any) -> Tensor:
+        return model(input_ids=batch["input_ids"]).last_hidden_state.square().mean()
+
+    result = search(
+        encoder,
+        texts((5,), 1),
+        texts((5,), 2),
+        loss=loss,
+        targets="default",
+        lora={"k": 2},
+        options=FEW,
+    )
+    assert {name.rsplit(".", 1)[-1] for name in result.ranks.names} == {"query", "value"}
+    with quiet_peft():
+        assert get_peft_model(encoder, result.lora_config()).peft_config
