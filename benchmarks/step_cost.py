@@ -57,7 +57,10 @@ def ratios(config: RunConfig, rounds: int) -> dict[Arm, tuple[float, float]]:
                 taken[arm].append(spent)
             print(f"\rround {done + 1} of {rounds}", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
-    return {arm: _median_ratios(taken[arm], taken[PLAIN]) for arm in ARMS}
+    medians = {arm: _median_ratios(taken[arm], taken[PLAIN]) for arm in ARMS}
+    for arm, (cpu, wall) in medians.items():
+        print(f"{arm.label}: {cpu:.2f} in CPU time, {wall:.2f} in wall time", file=sys.stderr)
+    return medians
 
 
 def _median_ratios(

@@ -1,4 +1,4 @@
-"""Input that cannot work, through the command line: one message, status 2, and nothing left behind."""
+"""Input that cannot work, on the command line: one message, status 2, and nothing left behind."""
 
 import csv
 import json
