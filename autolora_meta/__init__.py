@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from autolora_meta.finetuning.retrain import retrain
     from autolora_meta.ranks.pattern import RankPattern
     from autolora_meta.reporting import plots
-    from autolora_meta.search import SearchResult, search
+    from autolora_meta.result import SearchResult
+    from autolora_meta.search import search
     from autolora_meta.studies.compare import compare
 
 __all__ = [
@@ -41,7 +42,7 @@ _HOMES = {
     "InputError": "autolora_meta.errors:InputError",
     "RankPattern": "autolora_meta.ranks.pattern:RankPattern",
     "RunConfig": "autolora_meta.config:RunConfig",
-    "SearchResult": "autolora_meta.search:SearchResult",
+    "SearchResult": "autolora_meta.result:SearchResult",
     "compare": "autolora_meta.studies.compare:compare",
     "plots": "autolora_meta.reporting.plots:",
     "retrain": "autolora_meta.finetuning.retrain:retrain",

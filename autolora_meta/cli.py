@@ -124,7 +124,7 @@ def allocate(
     """
     from autolora_meta.config import setting
     from autolora_meta.reporting.report import print_ranks
-    from autolora_meta.search import SearchResult
+    from autolora_meta.result import SearchResult
 
     result = SearchResult.load(run)
     given: dict[str, Any] = {}
@@ -181,7 +181,7 @@ def retrain(
 def plot(run: Run) -> None:
     """Draw the figures of a run again, into its `figures/`."""
     from autolora_meta.reporting.report import draw_comparison, draw_search
-    from autolora_meta.search import SearchResult
+    from autolora_meta.result import SearchResult
     from autolora_meta.studies.compare import Comparison
 
     draw_search(SearchResult.load(run), run)

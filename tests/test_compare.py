@@ -13,7 +13,7 @@ from scipy import stats
 from autolora_meta.allocators.replicate import Replicate, allocator
 from autolora_meta.config import RunConfig
 from autolora_meta.errors import InputError
-from autolora_meta.search import SearchResult
+from autolora_meta.result import SearchResult
 from autolora_meta.studies.compare import Comparison, compare
 from tests.end_to_end import Tiny
 

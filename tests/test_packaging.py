@@ -118,7 +118,7 @@ def test_importing_the_package_does_not_import_torch(tmp_path: Path) -> None:
     [
         "import autolora_meta",
         "import autolora_meta.search",
-        "from autolora_meta.search import SearchResult",
+        "from autolora_meta.search import Plan",
         "from autolora_meta import search",
     ],
 )
@@ -127,7 +127,7 @@ def test_search_is_the_function_whatever_was_imported_first(first: str, tmp_path
     package = tmp_path / "autolora_meta"
     package.mkdir()
     shutil.copy(ROOT / "autolora_meta" / "__init__.py", package)
-    (package / "search.py").write_text("class SearchResult: ...\n\ndef search(): ...\n")
+    (package / "search.py").write_text("class Plan: ...\n\ndef search(): ...\n")
     code = f"""
 {first}
 import sys
@@ -135,8 +135,8 @@ from autolora_meta import search
 import autolora_meta
 assert autolora_meta.search is search is sys.modules["autolora_meta.search"].search
 import autolora_meta.search
-from autolora_meta.search import SearchResult
-assert autolora_meta.search is search and autolora_meta.SearchResult is SearchResult
+from autolora_meta.search import Plan
+assert autolora_meta.search is search
 print(type(search).__name__)
 """
     assert answer(code, tmp_path, path=tmp_path) == "function"

@@ -16,7 +16,8 @@ from transformers import AutoModel, BertConfig, BertForSequenceClassification
 from autolora_meta.config import RunConfig
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.lora import quiet_peft
-from autolora_meta.search import SearchResult, check, search
+from autolora_meta.result import SearchResult
+from autolora_meta.search import check, search
 from tests.tiny import tiny_bert, tiny_csv, tiny_tokenizer
 
 FEW = {"outer_steps": 3, "warmup_steps": 2, "outer": {"learning_rate": 0.1}}

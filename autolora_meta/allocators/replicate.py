@@ -14,7 +14,8 @@ from autolora_meta.finetuning.prepare import Prepared, prepare
 from autolora_meta.progress import Progress
 from autolora_meta.ranks.budget import Budget
 from autolora_meta.ranks.pattern import RankPattern
-from autolora_meta.search import SearchResult, search
+from autolora_meta.result import SearchResult
+from autolora_meta.search import search
 
 Selection = Literal["learned", "frozen"]
 

@@ -19,7 +19,8 @@ from autolora_meta.ranks.pattern import RankPattern
 from autolora_meta.reporting import plots
 from autolora_meta.reporting.card import model_card
 from autolora_meta.reporting.summary import ranks_table, summary
-from autolora_meta.search import Plan, SearchResult
+from autolora_meta.result import SearchResult
+from autolora_meta.search import Plan
 from autolora_meta.studies.compare import Comparison
 
 FORMATS = ("png", "svg", "pdf")

@@ -15,7 +15,7 @@ from autolora_meta.errors import InputError
 from autolora_meta.finetuning.tasks.metrics import METRICS
 from autolora_meta.hypergradients.products import plain_steps
 from autolora_meta.progress import Progress, Silent
-from autolora_meta.search import SearchResult
+from autolora_meta.result import SearchResult
 from autolora_meta.statistics import PairedDifference, paired_difference, sentence
 from autolora_meta.studies.jobs import Keep, Outcome, run_all
 
