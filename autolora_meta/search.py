@@ -1,43 +1,34 @@
 """The search: a configuration, or a person's own objects, in; importance and ranks out."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, overload
 
 import torch
-from peft import PeftModel
-from torch import Tensor, nn
+from torch import nn
 from transformers import PreTrainedModel
 
 from autolora_meta import plugins
 from autolora_meta.bilevel.engine import Row
 from autolora_meta.bilevel.options import SearchOptions
-from autolora_meta.bilevel.problem import to_device
 from autolora_meta.config import RunConfig
 from autolora_meta.device import usable_device
 from autolora_meta.errors import InputError
-from autolora_meta.finetuning.batches import BatchStream, LoaderStream
+from autolora_meta.finetuning.batches import LoaderStream
 from autolora_meta.finetuning.lora import (
     LoraOptions,
-    layer_costs,
-    refuse_narrow_layers,
-    target_layers,
-    unwrapped_afterwards,
-    wrap_for_search,
 )
 from autolora_meta.finetuning.models import head_modules
 from autolora_meta.finetuning.prepare import Prepared, prepare
-from autolora_meta.gating import Gates, gated, lora_layers
+from autolora_meta.gating import lora_layers
 from autolora_meta.options import read
+from autolora_meta.program import Loss, Program, program_of
 from autolora_meta.progress import Progress
-from autolora_meta.randomness import derive, seeded
+from autolora_meta.randomness import derive
 from autolora_meta.ranks.importance import Components
-from autolora_meta.ranks.rules import RankOptions, bounds
+from autolora_meta.ranks.rules import RankOptions
 from autolora_meta.result import SearchResult
-
-Loss = Callable[[nn.Module, Any], Tensor]
 
 
 @dataclass(frozen=True)
@@ -145,7 +136,7 @@ def _search_config(
 ) -> SearchResult:
     seed = config.seed if seed is None else seed
     prepared = prepared or prepare(config.model, config.data, config.task, seed)
-    return _run(_program(config, prepared, seed), progress=progress, observe=observe)
+    return _run(program_of(config, prepared, seed), progress=progress, observe=observe)
 
 
 def check(config: RunConfig) -> "Plan":
@@ -157,7 +148,7 @@ def check(config: RunConfig) -> "Plan":
     said: list[str] = []
     usable_device(config.runtime.device)  # refused before anything is loaded
     prepared = prepare(config.model, config.data, config.task, config.seed, say=said.append)
-    with _program(config, prepared, config.seed).opened() as (_, gates, costs):
+    with program_of(config, prepared, config.seed).opened() as (_, gates, costs):
         return Plan(gates.names, costs, tuple(said))
 
 
@@ -179,7 +170,7 @@ def _search_objects(
     observe: Callable[[Row], None] = lambda row: None,
 ) -> SearchResult:
     lora_options = read(LoraOptions, {**(lora or {}), "targets": targets}, "lora")
-    program = _Program(
+    program = Program(
         model,
         LoaderStream(train, derive(seed, "train order")),
         LoaderStream(validation, derive(seed, "outer order")),
@@ -194,73 +185,8 @@ def _search_objects(
     return _run(program, progress=progress, observe=observe)
 
 
-@dataclass(frozen=True)
-class _Program:
-    """What a search needs, wherever it came from."""
-
-    model: nn.Module
-    train: Any
-    validation: Any
-    loss: Loss
-    lora: LoraOptions
-    head: tuple[str, ...]
-    options: SearchOptions
-    ranks: RankOptions
-    seed: int
-    device: torch.device | str
-    task_type: str | None = None
-
-    @contextmanager
-    def opened(self) -> Iterator[tuple[PeftModel, Gates, tuple[int, ...]]]:
-        """The model wrapped and gated inside, with the costs; afterwards it is as it was."""
-        names = target_layers(self.model, self.lora.targets, self.head)
-        # What no allocation could do is refused before anything runs.
-        costs = layer_costs(self.model, names)
-        refuse_narrow_layers(self.model, names, self.lora.k)
-        bounds(self.lora.k, self.ranks)
-        if self.ranks.rule == "budget":
-            self.ranks.budget.checked_limit(costs, self.ranks.min_rank)
-        with unwrapped_afterwards(self.model), seeded(derive(self.seed, "search")):
-            wrapped = wrap_for_search(
-                self.model, names, self.lora, derive(self.seed, "factors"), head=self.head
-            )
-            wrapped.to(self.device).train()
-            gates = Gates(names, self.lora.k, self.options.gates).to(self.device)
-            batch = to_device(self.train.peek(), self.device)
-            with gated(wrapped, gates, forward=lambda: _scalar(self.loss(wrapped, batch))):
-                yield wrapped, gates, costs
-
-
-def _scalar(value: object) -> None:
-    """Refuse what is no loss."""
-    if not isinstance(value, Tensor) or value.numel() != 1:
-        given = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
-        raise InputError(
-            f"loss(model, batch) must give a tensor with one number; given {given}. With a model "
-            "of transformers: loss=lambda model, batch: model(**batch).loss"
-        )
-
-
-def _program(config: RunConfig, prepared: Prepared, seed: int) -> _Program:
-    options, collate = config.search, prepared.collate
-    train, validation = prepared.rows["train"], prepared.rows["validation"]
-    return _Program(
-        prepared.model,
-        BatchStream(train, collate, options.batch_size, derive(seed, "train order")),
-        BatchStream(validation, collate, options.outer_batch_size, derive(seed, "outer order")),
-        prepared.task.loss,
-        config.lora,
-        prepared.head,
-        options,
-        config.ranks,
-        seed,
-        config.runtime.resolved_device,
-        prepared.task.peft_type,
-    )
-
-
 def _run(
-    program: _Program, *, progress: Progress | None, observe: Callable[[Row], None]
+    program: Program, *, progress: Progress | None, observe: Callable[[Row], None]
 ) -> SearchResult:
     """Open the program, run its engine, read the components."""
     started = time.perf_counter()

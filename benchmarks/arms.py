@@ -17,7 +17,7 @@ from autolora_meta import plugins
 from autolora_meta.bilevel.problem import to_device
 from autolora_meta.config import RunConfig
 from autolora_meta.finetuning.prepare import Prepared
-from autolora_meta.search import _program
+from autolora_meta.program import program_of
 
 Step = Callable[[], object]
 
@@ -67,7 +67,7 @@ def opened(arm: Arm, config: RunConfig, prepared: Prepared) -> Iterator[Step]:
         config.model_dump(), {"search": search | {"schedule": arm.schedule or "alternating"}}
     )
     with ExitStack() as stack:
-        program = _program(config, prepared, config.seed)
+        program = program_of(config, prepared, config.seed)
         wrapped, gates, _ = stack.enter_context(program.opened())
         if arm is PLAIN:
             for layer in wrapped.modules():

@@ -12,8 +12,8 @@ from autolora_meta.bilevel.problem import to_device
 from autolora_meta.config import RunConfig
 from autolora_meta.finetuning.prepare import Prepared, prepare
 from autolora_meta.hypergradients.vectors import Vector
+from autolora_meta.program import program_of
 from autolora_meta.randomness import RandomState, replay
-from autolora_meta.search import _program
 from autolora_meta.verification.case import Case
 from autolora_meta.verification.objective import Objective
 
@@ -34,7 +34,7 @@ def model_case(
         warmup: inner steps before the point, at the config's learning rate.
     """
     prepared = prepared or prepare(config.model, config.data, config.task, config.seed)
-    program = _program(config, prepared, config.seed)
+    program = program_of(config, prepared, config.seed)
     with program.opened() as (wrapped, gates, _):
         objective = Objective(wrapped, program.loss)
         device = torch.device(program.device)
