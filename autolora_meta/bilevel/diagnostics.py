@@ -10,6 +10,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from autolora_meta.bilevel.base import quantisation
 from autolora_meta.hypergradients.implicit import implicit_gradient, make_products
+from autolora_meta.hypergradients.nystrom import NystromOptions
 from autolora_meta.hypergradients.products import AutogradProducts, Cost, FiniteDifferenceProducts
 from autolora_meta.hypergradients.updates import inner_update
 from autolora_meta.hypergradients.vectors import Vector, add_scaled, dot, filled, norm
@@ -30,12 +31,15 @@ class Examination:
             much of it is the batch rather than the masks. None for `unrolled`.
         difference_cosine: on a base stored below float32, cosine of the finite difference with the
             exact product (with one of twice the step on quantised bases).
+        residual: norm((H + rho I) x - v) / norm(v) for `nystrom`, whose own record cannot tell; None
+            for other methods.
         cost: passes spent.
     """
 
     replay_error: float
     mask_agreement: float | None
     difference_cosine: float | None
+    residual: float | None
     cost: Cost
 
 
@@ -55,14 +59,17 @@ def examine(
     before = method.record.evaluated_at == "before"
     with inner.at(inner.before if before else None):
         replayed, cost = _replay_error(inner, hyper)
-        agreement = difference = None
+        agreement = difference = residual = None
         if method.record.solver not in (None, "zero"):
             other, spent = _under_other_masks(inner, hyper, v)
             agreement, cost = cosine(implicit, other), cost + spent
         if method.difference is not None and inner.precision is not None:
             difference, spent = _difference_cosine(inner, hyper, v)
             cost += spent
-    return Examination(replayed, agreement, difference, cost)
+        if isinstance(method.solver, NystromOptions):
+            residual, spent = _residual(inner, hyper, v, method.solver.rho)
+            cost += spent
+    return Examination(replayed, agreement, difference, residual, cost)
 
 
 def _replay_error(inner: "LoraProblem", hyper: Sequence[Tensor]) -> tuple[float, Cost]:
@@ -116,6 +123,19 @@ def _difference_cosine(
         else:
             other = AutogradProducts(inner.replayed_loss, params, hyper)
         return cosine(found, other.mixed(v)), taken.cost + other.cost
+
+
+def _residual(
+    inner: "LoraProblem", hyper: Sequence[Tensor], v: Vector, damping: float
+) -> tuple[float, Cost]:
+    """How far x is from solving the damped system with the whole H, at one more product."""
+    method = inner.hypergradient
+    assert method is not None
+    products = make_products(method, inner.replayed_loss, inner.trainable_parameters(), hyper)
+    # r = (H + rho I) x - v
+    x = inner.solution
+    left = add_scaled(add_scaled(products.hessian(x), damping, x), -1.0, v)
+    return norm(left) / (norm(v) or 1.0), products.cost
 
 
 def cosine(x: Vector, y: Vector) -> float | None:

@@ -138,6 +138,7 @@ class SearchEngine(Engine):
                     "replay_error": examined.replay_error,
                     "mask_agreement": examined.mask_agreement,
                     "difference_cosine": examined.difference_cosine,
+                    "paid_residual": examined.residual,
                 }
             self._watch.look(row, self.trajectory)
         self.rows.append(row)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from autolora_meta.bilevel.diagnostics import examine
 from autolora_meta.bilevel.problem import BETTY_NAME, LoraProblem
-from autolora_meta.hypergradients.implicit import implicit_gradient, make_products
+from autolora_meta.hypergradients.implicit import implicit_term, make_products, solution
 from autolora_meta.hypergradients.unrolled import unrolled_gradient
 from autolora_meta.hypergradients.updates import inner_update
 from autolora_meta.hypergradients.vectors import scale
@@ -50,7 +50,8 @@ def _implicit_part(
             precision=curr.precision,
         )
         inner = inner_update(curr.optimizer, params, curr.step_gradient)
-        result, curr.solved = implicit_gradient(method, products=products, v=vector, inner=inner)
+        curr.solution, curr.solved = solution(method, products=products, v=vector, inner=inner)
+        result = implicit_term(method, products, curr.solution)
     curr.cost += products.cost
     return scale(-1.0, result)
 

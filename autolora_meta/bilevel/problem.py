@@ -83,6 +83,7 @@ class LoraProblem(ImplicitProblem):
         self.precision = coarse_dtype(module)  # of the base, where it is below float32
         self.examination_is_due = False
         self.examined: Examination | None = None
+        self.solution: list[Tensor] = []  # x of the last hypergradient, H x = v
         self._cached: dict[str, Any] | None = None
         self._trainable = [p for p in module.parameters() if p.requires_grad]
 

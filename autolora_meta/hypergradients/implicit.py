@@ -76,10 +76,26 @@ def implicit_gradient(
         >>> implicit_gradient(options, products=products, v=[torch.ones(1)])[0]
         [tensor([-1.])]
     """
+    x, record = solution(options, products=products, v=v, inner=inner)
+    return implicit_term(options, products, x), record
+
+
+def solution(
+    options: HypergradientOptions,
+    *,
+    products: Products,
+    v: Vector,
+    inner: InnerUpdate | None = None,
+) -> tuple[list[Tensor], SolverRecord]:
+    """x with H x = v as the method solves it, and what the solver did; see `implicit_gradient`."""
     name = options.record.solver
     if name is None:
         raise InputError("unrolled has no implicit system to solve: use unrolled_gradient")
-    x, record = SOLVERS[name].solve(products.hessian, v, options.solver, inner)
-    if name == "zero":
-        return zeros_like(products.hyper), record
-    return scale(options.weight, products.mixed(x)), record
+    return SOLVERS[name].solve(products.hessian, v, options.solver, inner)
+
+
+def implicit_term(options: HypergradientOptions, products: Products, x: Vector) -> list[Tensor]:
+    """weight * J x, in the shapes of a; `zero` runs nothing."""
+    if options.record.solver == "zero":
+        return zeros_like(products.hyper)
+    return scale(options.weight, products.mixed(x))

@@ -203,6 +203,7 @@ def comparison(
     *,
     baseline: str = "uniform",
     better: Literal["higher", "lower"] | None = None,
+    label: str | None = None,
 ) -> Figure:
     """Arms of a comparison: their replicates, and how each differs from the baseline.
 
@@ -213,10 +214,11 @@ def comparison(
     Args:
         rows: records with "arm", "seed", "metric" and "value"; others are passed over.
         differences: for each arm but the baseline, arm minus baseline.
-        metric: which metric to draw, and the label of the axes.
+        metric: which metric to draw.
         ax: where to draw; None makes a new figure.
         baseline: the arm that the differences are taken against.
         better: which way is better, said on the axis; None says nothing.
+        label: the metric's name on the axes; None takes `metric`.
 
     Raises:
         InputError: no record holds the metric.
@@ -234,7 +236,8 @@ def comparison(
     figure, ax = axes(ax, 6.3, 0.9 + 0.34 * len(arms))
     left, right = panels(ax, 1, 2)
     _replicates(left, arms, values)
-    left.set_xlabel(metric)
+    label = label or metric
+    left.set_xlabel(label)
     left.set_title("replicates and their mean", loc="left")
     left.set_yticks(range(len(arms)), arms)
     left.set_ylim(len(arms) - 0.5, -0.5)
@@ -248,7 +251,7 @@ def comparison(
             _interval(right, place, differences[arm], dots)
     levels = sorted({f"{d.level * 100:g}%" for d in differences.values()})
     right.set_title(f"paired difference, {' and '.join(levels)} interval".lstrip(), loc="left")
-    right.set_xlabel(f"{metric}, difference from {baseline}" + _direction(better))
+    right.set_xlabel(f"{label}, difference from {baseline}" + _direction(better))
     right.tick_params(axis="y", length=0)
     right.spines["left"].set_visible(False)
     return figure

@@ -59,6 +59,7 @@ def draw_comparison(comparison: Comparison, folder: Path) -> None:
             metric,
             baseline=comparison.baseline,
             better=METRICS[metric].better,
+            label=METRICS[metric].label,
         )
         _save(figure, folder, f"comparison-{metric}")
 

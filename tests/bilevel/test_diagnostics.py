@@ -44,6 +44,15 @@ def test_agreement_under_other_masks_is_perfect_only_without_dropout(dropout):
         assert agreements == pytest.approx([1.0] * 4, abs=1e-6)
 
 
+@pytest.mark.parametrize(("columns", "low", "high"), [(339, 0.0, 1e-9), (5, 1e-3, 1.0)])
+def test_nystrom_pays_to_know_its_residual(columns, low, high):
+    """All 339 columns are exact; a few are not, which its own record cannot tell."""
+    method = {"method": "nystrom", "columns": columns, "rho": 30.0}
+    with program(hypergradient=method, diagnostics_every=4, **OPTIONS) as (*_, engine):
+        engine.run()
+        assert low <= engine.rows[-1]["paid_residual"] <= high
+
+
 def test_darts_pays_four_passes_for_an_examination():
     with program(diagnostics_every=4, **OPTIONS) as (*_, engine):
         engine.run()
