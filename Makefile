@@ -19,8 +19,8 @@ help: ## list the targets
 
 setup: $(VENV)/.ready-dev ## install everything into .venv, tools for development included
 
-quickstart: $(VENV)/.ready ## learn ranks for a real encoder, retrain, compare, draw: a few minutes
-	$(BIN)/autolora-meta run quickstart
+quickstart: $(VENV)/.ready ## learn ranks for a real encoder, retrain, compare, draw: a few minutes (ARGS="cg")
+	$(BIN)/autolora-meta run quickstart $(ARGS)
 
 test: $(VENV)/.ready-dev ## run all tests that need neither GPU nor network
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist=worksteal

@@ -1,10 +1,12 @@
 """Learn how much LoRA rank each layer of a model needs, by bilevel optimisation.
 
->>> from autolora_meta import RunConfig, plots, retrain, search  # doctest: +SKIP
->>> result = search(RunConfig.load("quickstart"))
->>> print(result.ranks)
->>> retrain(result)
+>>> from autolora_meta import RunConfig, plots, prepare, retrain, run, search  # doctest: +SKIP
+>>> config = RunConfig.load("quickstart")
+>>> result = search(config)
 >>> plots.rank_heatmap(result)
+>>> retrain(config, result.ranks).metrics
+>>> prepare(config).rows["test"]       # what both started from: model, tokenizer, encoded rows
+>>> run(config, "runs/mine")           # the whole job: every arm in every replicate, and a report
 """
 
 import sys
@@ -17,10 +19,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from autolora_meta.config import RunConfig
     from autolora_meta.errors import InputError
-    from autolora_meta.finetuning.retrain import retrain
+    from autolora_meta.program import prepare
     from autolora_meta.ranks.pattern import RankPattern
     from autolora_meta.reporting import plots
+    from autolora_meta.reporting.run import run
     from autolora_meta.result import SearchResult
+    from autolora_meta.retrain import retrain
     from autolora_meta.search import search
     from autolora_meta.studies.compare import compare
 
@@ -32,7 +36,9 @@ __all__ = [
     "__version__",
     "compare",
     "plots",
+    "prepare",
     "retrain",
+    "run",
     "search",
 ]
 
@@ -45,7 +51,9 @@ _HOMES = {
     "SearchResult": "autolora_meta.result:SearchResult",
     "compare": "autolora_meta.studies.compare:compare",
     "plots": "autolora_meta.reporting.plots:",
-    "retrain": "autolora_meta.finetuning.retrain:retrain",
+    "prepare": "autolora_meta.program:prepare",
+    "retrain": "autolora_meta.retrain:retrain",
+    "run": "autolora_meta.reporting.run:run",
     "search": "autolora_meta.search:search",
 }
 

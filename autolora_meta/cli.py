@@ -1,7 +1,6 @@
 """The command line: one command for each thing that a few lines of Python do."""
 
 import json
-import shutil
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -39,7 +38,13 @@ Layers = Annotated[
         metavar="CONFIG...", help="Shipped names, YAML files, key=value; left to right."
     ),
 ]
-Runs = Annotated[Path, typer.Option(help="The folder that run folders go into.")]
+Runs = Annotated[
+    Path,
+    typer.Option(
+        help="The folder that run folders go into. A taken name gets a number; with name=... on "
+        "the command line it is refused."
+    ),
+]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace a run folder of the same name.")
 ]
@@ -52,31 +57,11 @@ def run(layers: Layers, runs: Runs = Path("runs"), overwrite: Overwrite = False)
 
     Example: `autolora-meta run quickstart cg compare.replicates=3`
     """
-    from autolora_meta.config import RunConfig
     from autolora_meta.progress import Bar
-    from autolora_meta.reporting.report import KeepAdapter, conclude, print_plan
-    from autolora_meta.search import check
-    from autolora_meta.studies.compare import compare
+    from autolora_meta.reporting.run import run as run_all
 
-    config = RunConfig.load(*layers)
-    folder = _vacant(runs / config.name, overwrite)
-    print_plan(config, check(config))
-    folder = _made(folder, config)
-    with (folder / "timings.jsonl").open("w", encoding="utf-8", buffering=1) as timings:
-
-        def observe(outcome: Any) -> None:
-            stage, seed, arm = outcome.job
-            row = {"stage": stage, "seed": seed, "arm": arm, "seconds": round(outcome.seconds, 2)}
-            print(json.dumps(row), file=timings)
-
-        comparison = compare(
-            config,
-            folder=folder / "replicates",
-            progress=Bar(),
-            observe=observe,
-            keep=KeepAdapter(config, folder / "adapter"),
-        )
-    conclude(config, comparison, folder)
+    config, folder = _placed(layers, runs, overwrite)
+    run_all(config, folder, overwrite=overwrite, progress=Bar(), say=typer.echo)
 
 
 @app.command()
@@ -85,23 +70,23 @@ def search(layers: Layers, runs: Runs = Path("runs"), overwrite: Overwrite = Fal
 
     Example: `autolora-meta search quickstart darts name=mine`
     """
-    from autolora_meta.config import RunConfig
     from autolora_meta.progress import Bar
-    from autolora_meta.reporting.report import draw_search, print_plan, print_ranks
+    from autolora_meta.reporting.folder import made
+    from autolora_meta.reporting.report import draw_search, plan_words
+    from autolora_meta.reporting.summary import ranks_table
     from autolora_meta.search import check
     from autolora_meta.search import search as run_search
 
-    config = RunConfig.load(*layers)
-    folder = _vacant(runs / config.name, overwrite)
-    print_plan(config, check(config))
-    folder = _made(folder, config)
+    config, folder = _placed(layers, runs, overwrite)
+    typer.echo(plan_words(config, check(config)))
+    made(folder, config)
     with (folder / "metrics.jsonl").open("w", encoding="utf-8", buffering=1) as metrics:
         result = run_search(
             config, progress=Bar(), observe=lambda row: print(json.dumps(row), file=metrics)
         )
     result.save(folder)
     draw_search(result, folder)
-    print_ranks(result.ranks)
+    typer.echo(ranks_table(result.ranks))
     typer.echo(f"written to {folder}")
 
 
@@ -123,7 +108,7 @@ def allocate(
     Example: `autolora-meta allocate runs/quickstart budget=uniform:2 importance=singular`
     """
     from autolora_meta.config import setting
-    from autolora_meta.reporting.report import print_ranks
+    from autolora_meta.reporting.summary import ranks_table
     from autolora_meta.result import SearchResult
 
     result = SearchResult.load(run)
@@ -131,7 +116,7 @@ def allocate(
     for change in changes or []:
         given |= setting(change)
     pattern = result.allocate(**given)
-    print_ranks(pattern)
+    typer.echo(ranks_table(pattern))
     if output is not None:
         _unused(output)
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -152,26 +137,18 @@ def retrain(
     Example: `autolora-meta retrain runs/quickstart --ranks wide.json --output adapters/wide`
     """
     from autolora_meta.config import RunConfig
-    from autolora_meta.finetuning.prepare import prepare
-    from autolora_meta.finetuning.retrain import retrain as run_retrain
+    from autolora_meta.program import prepare
     from autolora_meta.progress import Bar
     from autolora_meta.ranks.pattern import RankPattern
     from autolora_meta.reporting.report import KeepAdapter
+    from autolora_meta.retrain import retrain as run_retrain
 
     _unused(output)
     config = RunConfig.load(_file(run / "config.yaml"))
     pattern = RankPattern.load(_file(ranks or run / "ranks.json"))
-    prepared = prepare(config.model, config.data, config.task, config.seed)
-    result = run_retrain(
-        prepared,
-        pattern,
-        config.retrain,
-        dropout=config.lora.dropout,
-        seed=config.seed,
-        device=config.runtime.resolved_device,
-        progress=Bar(),
-    )
-    KeepAdapter(config, output)(result, pattern, prepared)
+    prepared = prepare(config)
+    result = run_retrain(config, pattern, prepared=prepared, progress=Bar())
+    KeepAdapter(config, output, by_hand=ranks is not None)(result, pattern, prepared)
     for name, value in result.metrics.items():
         typer.echo(f"{name}: {value:.4f}")
     typer.echo(f"written to {output}")
@@ -224,6 +201,7 @@ def verify(
 
     from autolora_meta.config import RunConfig
     from autolora_meta.reporting.accuracy import accuracy_against_cost, accuracy_table
+    from autolora_meta.reporting.style import save
     from autolora_meta.verification.accuracy import verify as run_verify
     from autolora_meta.verification.targets import verdicts
 
@@ -246,7 +224,7 @@ def verify(
         json_file.write_text(lines + "\n", encoding="utf-8")
         typer.echo(f"written to {json_file}")
     if figure is not None:
-        accuracy_against_cost(rows).savefig(figure)
+        save(accuracy_against_cost(rows), figure)
         typer.echo(f"written to {figure}")
 
 
@@ -269,30 +247,18 @@ def config(layers: Layers) -> None:
     typer.echo(RunConfig.load(*layers).to_yaml(), nl=False)
 
 
-def _vacant(folder: Path, overwrite: bool) -> Path:
-    """Refuse a folder that holds a run, unless it may be replaced, and all that holds none."""
-    if folder.parent.exists() and not folder.parent.is_dir():
-        raise InputError(f"--runs {folder.parent} is a file; give a folder")
-    if folder.exists() and not overwrite:
-        raise InputError(
-            f"{folder} exists, and finished work is not overwritten; choose another name "
-            "(name=...), or replace it with --overwrite"
-        )
-    if folder.exists() and not (folder / "config.yaml").is_file():
-        raise InputError(
-            f"{folder} holds no run (it has no config.yaml), so --overwrite leaves it alone; "
-            "choose another name (name=...), or remove it yourself"
-        )
-    return folder
+def _placed(layers: list[str], runs: Path, overwrite: bool) -> tuple[Any, Path]:
+    """The configuration and the folder of its run: another than a taken one, if nobody named it."""
+    from autolora_meta.config import RunConfig
+    from autolora_meta.reporting.folder import free, vacant
 
-
-def _made(folder: Path, config: Any) -> Path:
-    """An empty run folder with the resolved configuration in it."""
-    if folder.exists():
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True)
-    (folder / "config.yaml").write_text(config.to_yaml(), encoding="utf-8")
-    return folder
+    config = RunConfig.load(*layers)
+    folder = runs / config.name
+    named = any(layer.partition("=")[0].strip() == "name" for layer in layers)
+    if not (named or overwrite) and (other := free(folder)) != folder:
+        typer.echo(f"{folder} is taken: this goes into {other}")
+        config, folder = config.model_copy(update={"name": other.name}), other
+    return config, vacant(folder, overwrite=overwrite)
 
 
 def _unused(path: Path) -> None:

@@ -1,6 +1,8 @@
 """Where the work runs: a device that torch can use here."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -47,3 +49,14 @@ def usable_device(name: str) -> str:
             "the device is 'mps', and torch has no MPS here; set runtime.device to cpu or auto"
         )
     return name
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Run the body with `count` threads of torch; afterwards there are as many as before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

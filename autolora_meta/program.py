@@ -1,5 +1,8 @@
 """Program: what a search needs, wherever it came from, and the gated model that it opens."""
 
+import hashlib
+import json
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,8 +12,9 @@ import torch
 from peft import PeftModel
 from torch import Tensor, nn
 
-from autolora_meta.bilevel.options import SearchOptions
-from autolora_meta.bilevel.problem import to_device
+from autolora_meta import __version__
+from autolora_meta.bilevel.batches import Loss, to_device
+from autolora_meta.bilevel.options import SearchOptions, Selection
 from autolora_meta.config import RunConfig
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.batches import BatchStream
@@ -23,11 +27,44 @@ from autolora_meta.finetuning.lora import (
     wrap_for_search,
 )
 from autolora_meta.finetuning.prepare import Prepared
+from autolora_meta.finetuning.prepare import prepare as prepare_parts
 from autolora_meta.gating import Gates, gated
 from autolora_meta.randomness import derive, seeded
 from autolora_meta.ranks.rules import RankOptions, bounds
 
-Loss = Callable[[nn.Module, Any], Tensor]
+_LOG = logging.getLogger(__name__)
+
+
+def prepare(
+    config: RunConfig, seed: int | None = None, *, say: Callable[[str], None] = _LOG.info
+) -> Prepared:
+    """Load, split and encode everything that one replicate of a run needs.
+
+    Args:
+        config: of the run.
+        seed: of the replicate: of its split and its head; `config.seed` where it is not given.
+        say: told what was chosen, dropped and cut.
+
+    Raises:
+        InputError: data or model cannot be used as given.
+
+    >>> prepare(RunConfig.load("quickstart")).rows["train"]  # doctest: +SKIP
+    """
+    seed = config.seed if seed is None else seed
+    return prepare_parts(config.model, config.data, config.task, seed, say=say)
+
+
+def fingerprint(config: RunConfig, seed: int, selection: Selection) -> str:
+    """A hash of all that a search depends on, by which a finished one is known again.
+
+    Args:
+        config: of the run; ranks, retraining and arms play no part.
+        seed: of the replicate.
+        selection: learned gates, or frozen ones.
+    """
+    sections = config.model_dump(mode="json", include={"model", "data", "task", "lora", "search"})
+    about = {**sections, "seed": seed, "selection": selection, "version": __version__}
+    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -44,7 +81,9 @@ class Program:
     ranks: RankOptions
     seed: int
     device: torch.device | str
+    selection: Selection = "learned"
     task_type: str | None = None
+    fingerprint: str | None = None
 
     @contextmanager
     def opened(self) -> Iterator[tuple[PeftModel, Gates, tuple[int, ...]]]:
@@ -77,13 +116,16 @@ def _scalar(value: object) -> None:
         )
 
 
-def program_of(config: RunConfig, prepared: Prepared, seed: int) -> Program:
+def program_of(
+    config: RunConfig, prepared: Prepared, seed: int, selection: Selection = "learned"
+) -> Program:
     """What the search of one replicate needs.
 
     Args:
         config: of the run.
         prepared: base model and encoded rows of this replicate.
         seed: of this replicate.
+        selection: learned gates, or frozen ones.
     """
     options, collate = config.search, prepared.collate
     train, validation = prepared.rows["train"], prepared.rows["validation"]
@@ -98,5 +140,7 @@ def program_of(config: RunConfig, prepared: Prepared, seed: int) -> Program:
         config.ranks,
         seed,
         config.runtime.resolved_device,
+        selection,
         prepared.task.peft_type,
+        fingerprint(config, seed, selection),
     )

@@ -32,6 +32,7 @@ class SearchResult:
         options: how `ranks` are allocated.
         seconds: wall time.
         task_type: PEFT's name for the task, for `lora_config`.
+        fingerprint: of the configuration that was searched (`program.fingerprint`).
     """
 
     components: Components
@@ -41,6 +42,7 @@ class SearchResult:
     options: RankOptions = field(default_factory=RankOptions)
     seconds: float = 0.0
     task_type: str | None = None
+    fingerprint: str | None = None
 
     @property
     def ranks(self) -> RankPattern:
@@ -50,12 +52,15 @@ class SearchResult:
     def allocate(self, **changes: Any) -> RankPattern:
         """Ranks under other options (`RankOptions`), without a new search.
 
+        A budget that is given is kept to: it implies the rule `budget`.
+
         Raises:
             InputError: an option is unknown or out of range, or the budget is too small.
 
         >>> result.allocate(budget="uniform:2", importance="contribution")  # doctest: +SKIP
         """
-        options = self.options.model_dump() | changes
+        implied = {"rule": "budget"} if "budget" in changes else {}
+        options = self.options.model_dump() | implied | changes
         return allocate(self.components, read(RankOptions, options, "the options of `ranks`"))
 
     def lora_config(self, **settings: Any) -> LoraConfig:
@@ -79,6 +84,7 @@ class SearchResult:
             "cost": asdict(self.cost),
             "ranks": self.options.model_dump(mode="json"),
             "task_type": self.task_type,
+            "fingerprint": self.fingerprint,
         }
         (folder / "search" / "search.json").write_text(json.dumps(about, indent=2) + "\n", "utf-8")
 
@@ -100,6 +106,7 @@ class SearchResult:
                 cost=Cost(**about["cost"]),
                 options=RankOptions.model_validate(about["ranks"]),
                 task_type=about["task_type"],
+                fingerprint=about["fingerprint"],
             )
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             missing = isinstance(error, FileNotFoundError) and Path(error.filename).name

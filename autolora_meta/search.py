@@ -11,19 +11,17 @@ from transformers import PreTrainedModel
 
 from autolora_meta import plugins
 from autolora_meta.bilevel.engine import Row
-from autolora_meta.bilevel.options import SearchOptions
+from autolora_meta.bilevel.options import SearchOptions, Selection
 from autolora_meta.config import RunConfig
-from autolora_meta.device import usable_device
+from autolora_meta.device import threads, usable_device
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.batches import LoaderStream
-from autolora_meta.finetuning.lora import (
-    LoraOptions,
-)
+from autolora_meta.finetuning.lora import LoraOptions
 from autolora_meta.finetuning.models import head_modules
-from autolora_meta.finetuning.prepare import Prepared, prepare
+from autolora_meta.finetuning.prepare import Prepared
 from autolora_meta.gating import lora_layers
 from autolora_meta.options import read
-from autolora_meta.program import Loss, Program, program_of
+from autolora_meta.program import Loss, Program, prepare, program_of
 from autolora_meta.progress import Progress
 from autolora_meta.randomness import derive
 from autolora_meta.ranks.importance import Components
@@ -45,6 +43,7 @@ def search(
     model: RunConfig,
     *,
     seed: int | None = None,
+    selection: Selection = "learned",
     prepared: Prepared | None = None,
     progress: Progress | None = None,
     observe: Callable[[Row], None] = lambda row: None,
@@ -65,6 +64,7 @@ def search(
     options: Mapping[str, Any] | None = None,
     ranks: Mapping[str, Any] | None = None,
     seed: int = 0,
+    selection: Selection = "learned",
     device: torch.device | str = "cpu",
     progress: Progress | None = None,
     observe: Callable[[Row], None] = lambda row: None,
@@ -103,6 +103,8 @@ def search(
         options: schedule, optimizers, hypergradient (`SearchOptions`).
         ranks: importance and rule (`RankOptions`).
         seed: of the factors and of the dropout masks.
+        selection: learned; or frozen, which leaves all gates at their start: plain LoRA, read out
+            the same way.
         device: where the search runs; the model comes back to where it was.
         prepared: with a RunConfig: model and rows, where they are at hand already.
         progress: told once per inner step.
@@ -130,13 +132,15 @@ def _search_config(
     config: RunConfig,
     *,
     seed: int | None = None,
+    selection: Selection = "learned",
     prepared: Prepared | None = None,
     progress: Progress | None = None,
     observe: Callable[[Row], None] = lambda row: None,
 ) -> SearchResult:
     seed = config.seed if seed is None else seed
-    prepared = prepared or prepare(config.model, config.data, config.task, seed)
-    return _run(program_of(config, prepared, seed), progress=progress, observe=observe)
+    with threads(config.runtime.threads):
+        program = program_of(config, prepared or prepare(config, seed), seed, selection)
+        return _run(program, progress=progress, observe=observe)
 
 
 def check(config: RunConfig) -> "Plan":
@@ -147,7 +151,7 @@ def check(config: RunConfig) -> "Plan":
     """
     said: list[str] = []
     usable_device(config.runtime.device)  # refused before anything is loaded
-    prepared = prepare(config.model, config.data, config.task, config.seed, say=said.append)
+    prepared = prepare(config, say=said.append)
     with program_of(config, prepared, config.seed).opened() as (_, gates, costs):
         return Plan(gates.names, costs, tuple(said))
 
@@ -165,6 +169,7 @@ def _search_objects(
     options: Mapping[str, Any] | None = None,
     ranks: Mapping[str, Any] | None = None,
     seed: int = 0,
+    selection: Selection = "learned",
     device: torch.device | str = "cpu",
     progress: Progress | None = None,
     observe: Callable[[Row], None] = lambda row: None,
@@ -181,6 +186,7 @@ def _search_objects(
         read(RankOptions, {**(ranks or {}), "budget": budget}, "ranks"),
         seed,
         usable_device(str(device)),
+        selection,
     )
     return _run(program, progress=progress, observe=observe)
 
@@ -199,6 +205,7 @@ def _run(
             program.validation,
             program.loss,
             program.options,
+            selection=program.selection,
             device=program.device,
             progress=progress,
             observe=observe,
@@ -221,4 +228,5 @@ def _run(
         options=program.ranks,
         seconds=time.perf_counter() - started,
         task_type=program.task_type,
+        fingerprint=program.fingerprint,
     )

@@ -17,13 +17,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from autolora_meta.bilevel.engine import Row, SearchEngine
-from autolora_meta.bilevel.options import SearchOptions
-from autolora_meta.bilevel.problem import Batches, LoraProblem
+from autolora_meta.bilevel.batches import Batches, Loss
+from autolora_meta.bilevel.engine import Dependencies, Row, SearchEngine
+from autolora_meta.bilevel.options import SearchOptions, Selection
+from autolora_meta.bilevel.problem import LoraProblem
 from autolora_meta.gating import Gates
 from autolora_meta.progress import Progress
-
-Loss = Callable[[nn.Module, Any], Tensor]
 
 
 class Finetune(LoraProblem):
@@ -47,11 +46,12 @@ class Validation(LoraProblem):
 def autolora(
     model: nn.Module,
     gates: Gates,
-    train: Batches,
-    validation: Batches,
+    train_batches: Batches,
+    validation_batches: Batches,
     loss: Loss,
     options: SearchOptions,
     *,
+    selection: Selection = "learned",
     device: torch.device | str = "cpu",
     progress: Progress | None = None,
     observe: Callable[[Row], None] = lambda row: None,
@@ -61,40 +61,45 @@ def autolora(
     Args:
         model: a PeftModel whose components `gates` weighs (`autolora_meta.gating.gated`).
         gates: the selection variables.
-        train: endless training batches, for the inner problem.
-        validation: endless validation batches, for the outer problem.
+        train_batches: endless training batches, for the inner problem.
+        validation_batches: endless validation batches, for the outer problem.
         loss: (model, batch) -> scalar.
         options: schedule, optimizers and hypergradient method.
+        selection: frozen leaves Validation out, and the gates at their start.
         device: where model, gates and batches go.
         progress: told once per inner step.
         observe: told one row of figures after each outer step.
     """
     autocast = options.precision == "bf16"
-    learned = options.selection == "learned"
+    learned = selection == "learned"
     gates.to(device).requires_grad_(learned)
     finetune = Finetune(
         "finetune",
         loss=loss,
         module=model.to(device),
         optimizer=options.inner.build(p for p in model.parameters() if p.requires_grad),
-        batches=train,
+        batches=train_batches,
         hypergradient=options.hypergradient,
         inner_steps=options.inner_steps,
         warmup_steps=options.warmup_steps,
         autocast=autocast,
     )
-    outer = None
+    problems: list[LoraProblem] = [finetune]
+    dependencies: Dependencies = {"u2l": {}, "l2u": {}}
     if learned:
-        outer = Validation(
+        validation = Validation(
             "validation",
             module=gates,
             optimizer=options.outer.build(gates.parameters()),
-            batches=validation,
+            batches=validation_batches,
             autocast=autocast,
         )
+        problems = [validation, finetune]
+        # Validation differentiates through Finetune's step; alpha stands in Finetune's loss.
+        dependencies = {"u2l": {validation: [finetune]}, "l2u": {finetune: [validation]}}
     return SearchEngine(
-        finetune,
-        outer,
+        problems,
+        dependencies,
         gates=gates,
         options=options,
         device=device,

@@ -52,7 +52,12 @@ def test_a_run_says_what_it_does_and_what_it_found(tiny: Tiny) -> None:
     assert "train 32 rows, validation 32 rows, test 86 rows" in said["out"]
     assert "4 layers of k = 3 components" in said["out"]
     assert "over 2 replicates; a claim needs at least 3" in said["out"]
-    assert (tiny.run / "summary.md").read_text() in said["out"]
+    summary = (tiny.run / "summary.md").read_text()
+    assert summary in said["out"]
+    assert "Replicates are random splits of this one data set, and 10 intervals" in summary
+    assert "uncorrected for their number" in summary
+    assert "jobs that ran side by side slowed each other" in summary
+    assert re.search(r"Hypergradient: darts, the implicit part was \S+ of the direct part", summary)
     assert "left, loss=" in said["err"]  # progress, with loss and remaining time
     assert "Traceback" not in said["err"] and "Warning" not in said["err"]
 
@@ -108,7 +113,7 @@ def test_a_finished_run_is_refused_and_overwritten_only_when_told_to_with_the_sa
     (runs / "tiny" / "mine.txt").write_text("a note")
     before = contents(runs)
     for name in ("run", "search"):
-        said = command(name, tiny.config, "--runs", runs)
+        said = command(name, tiny.config, "name=tiny", "--runs", runs)
         assert said.status == 2
         assert "finished work is not overwritten" in said.err and "--overwrite" in said.err
     assert contents(runs) == before
@@ -121,6 +126,23 @@ def test_a_finished_run_is_refused_and_overwritten_only_when_told_to_with_the_sa
     for name in REPRODUCIBLE:
         assert after[name] == before[f"tiny/{name}"], name
     assert set(after) == set(contents(tiny.run))
+
+
+def test_a_second_run_goes_into_a_folder_of_its_own(tiny: Tiny, tmp_path: Path) -> None:
+    changes = ["compare.replicates=1", "compare.arms=[learned]", "compare.baseline=learned"]
+    for name, folder in [("run", "tiny"), ("run", "tiny-2"), ("search", "tiny-3")]:
+        said = command(name, tiny.config, *changes, "--runs", tmp_path)
+        assert said.status == 0, said.err
+        notices = [line for line in said.out.splitlines() if "is taken" in line]
+        assert notices == [f"{tmp_path / 'tiny'} is taken: this goes into {tmp_path / folder}"] * (
+            folder != "tiny"
+        )
+        assert RunConfig.load(tmp_path / folder / "config.yaml").name == folder
+    assert {path.name for path in tmp_path.iterdir()} == {"tiny", "tiny-2", "tiny-3"}
+    first, second = (contents(tmp_path / name) for name in ("tiny", "tiny-2"))
+    assert set(first) == set(second)
+    for name in set(REPRODUCIBLE) - {"config.yaml"}:
+        assert first[name] == second[name], name
 
 
 def test_the_search_alone_finds_what_the_run_found(tiny: Tiny, tmp_path: Path) -> None:
@@ -149,6 +171,9 @@ def test_another_budget_without_another_search_and_an_adapter_for_it(
     weights = load_file(adapter / "adapter_model.safetensors")
     assert sum(value.numel() for name, value in weights.items() if "lora_" in name) == 256
     assert command("retrain", tiny.run, "--output", adapter).status == 2
+    card = (adapter / "README.md").read_text()
+    assert "ranks given by hand" in card and "256 adapter parameters, head apart" in card
+    assert "uniform:1" not in card and "rule" not in card
 
 
 def test_retraining_a_run_gives_its_own_adapter_again(tiny: Tiny, tmp_path: Path) -> None:
@@ -173,7 +198,12 @@ def test_one_replicate_with_the_paper_s_rule_and_an_iterative_method(
     changes += ["ranks.rule=threshold", "ranks.importance=alpha", "compare.metrics=[accuracy]"]
     said = command("run", tiny.config, *changes, "--runs", tmp_path)
     assert said.status == 0, said.err
-    assert "solver iterations a step" in said.out
+    assert "rule threshold; hypergradient cg" in said.out
+    card = (tmp_path / "tiny" / "adapter" / "README.md").read_text()
+    assert "rule `threshold`" in card
+    assert "budget" not in said.out + card
+    how = r"solver iterations a step, damping 10, .* in \d+% of the outer steps, the implicit part"
+    assert re.search(how, said.out)
     comparison = json.loads(
         (tmp_path / "tiny" / "comparison.json").read_text(),
         parse_constant=lambda name: pytest.fail(f"{name} is not JSON"),
@@ -191,6 +221,11 @@ def test_methods_are_listed_and_the_configuration_printed(tiny: Tiny) -> None:
     listed = command("methods")
     assert listed.status == 0
     assert all(f"| {name} " in listed.out for name in METHODS)
+    header, _, *rows = (line.split("|") for line in listed.out.splitlines() if line[:1] == "|")
+    place = [cell.strip() for cell in header].index("bf16")
+    in_bf16 = {row[1].strip(): row[place].strip() == "yes" for row in rows}
+    assert in_bf16 == {name: method.works_in_bf16 for name, method in METHODS.items()}
+    assert in_bf16["darts"] and not in_bf16["cg"]
     printed = command("config", tiny.config, "neumann", "search.outer_steps=40")
     config = RunConfig.load(yaml.safe_load(printed.out))
     assert config.search.hypergradient.method == "neumann"

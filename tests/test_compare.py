@@ -1,6 +1,8 @@
 """A comparison: what its rows and intervals are, and what its arms have in common."""
 
 import json
+import multiprocessing
+import shutil
 from collections import defaultdict
 from itertools import product
 from pathlib import Path
@@ -13,9 +15,10 @@ from scipy import stats
 from autolora_meta.allocators.replicate import Replicate, allocator
 from autolora_meta.config import RunConfig
 from autolora_meta.errors import InputError
+from autolora_meta.reporting.run import run
 from autolora_meta.result import SearchResult
 from autolora_meta.studies.compare import Comparison, compare
-from tests.end_to_end import Tiny
+from tests.end_to_end import Tiny, contents
 
 ARMS = ("learned", "uniform", "shuffled", "frozen")
 METRICS = ("cross_entropy", "accuracy")
@@ -124,6 +127,68 @@ def test_what_is_saved_is_json_and_loaded_again(comparison: Comparison, tmp_path
             Comparison.load(tmp_path / "comparison.json")
     with pytest.raises(InputError, match="is not a comparison"):
         Comparison.load(tmp_path / "missing.json")
+
+
+def test_a_folder_s_searches_serve_other_ranks_but_no_other_search(
+    tiny: Tiny, tmp_path: Path
+) -> None:
+    folder = tmp_path / "replicates"
+    shutil.copytree(tiny.run / "replicates", folder)
+    before = (folder / "0/learned/search/importance.safetensors").read_bytes()
+    config = RunConfig.load(tiny.config, "retrain.steps=2", "compare.replicates=1")
+    wide = RunConfig.load(config.model_dump(mode="json"), "ranks.budget=uniform:2")
+    comparison = compare(wide, folder=folder)
+    assert {row["parameters"] for row in comparison.rows} == {2 * 4 * 32}
+    assert SearchResult.load(folder / "0/learned").ranks.parameters == 2 * 4 * 32
+    assert (folder / "0/learned/search/importance.safetensors").read_bytes() == before
+    for change in ("cg", "lora.k=4", "data.train_rows=40", "search.outer_steps=4"):
+        other = Replicate(RunConfig.load(config.model_dump(mode="json"), change), 0, folder=folder)
+        with pytest.raises(InputError, match="search of another configuration.*another folder"):
+            other.search("learned")
+    assert Replicate(config, 0, folder=folder).search("frozen").ranks.parameters == 4 * 32
+
+
+def test_figures_of_the_searches_are_medians_over_their_outer_steps(
+    tiny: Tiny, comparison: Comparison
+) -> None:
+    searches = [SearchResult.load(tiny.run / f"replicates/{seed}/learned") for seed in (0, 1)]
+    shares = [r["implicit_norm"] / r["direct_norm"] for s in searches for r in s.rows]
+    assert comparison.searches == {
+        "method": "darts",
+        "implicit_share": pytest.approx(np.median(shares)),
+    }
+
+
+def test_the_whole_job_from_python_leaves_what_the_command_leaves(
+    tiny: Tiny, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = RunConfig.load(tiny.config)
+    said: list[str] = []
+    comparison = run(config, tmp_path / "mine", say=said.append)
+    left, before = contents(tmp_path / "mine"), contents(tiny.run)
+    assert set(left) == set(before)
+    for name in ("comparison.json", "ranks.json", "adapter/adapter_model.safetensors"):
+        assert left[name] == before[name], name
+    assert comparison == Comparison.load(tmp_path / "mine" / "comparison.json")
+    assert left["summary.md"].decode() in "\n".join(said)
+    assert capsys.readouterr().out == ""
+    with pytest.raises(InputError, match="finished work is not overwritten.*overwrite=True"):
+        run(config, tmp_path / "mine")
+    (tmp_path / "mine" / "config.yaml").unlink()
+    with pytest.raises(InputError, match="holds no run"):
+        run(config, tmp_path / "mine", overwrite=True)
+    assert contents(tmp_path / "mine") == {k: v for k, v in left.items() if k != "config.yaml"}
+
+
+@pytest.mark.slow
+def test_an_error_does_not_wait_for_the_jobs_beside_it(tiny: Tiny, tmp_path: Path) -> None:
+    changes = ["retrain.learning_rate=1e30", "retrain.warmup=0", "compare.replicates=1"]
+    changes += ["runtime.workers=2", "search.outer_steps=5000", "compare.arms=[learned, uniform]"]
+    # The retraining of `uniform` fails at once; the search of `learned` beside it takes minutes.
+    with pytest.raises(InputError, match=r"lower retrain\.learning_rate"):
+        compare(RunConfig.load(tiny.config, *changes), folder=tmp_path)
+    assert not (tmp_path / "0" / "learned" / "search").exists()
+    assert multiprocessing.active_children() == []
 
 
 def test_a_failing_job_ends_the_comparison_with_its_reason(tiny: Tiny, tmp_path: Path) -> None:

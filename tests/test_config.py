@@ -46,6 +46,12 @@ def test_configs_of_a_whole_run_are_valid_alone(name: str) -> None:
     assert RunConfig.load(name).name
 
 
+def test_the_paper_s_config_keeps_test_rows_apart_and_reports_its_metric() -> None:
+    config = RunConfig.load("paper")
+    assert config.data.overlap != "allow"
+    assert config.data.name == "cola" and "matthews" in config.compare.metrics
+
+
 def test_the_resolved_config_as_a_file_is_the_same_config(tmp_path: Path) -> None:
     config = RunConfig.load(
         "quickstart", "neumann", "lora.targets=[query, value]", "ranks.budget=12345"

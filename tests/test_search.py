@@ -1,6 +1,7 @@
 """The search from a configuration, and from a person's own model, data and loss."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,11 @@ from transformers import AutoModel, BertConfig, BertForSequenceClassification
 from autolora_meta.config import RunConfig
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.lora import quiet_peft
+from autolora_meta.program import prepare
+from autolora_meta.progress import Silent
+from autolora_meta.ranks.rules import RankOptions
 from autolora_meta.result import SearchResult
+from autolora_meta.retrain import retrain
 from autolora_meta.search import check, search
 from tests.tiny import tiny_bert, tiny_csv, tiny_tokenizer
 
@@ -42,6 +47,16 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
 @pytest.fixture(scope="module")
 def result(config: RunConfig) -> SearchResult:
     return search(config)
+
+
+class Counting(Silent):
+    """Progress that writes down the threads of each step."""
+
+    def __init__(self, threads: list[int]) -> None:
+        self.threads = threads
+
+    def step(self, loss: float | None = None, work: float = 1.0) -> None:
+        self.threads.append(torch.get_num_threads())
 
 
 def files(result: SearchResult, folder: Path) -> dict[str, bytes]:
@@ -93,7 +108,7 @@ def test_the_gates_move_and_every_outer_step_has_its_row(
     assert all((a != b).any() for a, b in pairwise(result.trajectory))
     assert torch.allclose(result.trajectory.sum(-1), torch.tensor(3.0))
     assert [row["outer_step"] for row in result.rows] == [1, 2, 3]
-    frozen = search(RunConfig.load(config.model_dump(mode="json"), "search.selection=frozen"))
+    frozen = search(config, selection="frozen")
     assert torch.equal(frozen.components.gates, torch.ones(4, 3).to(frozen.components.gates))
 
 
@@ -114,6 +129,38 @@ def test_other_budgets_need_no_new_search(result: SearchResult) -> None:
             result.allocate(budget=budget)
     with pytest.raises(InputError, match=r"unknown key 'budgt' \(did you mean 'budget'"):
         result.allocate(budgt=3)
+
+
+def test_a_budget_that_is_given_is_kept_to_whatever_the_run_s_rule(result: SearchResult) -> None:
+    by_threshold = replace(result, options=RankOptions(rule="threshold", importance="alpha"))
+    assert by_threshold.allocate(budget="total-rank:5").total_rank == 5
+    assert by_threshold.allocate(min_rank=1) == by_threshold.ranks
+    again = by_threshold.allocate(rule="threshold", budget="total-rank:5")
+    assert again == by_threshold.ranks
+
+
+def test_torch_has_as_many_threads_as_asked_for_and_as_before_afterwards(
+    config: RunConfig, result: SearchResult
+) -> None:
+    assert torch.get_num_threads() == 1
+    config = RunConfig.load(config.model_dump(mode="json"), "runtime.threads=2", "retrain.steps=1")
+    during = []
+    search(config, observe=lambda row: during.append(torch.get_num_threads()))
+    retrain(config, result.ranks, progress=Counting(during))
+    assert len(during) == 3 + 1 and set(during) == {2}
+    assert torch.get_num_threads() == 1
+
+
+def test_ranks_are_retrained_from_python_as_from_the_configuration(
+    config: RunConfig, result: SearchResult
+) -> None:
+    config = RunConfig.load(config.model_dump(mode="json"), "retrain.steps=2")
+    one, again, other = (retrain(config, result.ranks, seed=seed) for seed in (None, 0, 1))
+    assert one.parameters == result.ranks.parameters
+    assert one.metrics == again.metrics != other.metrics
+    rows = prepare(config).rows
+    assert rows["test"].to_list() == prepare(config, 0).rows["test"].to_list()
+    assert rows["test"].to_list() != prepare(config, 1).rows["test"].to_list()
 
 
 def test_the_lora_config_makes_a_stock_peft_model_with_the_ranks_learned(

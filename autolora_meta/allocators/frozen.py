@@ -9,10 +9,13 @@ def allocate(replicate: Replicate) -> RankPattern:
     """Ranks by the run's importance, at its budget, of a search whose gates never moved.
 
     With frozen gates alpha says nothing, and a threshold on it would keep every component: where
-    the run's rule is `threshold`, the budget is what the learned ranks cost.
+    the run's rule is `threshold`, the budget is what the learned ranks cost, and where its
+    importance is `alpha`, singular values are read instead.
     """
-    options = replicate.config.ranks.model_copy(
-        update={"rule": "budget", "budget": replicate.budget}
+    ranks = replicate.config.ranks
+    importance = "singular" if ranks.importance == "alpha" else ranks.importance
+    options = ranks.model_copy(
+        update={"rule": "budget", "budget": replicate.budget, "importance": importance}
     )
     return by_rule(replicate.search("frozen").components, options)
 

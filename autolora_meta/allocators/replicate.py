@@ -2,22 +2,23 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from autolora_meta import plugins
+from autolora_meta.bilevel.options import Selection
 from autolora_meta.config import RunConfig
+from autolora_meta.errors import InputError
 from autolora_meta.finetuning.lora import layer_costs, target_layers
-from autolora_meta.finetuning.prepare import Prepared, prepare
+from autolora_meta.finetuning.prepare import Prepared
+from autolora_meta.program import fingerprint, prepare
 from autolora_meta.progress import Progress
 from autolora_meta.ranks.budget import Budget
 from autolora_meta.ranks.pattern import RankPattern
 from autolora_meta.result import SearchResult
 from autolora_meta.search import search
-
-Selection = Literal["learned", "frozen"]
 
 
 class Replicate:
@@ -44,7 +45,7 @@ class Replicate:
     @cached_property
     def prepared(self) -> Prepared:
         """Base model with its head, tokenizer, and the encoded rows of this seed's split."""
-        return prepare(self.config.model, self.config.data, self.config.task, self.seed)
+        return prepare(self.config, self.seed)
 
     @cached_property
     def layers(self) -> tuple[tuple[str, ...], tuple[int, ...]]:
@@ -64,6 +65,9 @@ class Replicate:
 
         Args:
             selection: learned gates, or frozen ones.
+
+        Raises:
+            InputError: the folder holds the search of another configuration.
         """
         if selection not in self._searches:
             self._searches[selection] = self._found(selection) or self._searched(selection)
@@ -74,12 +78,20 @@ class Replicate:
 
     def _found(self, selection: Selection) -> SearchResult | None:
         place = self._place(selection)
-        done = place is not None and (place / "search" / "search.json").is_file()
-        return SearchResult.load(place) if place is not None and done else None
+        if place is None or not (place / "search" / "search.json").is_file():
+            return None
+        result = SearchResult.load(place)
+        if result.fingerprint != fingerprint(self.config, self.seed, selection):
+            raise InputError(
+                f"{place} holds a search of another configuration (model, data, task, lora, search "
+                "and version decide which); give another folder"
+            )
+        if result.options != self.config.ranks:  # other ranks need no other search
+            result = replace(result, options=self.config.ranks)
+            result.save(place)
+        return result
 
     def _searched(self, selection: Selection) -> SearchResult:
-        options = self.config.search.model_copy(update={"selection": selection})
-        config = self.config.model_copy(update={"search": options})
         place = self._place(selection)
         observe: Callable[[dict[str, Any]], None] = lambda row: None  # noqa: E731
         if place is not None:
@@ -87,7 +99,12 @@ class Replicate:
             metrics = (place / "metrics.jsonl").open("w", encoding="utf-8", buffering=1)
             observe = lambda row: print(json.dumps(row), file=metrics)  # noqa: E731
         result = search(
-            config, seed=self.seed, prepared=self.prepared, progress=self.progress, observe=observe
+            self.config,
+            seed=self.seed,
+            selection=selection,
+            prepared=self.prepared,
+            progress=self.progress,
+            observe=observe,
         )
         if place is not None:
             metrics.close()

@@ -1,19 +1,31 @@
-"""Batches of a problem: without end, with a place that can be saved, on its device."""
+"""What a problem is fed: batches without end, with a place that can be saved, and their loss."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from torch import Tensor
+from torch import Tensor, nn
+
+Loss = Callable[[nn.Module, Any], Tensor]  # (model, batch) -> scalar
 
 
 class Batches(Protocol):
     """Batches without end, whose place can be saved."""
 
-    def next(self) -> Any: ...
+    def next(self) -> Any:
+        """The next batch."""
+        ...
 
-    def state_dict(self) -> dict[str, Any]: ...
+    def peek(self) -> Any:
+        """The batch that `next` will give."""
+        ...
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
+    def state_dict(self) -> dict[str, Any]:
+        """The place among the batches."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go to a place that `state_dict` gave."""
+        ...
 
 
 def to_device(batch: Any, device: Any) -> Any:

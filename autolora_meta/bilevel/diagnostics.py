@@ -31,8 +31,8 @@ class Examination:
             much of it is the batch rather than the masks. None for `unrolled`.
         difference_cosine: on a base stored below float32, cosine of the finite difference with the
             exact product (with one of twice the step on quantised bases).
-        residual: norm((H + rho I) x - v) / norm(v) for `nystrom`, whose own record cannot tell; None
-            for other methods.
+        residual: norm((H + rho I) x - v) / norm(v) for `nystrom`, whose own record cannot tell;
+            None for other methods.
         cost: passes spent.
     """
 

@@ -1,8 +1,8 @@
 """SearchEngine: betty's Engine with a schedule, progress, guards, and one state_dict."""
 
 import logging
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
 import torch
 from betty.configs import EngineConfig
@@ -21,22 +21,26 @@ from autolora_meta.progress import Progress, Silent
 from autolora_meta.randomness import RandomState
 
 Row = dict[str, Any]
+Dependencies = dict[Literal["u2l", "l2u"], dict[LoraProblem, list[LoraProblem]]]
 
 
 class SearchEngine(Engine):
-    """Runs an inner problem and, unless the gates are frozen, the outer problem tied to it.
+    """Runs problems that depend on each other, as a formulation ties them.
 
     Args:
-        inner: trains LoRA factors and head.
-        outer: trains the gates' logits; None where they are frozen.
+        problems: an inner problem, which trains LoRA factors and head, and an outer one above it,
+            which trains the gates; the inner one alone where they are frozen.
+        dependencies: betty's: `u2l` from each upper problem to the lower ones it differentiates
+            through, `l2u` from each lower problem to the upper ones whose variables its loss holds.
         gates: whose course is kept.
         options: the schedule.
         device: where everything runs.
         progress: told once per inner step.
         observe: told one row of figures after each outer step (each step of a frozen search).
-        label: what the progress is called.
 
     Attributes:
+        inner_problem: the problem at the bottom; its steps are those of the engine.
+        outer_problem: the one above it; None where there is none.
         trajectory: the gates at the start and after every outer step, each (L, k).
         rows: the figures so far.
         diagnostics_cost: passes that went into checks, not into the search.
@@ -44,19 +48,17 @@ class SearchEngine(Engine):
 
     def __init__(
         self,
-        inner: LoraProblem,
-        outer: LoraProblem | None,
+        problems: Sequence[LoraProblem],
+        dependencies: Dependencies,
         *,
         gates: Gates,
         options: SearchOptions,
         device: torch.device | str = "cpu",
         progress: Progress | None = None,
         observe: Callable[[Row], None] = lambda row: None,
-        label: str = "search",
     ) -> None:
         get_logger().setLevel(logging.WARNING)
-        self.inner_problem, self.outer_problem, self.gates = inner, outer, gates
-        self.options, self.observe, self.label = options, observe, label
+        self.gates, self.options, self.observe = gates, options, observe
         self.progress = progress or Silent()
         self.rows: list[Row] = []
         self.trajectory: list[Tensor] = [gates().detach().cpu().clone()]
@@ -65,13 +67,13 @@ class SearchEngine(Engine):
         self._asked_device = torch.device(device)
         roll_back = options.schedule == "look_ahead"
         super().__init__(
-            problems=[inner] if outer is None else [outer, inner],
+            problems=list(problems),
             config=EngineConfig(train_iters=options.total_inner_steps, roll_back=roll_back),
-            dependencies={
-                "u2l": {} if outer is None else {outer: [inner]},
-                "l2u": {} if outer is None else {inner: [outer]},
-            },
+            dependencies=dependencies,
         )
+        self.inner_problem: LoraProblem = self.leaves[0]
+        above = dependencies["l2u"].get(self.inner_problem)
+        self.outer_problem: LoraProblem | None = above[0] if above else None
 
     def configure_systems(self) -> dict[str, Any]:
         """betty takes CUDA wherever there is one; here the run's device counts."""
@@ -91,7 +93,8 @@ class SearchEngine(Engine):
         if self.outer_problem is not None and self.global_step == 0:
             hyper = self.outer_problem.parameters()
             self.diagnostics_cost += check_second_order(self.inner_problem, hyper)
-        self.progress.start(self.label, self.options.work - plain_steps(self.cost))
+        work = self.options.work("learned" if self.outer_problem else "frozen")
+        self.progress.start("search", work - plain_steps(self.cost))
         try:
             while self.global_step < self.train_iters:
                 done = plain_steps(self.cost)

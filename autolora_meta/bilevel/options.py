@@ -12,6 +12,9 @@ from autolora_meta.hypergradients.choice import HypergradientOptions, parse
 from autolora_meta.hypergradients.products import Cost, plain_steps
 from autolora_meta.options import Options
 
+# frozen leaves all gates at their start: plain LoRA, read out the same way.
+Selection = Literal["learned", "frozen"]
+
 
 class OptimizerOptions(Options):
     """An optimizer of torch and its settings."""
@@ -66,10 +69,6 @@ class SearchOptions(Options):
         description="look_ahead puts the weights back and repeats the inner steps with the new "
         "gates (the paper); alternating keeps them, at one plain step less.",
     )
-    selection: Literal["learned", "frozen"] = Field(
-        default="learned",
-        description="frozen leaves all gates at their start: plain LoRA, read out the same way.",
-    )
     outer_steps: int = Field(default=100, ge=1, description="Steps of the gates.")
     inner_steps: int = Field(
         default=1, ge=1, description="Steps of the LoRA factors per outer step."
@@ -108,11 +107,10 @@ class SearchOptions(Options):
         """Inner steps of the whole search, warm-up included, repeats not."""
         return self.warmup_steps + self.outer_steps * self.inner_steps
 
-    @property
-    def work(self) -> float:
+    def work(self, selection: Selection = "learned") -> float:
         """The whole search in plain steps, at most: what progress is measured against."""
         inner = Cost(self.total_inner_steps, self.total_inner_steps)
-        if self.selection == "frozen":
+        if selection == "frozen":
             return plain_steps(inner)
         again = self.inner_steps if self.schedule == "look_ahead" else 0
         outer = self.hypergradient.cost(centre_known=True) + Cost(1 + again, 1 + again)

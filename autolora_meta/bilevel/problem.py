@@ -31,7 +31,7 @@ from autolora_meta.hypergradients.unrolled import (
     UnrolledOptions,
     record_step,
 )
-from autolora_meta.hypergradients.vectors import add_scaled, filled, norm
+from autolora_meta.hypergradients.vectors import add_scaled, assign, filled, norm
 from autolora_meta.randomness import RandomState, replay
 
 BETTY_NAME = "autolora_meta"  # under which our hypergradient stands in betty's table
@@ -130,10 +130,7 @@ class LoraProblem(ImplicitProblem):
 
     def next_step(self) -> InnerStep:
         """What the next inner step will see; batches and random numbers do not move on."""
-        place = self.batches.state_dict()
-        step = InnerStep(self.get_batch(), RandomState.snapshot())
-        self.batches.load_state_dict(place)
-        return step
+        return InnerStep(to_device(self.batches.peek(), self.device), RandomState.snapshot())
 
     @property
     def _device_type(self) -> str:
@@ -211,7 +208,7 @@ class LoraProblem(ImplicitProblem):
             buffers = [b.clone() for b in self.module.buffers()]
             for parent in self._parents:
                 parent.step_normal(global_step=global_step)
-            _assign(self.module.buffers(), buffers)
+            assign(self.module.buffers(), buffers)
 
     def step_after_roll_back(self) -> None:
         """Put the weights back and take all the inner steps again, with the new gates."""
@@ -253,8 +250,8 @@ class LoraProblem(ImplicitProblem):
     def recover_states(self, clean: bool = True) -> None:
         """Put back what `cache_states` remembered, bit for bit."""
         assert self._cached is not None, "recover_states follows cache_states"
-        _assign(self._trainable, self._cached["weights"])
-        _assign(self.module.buffers(), self._cached["buffers"])
+        assign(self._trainable, self._cached["weights"])
+        assign(self.module.buffers(), self._cached["buffers"])
         self.optimizer.load_state_dict(self._cached["optimizer"])
         if clean:
             self._cached = None
@@ -266,11 +263,11 @@ class LoraProblem(ImplicitProblem):
         buffers = [b.clone() for b in self.module.buffers()]
         try:
             if weights is not None:
-                _assign(self._trainable, weights)
+                assign(self._trainable, weights)
             yield
         finally:
-            _assign(self._trainable, kept)
-            _assign(self.module.buffers(), buffers)
+            assign(self._trainable, kept)
+            assign(self.module.buffers(), buffers)
 
     def state_dict(self) -> dict[str, Any]:
         """All that this problem needs to go on: trainable weights only, never the base."""
@@ -286,8 +283,8 @@ class LoraProblem(ImplicitProblem):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from what `state_dict` returned between two outer steps."""
         self._count = state_dict["count"]
-        _assign(self._trainable, state_dict["weights"])
-        _assign(self.module.buffers(), state_dict["buffers"])
+        assign(self._trainable, state_dict["weights"])
+        assign(self.module.buffers(), state_dict["buffers"])
         self.optimizer.load_state_dict(state_dict["optimizer"])
         self.batches.load_state_dict(state_dict["batches"])
         self.cost = state_dict["cost"]
@@ -301,9 +298,3 @@ def _gradients(loss: Tensor, wanted: Sequence[Tensor]) -> list[Tensor]:
 
 def _unrolled_steps(method: HypergradientOptions | None) -> int:
     return method.solver.steps if method and isinstance(method.solver, UnrolledOptions) else 0
-
-
-@torch.no_grad()
-def _assign(targets: Any, values: Sequence[Tensor]) -> None:
-    for target, value in zip(targets, values, strict=True):
-        target.copy_(value)

@@ -1,6 +1,7 @@
 """Warnings during a search: each is given once, and says what to change."""
 
 import logging
+from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,8 @@ REPLAY = 1e-6
 STILL_AFTER, STILL = 10, 1e-6
 COLLAPSED = 0.1
 COARSE = 0.99
+RECENT = 10  # outer steps
+STOPPED_EARLY = ("negative curvature", "diverged")  # of `SolverRecord.stopped`
 
 
 class Watch:
@@ -28,6 +31,7 @@ class Watch:
         self._constraint = constraint
         self._rate = learning_rate
         self._said: set[str] = set()
+        self._stopped_early: deque[bool] = deque(maxlen=RECENT)
 
     def look(self, row: Mapping[str, Any], trajectory: Sequence[Tensor]) -> None:
         """Look at the row of an outer step.
@@ -60,6 +64,14 @@ class Watch:
                 f"outer step {step}: the gates have collapsed (entropy {row['gate_entropy']:.2f} "
                 "of 1): one component a layer takes all. Lower search.outer.learning_rate (now "
                 f"{self._rate:g}) or search.outer_steps",
+            )
+        self._stopped_early.append(row.get("stopped") in STOPPED_EARLY)
+        if (early := sum(self._stopped_early)) > RECENT / 2:
+            self._say(
+                "stopped early",
+                f"outer step {step}: in {early} of the last {len(self._stopped_early)} outer steps "
+                "the solver met negative curvature or diverged, and gave up early. Raise "
+                "search.hypergradient.damping (rho of nystrom), or lower the step (of neumann)",
             )
         if step == STILL_AFTER:
             moved = float((trajectory[-1] - trajectory[0]).abs().max())

@@ -1,5 +1,6 @@
 """A trained adapter on disk: what any tool of the ecosystem loads, checked by loading it."""
 
+import tempfile
 from pathlib import Path
 
 import torch
@@ -7,6 +8,7 @@ from peft import PeftModel
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from autolora_meta.errors import InputError
 from autolora_meta.finetuning.lora import quiet_peft
 from autolora_meta.finetuning.retrain import RetrainResult
 
@@ -16,29 +18,49 @@ def save_adapter(
 ) -> None:
     """Write adapter, tokenizer and model card; load them on `base` and compare the logits.
 
+    The folder is there when it is right: it is written beside its place, and moved when the
+    comparison has passed.
+
     Args:
         result: what `retrain` gave.
-        directory: where the adapter goes.
+        directory: where the adapter goes; not there yet, or empty.
         card: text of README.md.
         base: a fresh base, loaded as for `retrain`; another seed for its head shows that the head
             comes from the adapter. It is wrapped in place.
 
     Raises:
+        InputError: there is something at `directory` already.
         RuntimeError: the adapter that was loaded gives other logits than the one that was trained.
     """
-    folder = Path(directory)
+    folder = Path(directory).absolute()
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise InputError(f"{folder} is there already; give a folder that is not, or an empty one")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as beside:
+        written = Path(beside) / folder.name
+        _write(result, written, card)
+        _check(result, written, base)
+        if folder.exists():
+            folder.rmdir()
+        written.rename(folder)
+
+
+def _write(result: RetrainResult, folder: Path, card: str) -> None:
     # Else PEFT asks the hub whether the base's vocabulary was resized.
     result.model.save_pretrained(str(folder), save_embedding_layers=False)
     result.tokenizer.save_pretrained(folder)
     (folder / "README.md").write_text(card, encoding="utf-8")
+
+
+def _check(result: RetrainResult, folder: Path, base: PreTrainedModel) -> None:
     with quiet_peft():
         loaded = PeftModel.from_pretrained(base, str(folder))
     trained, reloaded = _logits(result.model, result.sample), _logits(loaded, result.sample)
     gap = (trained - reloaded).abs().max().item()
     if not gap <= 1e-4 * max(1.0, trained.abs().max().item()):
         raise RuntimeError(
-            f"the adapter saved in {folder} gives logits that differ by {gap:g} from those of the "
-            "model that was trained; do not use it"
+            f"the adapter, saved and loaded again, gives logits that differ by {gap:g} from those "
+            "of the model that was trained; it is not kept"
         )
 
 

@@ -1,7 +1,7 @@
 """Endless batches whose place can be saved, so that a resumed search sees the very next batch."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from datasets import Dataset
@@ -11,26 +11,6 @@ from autolora_meta.randomness import RandomState, derive, replay
 
 Batch = Any
 Collate = Callable[[list[dict[str, Any]]], dict[str, Any]]
-
-
-class Stream(Protocol):
-    """Batches without end, on the CPU."""
-
-    def next(self) -> Batch:
-        """The next batch."""
-        ...
-
-    def peek(self) -> Batch:
-        """The batch that `next` will give."""
-        ...
-
-    def state_dict(self) -> dict[str, int]:
-        """The place: epoch, and batches already given in it."""
-        ...
-
-    def load_state_dict(self, state: Mapping[str, int]) -> None:
-        """Go to a place that `state_dict` gave."""
-        ...
 
 
 class BatchStream:

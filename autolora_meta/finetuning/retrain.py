@@ -2,7 +2,6 @@
 
 import math
 import tempfile
-import time
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -24,7 +23,7 @@ from autolora_meta.finetuning.lora import adapter_parameters, with_adapter
 from autolora_meta.finetuning.prepare import Prepared
 from autolora_meta.options import Options
 from autolora_meta.progress import Progress, Silent
-from autolora_meta.randomness import RandomState, derive, replay
+from autolora_meta.randomness import derive, seeded
 from autolora_meta.ranks.export import lora_config
 from autolora_meta.ranks.pattern import RankPattern
 
@@ -58,7 +57,6 @@ class RetrainResult:
         metrics: the task's metrics on the test rows.
         log: {"step", "loss", "learning_rate"} of each step.
         parameters: trained parameters of the adapter, head excluded.
-        seconds: wall time of training and evaluation.
         sample: a few encoded test rows as a batch, to compare a saved adapter with.
     """
 
@@ -67,7 +65,6 @@ class RetrainResult:
     metrics: dict[str, float]
     log: list[dict[str, float]]
     parameters: int
-    seconds: float
     sample: dict[str, torch.Tensor]
 
 
@@ -105,7 +102,6 @@ def retrain(
         >>> result = retrain(prepared, pattern, RetrainOptions(), seed=0)  # doctest: +SKIP
         >>> result.metrics["accuracy"]  # doctest: +SKIP
     """
-    started = time.perf_counter()
     task, rows = prepared.task, prepared.rows
     _refuse_other_layers(pattern, prepared)
     config = lora_config(
@@ -114,7 +110,7 @@ def retrain(
     wrapped = with_adapter(prepared.model, config, derive(seed, "retrain factors"))
     follow = _Follow(progress or Silent(), options.steps)
     test = _by_length(rows["test"])
-    with tempfile.TemporaryDirectory() as nothing_kept, replay(RandomState.snapshot()):
+    with tempfile.TemporaryDirectory() as nothing_kept, seeded(derive(seed, "order")):
         trainer = Trainer(
             model=wrapped,
             args=_arguments(options, nothing_kept, derive(seed, "order"), device),
@@ -136,7 +132,6 @@ def retrain(
         metrics=task.metrics(np.asarray(logits), np.asarray(output.label_ids)),
         log=follow.log,
         parameters=sum(p.numel() for p in adapter_parameters(wrapped).values()),
-        seconds=time.perf_counter() - started,
         sample=dict(prepared.collate(few)),
     )
 

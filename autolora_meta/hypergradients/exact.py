@@ -1,14 +1,11 @@
 """Dense references for small problems: every second derivative written out, one linear solve."""
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from autolora_meta.hypergradients.products import Loss
 from autolora_meta.hypergradients.vectors import Vector, filled, flatten, unflatten
-
-Loss = Callable[[], Tensor]
 
 
 def _rows(loss: Loss, params: Vector, inputs: Vector) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from autolora_meta.hypergradients.products import AutogradProducts, Cost, Loss
 from autolora_meta.hypergradients.updates import Rule, State, rules_of
-from autolora_meta.hypergradients.vectors import Vector, add_scaled, scale, zeros_like
+from autolora_meta.hypergradients.vectors import Vector, add_scaled, assign, scale, zeros_like
 from autolora_meta.options import Options
 
 
@@ -81,7 +81,7 @@ def unrolled_gradient(
     state_adjoints: list[State] = [{} for _ in params]
     try:
         for step in reversed(steps):
-            _assign(params, step.params)
+            assign(params, step.params)
             products = AutogradProducts(step.loss, params, hyper)
             gradients = products.gradient()
             pulled = [
@@ -95,7 +95,7 @@ def unrolled_gradient(
             state_adjoints = [into_state for _, _, into_state in pulled]
             cost += products.cost
     finally:
-        _assign(params, saved)
+        assign(params, saved)
     return scale(-1.0, total), cost
 
 
@@ -117,8 +117,3 @@ def _pull(
             allow_unused=True,
         )
     return gradients[0], gradients[1], dict(zip(rule.state, gradients[2:], strict=True))
-
-
-def _assign(params: Vector, values: Vector) -> None:
-    for w, value in zip(params, values, strict=True):
-        w.data.copy_(value)

@@ -1,6 +1,6 @@
-"""Lists of tensors as vectors. Nothing here works in place."""
+"""Lists of tensors as vectors. Nothing here works in place, but `assign`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
 import torch
@@ -58,3 +58,10 @@ def unflatten(flat: Tensor, like: Vector) -> list[Tensor]:
     """The inverse of `flatten`: `flat` (p,) cut into the shapes of `like`."""
     pieces = flat.split([a.numel() for a in like])
     return [piece.view(a.shape) for piece, a in zip(pieces, like, strict=True)]
+
+
+@torch.no_grad()
+def assign(targets: Iterable[Tensor], values: Vector) -> None:
+    """Write the values into the targets (parameters, buffers), in place."""
+    for target, value in zip(targets, values, strict=True):
+        target.copy_(value)

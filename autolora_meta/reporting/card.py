@@ -13,7 +13,12 @@ from autolora_meta.reporting.summary import ranks_table
 
 
 def model_card(
-    config: RunConfig, pattern: RankPattern, result: RetrainResult, prepared: Prepared
+    config: RunConfig,
+    pattern: RankPattern,
+    result: RetrainResult,
+    prepared: Prepared,
+    *,
+    by_hand: bool = False,
 ) -> str:
     """README.md of an adapter, with the metadata that the hub reads.
 
@@ -22,6 +27,7 @@ def model_card(
         pattern: the adapter's ranks.
         result: the retrained adapter.
         prepared: base model and rows.
+        by_hand: the ranks are not those that the run's own search and rule gave.
     """
     base = prepared.model.config.name_or_path
     spread = ", ".join(f"{n} at rank {r}" for r, n in sorted(Counter(pattern.ranks).items()))
@@ -35,7 +41,15 @@ def model_card(
         },
         sort_keys=False,
     )
-    search = config.search
+    search, ranks = config.search, config.ranks
+    budget, origin = "", "given by hand"
+    if not by_hand:
+        budget = f" (budget: {ranks.budget})" if ranks.rule == "budget" else ""
+        origin = (
+            f"from: {search.hypergradient.method} hypergradient, {search.schedule}, "
+            f"{search.outer_steps} outer steps, importance `{ranks.importance}`, "
+            f"rule `{ranks.rule}`"
+        )
     return f"""---
 {head}---
 
@@ -47,10 +61,9 @@ A LoRA adapter with its own rank for each layer, made by autolora-meta.
 - data: `{config.data.source}`, {sizes["train"] + sizes["validation"]} rows to train on, \
 {sizes["test"]} to test on, seed {config.seed}
 - ranks: {len(pattern)} layers, {spread}
-- size: {pattern.parameters:,} adapter parameters (budget: {config.ranks.budget}), head apart
+- size: {pattern.parameters:,} adapter parameters{budget}, head apart
 - scale: alpha = {pattern.scale:g} * rank in every layer
-- ranks from: {search.hypergradient.method} hypergradient, {search.schedule}, \
-{search.outer_steps} outer steps, importance `{config.ranks.importance}`, rule `{config.ranks.rule}`
+- ranks {origin}
 - retrained: {config.retrain.steps} steps on train and validation rows
 
 On the test rows, for this one seed (see the run's comparison for what may be concluded):

@@ -1,11 +1,10 @@
-"""What a run leaves behind for people: tables on the terminal, figures, summary, adapter."""
+"""What a run leaves behind for people: words, figures, summary, adapter."""
 
 import json
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-import typer
 from matplotlib.figure import Figure
 
 from autolora_meta.allocators.replicate import allocator
@@ -18,6 +17,7 @@ from autolora_meta.finetuning.tasks.metrics import METRICS
 from autolora_meta.ranks.pattern import RankPattern
 from autolora_meta.reporting import plots
 from autolora_meta.reporting.card import model_card
+from autolora_meta.reporting.style import save
 from autolora_meta.reporting.summary import ranks_table, summary
 from autolora_meta.result import SearchResult
 from autolora_meta.search import Plan
@@ -26,20 +26,16 @@ from autolora_meta.studies.compare import Comparison
 FORMATS = ("png", "svg", "pdf")
 
 
-def print_plan(config: RunConfig, plan: Plan) -> None:
-    """Say what is about to happen: the rows, the layers, the budget, the work."""
-    for line in plan.said:
-        typer.echo(line)
-    typer.echo(
-        f"{len(plan.names)} layers of k = {config.lora.k} components, "
-        f"rank budget {config.ranks.budget} of {sum(plan.costs):,} parameters per rank; "
+def plan_words(config: RunConfig, plan: Plan) -> str:
+    """What is about to happen: the rows, the layers, the budget, the work."""
+    ranks = config.ranks
+    chosen = f"budget {ranks.budget}" if ranks.rule == "budget" else f"rule {ranks.rule}"
+    work = (
+        f"{len(plan.names)} layers of k = {config.lora.k} components, {sum(plan.costs):,} "
+        f"parameters per rank, {chosen}; "
         f"hypergradient {config.search.hypergradient.method}, {config.search.schedule}"
     )
-
-
-def print_ranks(pattern: RankPattern) -> None:
-    """Show a rank pattern on the terminal."""
-    typer.echo(ranks_table(pattern))
+    return "\n".join([*plan.said, work])
 
 
 def draw_search(result: SearchResult, folder: Path) -> None:
@@ -64,8 +60,12 @@ def draw_comparison(comparison: Comparison, folder: Path) -> None:
         _save(figure, folder, f"comparison-{metric}")
 
 
-def conclude(config: RunConfig, comparison: Comparison, folder: Path) -> None:
-    """Gather the first replicate's search and the comparison in the run's folder, and tell."""
+def conclude(config: RunConfig, comparison: Comparison, folder: Path) -> str:
+    """Gather the first replicate's search and the comparison in the run's folder.
+
+    Returns:
+        The summary, for people.
+    """
     result = SearchResult.load(folder / "replicates" / str(config.seed) / "learned")
     result.save(folder)
     comparison.save(folder / "comparison.json")
@@ -77,21 +77,28 @@ def conclude(config: RunConfig, comparison: Comparison, folder: Path) -> None:
         f"{summary(comparison, _seconds(config, folder))}\n"
     )
     (folder / "summary.md").write_text(words, encoding="utf-8")
-    typer.echo(f"\n{words}\nEverything is in {folder}: summary.md, figures/, adapter/ (PEFT)")
+    return words
 
 
 @dataclass(frozen=True)
 class KeepAdapter:
-    """What a job does with the retrained model of `learned` in the first replicate; it pickles."""
+    """What a job does with the retrained model of `learned` in the first replicate; it pickles.
+
+    Args:
+        config: of the run.
+        folder: where the adapter goes.
+        by_hand: the ranks are not those that the run's own search and rule gave.
+    """
 
     config: RunConfig
     folder: Path
+    by_hand: bool = False
 
     def __call__(self, result: RetrainResult, pattern: RankPattern, prepared: Prepared) -> None:
         """Save an adapter that loads with PEFT alone, with a model card; checked by loading it."""
         # Another seed gives the fresh base another head: the right one must come from the adapter.
         base, _ = load_model(self.config.model, prepared.task, self.config.seed + 1)
-        card = model_card(self.config, pattern, result, prepared)
+        card = model_card(self.config, pattern, result, prepared, by_hand=self.by_hand)
         save_adapter(result, self.folder, card, base=base)
 
 
@@ -99,10 +106,7 @@ def _save(figure: Figure, folder: Path, name: str) -> None:
     place = folder / "figures"
     place.mkdir(exist_ok=True)
     for suffix in FORMATS:
-        figure.savefig(place / f"{name}.{suffix}", metadata=_UNDATED.get(suffix))
-
-
-_UNDATED = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}  # equal runs, equal bytes
+        save(figure, place / f"{name}.{suffix}")
 
 
 def _seconds(config: RunConfig, folder: Path) -> dict[str, float]:

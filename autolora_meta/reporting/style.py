@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import wraps
+from pathlib import Path
 from typing import Any, ParamSpec
 
 import matplotlib
@@ -24,7 +25,9 @@ _STYLE: dict[Any, Any] = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "savefig.dpi": 200,
+    "svg.hashsalt": "autolora-meta",  # else the names inside an SVG are drawn by lot
 }
+_UNDATED = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}  # equal runs, equal bytes
 
 P = ParamSpec("P")
 
@@ -38,6 +41,15 @@ def styled(plot: Callable[P, Figure]) -> Callable[P, Figure]:
             return plot(*args, **kwargs)
 
     return drawn
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure, its format told by the ending; equal figures give equal bytes.
+
+    Some of the style (resolution, the salt of names) counts only while a file is written.
+    """
+    with matplotlib.rc_context(_STYLE):
+        figure.savefig(path, metadata=_UNDATED.get(path.suffix.removeprefix(".")))
 
 
 def axes(ax: Axes | None, width: float, height: float) -> tuple[Figure, Axes]:

@@ -3,6 +3,7 @@
 import statistics
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from autolora_meta.hypergradients.choice import parse
 from autolora_meta.hypergradients.methods import METHODS
@@ -62,21 +63,50 @@ def summary(comparison: Comparison, seconds: Mapping[str, float] | None = None) 
     by_metric: dict[str, list[str]] = defaultdict(list)
     for row, words in zip(comparison.differences, comparison.sentences(), strict=True):
         by_metric[row["metric"]].append(f"- {words}")
-    iterations = comparison.searches["median_iterations"]
-    method = comparison.searches["method"]
-    solver = f", median {iterations} solver iterations a step" if iterations else ""
+    caption = (
+        f"Mean ± standard deviation over {count} replicate{'s' * (count > 1)}; "
+        "plain steps are those of search and retraining in one replicate"
+    )
+    if seconds:
+        caption += (
+            ", seconds their wall time: jobs that ran side by side slowed each other, so compare "
+            "costs in plain steps"
+        )
     return "\n".join(
         [
-            f"Mean ± standard deviation over {count} replicate{'s' * (count > 1)}; "
-            "plain steps and seconds are those of search and retraining in one replicate.",
+            f"{caption}.",
             "",
             comparison_table(comparison, seconds),
             "",
             *[line for lines in by_metric.values() for line in lines],
             "",
-            f"Hypergradient: {method}{solver}.",
+            _reach(comparison),
+            "",
+            _hypergradient(comparison.searches),
         ]
     )
+
+
+def _reach(comparison: Comparison) -> str:
+    """What replicates and intervals do not say."""
+    intervals = sum(row["low"] is not None for row in comparison.differences)
+    given = f", and {intervals} intervals are given, uncorrected for their number"
+    return f"Replicates are random splits of this one data set{given if intervals else ''}."
+
+
+def _hypergradient(searches: Mapping[str, Any]) -> str:
+    """How the hypergradients of the searches with learned gates went, medians over outer steps."""
+    parts = [f"Hypergradient: {searches['method']}"]
+    if "stopped_early" in searches:
+        parts += [
+            f"median {searches['median_iterations']} solver iterations a step",
+            f"damping {searches['damping']:g}",
+            f"the solver stopped at negative curvature or diverged in "
+            f"{searches['stopped_early']:.0%} of the outer steps",
+        ]
+    if searches["implicit_share"] is not None:
+        parts.append(f"the implicit part was {searches['implicit_share']:.2g} of the direct part")
+    return f"{', '.join(parts)}."
 
 
 def methods_table() -> str:
@@ -92,6 +122,7 @@ def methods_table() -> str:
                 method.products or "-",
                 f"{cost.forwards} + {cost.backwards} + {cost.double_backwards}",
                 "double backward" if method.needs_double_backward else "gradients only",
+                "yes" if method.works_in_bf16 else "no",
                 "yes" if method.works_on_quantised else "no",
                 ", ".join(method.option_names),
                 method.summary,
@@ -103,6 +134,7 @@ def methods_table() -> str:
         "products",
         "extra cost",
         "needs",
+        "bf16",
         "4 bits",
         "options",
         "what it is",
@@ -110,6 +142,7 @@ def methods_table() -> str:
     return (
         table(header, rows)
         + "\n\nextra cost: forwards + backwards + double backwards of one hypergradient at the "
-        "default\noptions, beyond the inner and the outer pass. Set one with "
-        "search.hypergradient=NAME, its options\nwith search.hypergradient.OPTION=VALUE."
+        "default\noptions, beyond the inner and the outer pass. bf16, 4 bits: sound on a base "
+        "stored so. Set one with\nsearch.hypergradient=NAME, its options with "
+        "search.hypergradient.OPTION=VALUE."
     )

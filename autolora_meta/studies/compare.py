@@ -2,6 +2,7 @@
 
 import json
 import math
+import statistics
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from autolora_meta.allocators.replicate import allocator
+from autolora_meta.bilevel.watch import STOPPED_EARLY
 from autolora_meta.config import RunConfig
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.tasks.metrics import METRICS
@@ -28,7 +30,7 @@ class Comparison:
         rows: one a value: arm, seed, metric, value, parameters.
         differences: one a pair: arm, baseline, metric, and the fields of PairedDifference.
         costs: arm -> what finding and retraining its ranks took in one replicate, in plain steps.
-        searches: figures of the searches: median iterations of the solver, and the like.
+        searches: figures of the searches with learned gates (`_figures`).
         baseline: the arm that differences are taken from.
         metrics: names of the metrics, the main one first.
     """
@@ -180,18 +182,36 @@ def _comparison(
         + sum(plain_steps(searches[s][0].cost) for s in allocator(arm).searches)
         for arm in arms
     }
-    learned = searches.get("learned", [])
-    iterations = sorted(
-        row["iterations"] for result in learned for row in result.rows if row.get("iterations")
-    )
     return Comparison(
         rows=rows,
         differences=differences,
         costs=costs,
-        searches={
-            "method": config.search.hypergradient.method,
-            "median_iterations": iterations[len(iterations) // 2] if iterations else None,
-        },
+        searches=_figures(config, searches["learned"]),
         baseline=baseline,
         metrics=list(metrics),
     )
+
+
+def _figures(config: RunConfig, searches: Sequence[SearchResult]) -> dict[str, Any]:
+    """How the hypergradients went: medians over all outer steps of all replicates.
+
+    Returns:
+        `method`; `implicit_share`, implicit_norm over direct_norm; and for methods that iterate
+        `median_iterations`, `damping` and `stopped_early`, the share of outer steps whose solver
+        met negative curvature or diverged.
+    """
+    method, solver = config.search.hypergradient.method, config.search.hypergradient.solver
+    rows = [row for result in searches for row in result.rows]
+    shares = [r["implicit_norm"] / r["direct_norm"] for r in rows if r["direct_norm"]]
+    figures: dict[str, Any] = {
+        "method": method,
+        "implicit_share": statistics.median(shares) if shares else None,
+    }
+    iterated = [row for row in rows if row.get("stopped", "exact") != "exact"]
+    if iterated:
+        figures |= {
+            "median_iterations": statistics.median_low(row["iterations"] for row in iterated),
+            "damping": getattr(solver, "damping", getattr(solver, "rho", None)),
+            "stopped_early": statistics.fmean(r["stopped"] in STOPPED_EARLY for r in iterated),
+        }
+    return figures

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -13,12 +14,14 @@ from typing import Any
 
 import torch
 
-from autolora_meta.allocators.replicate import Replicate, Selection, allocator
+from autolora_meta.allocators.replicate import Replicate, allocator
+from autolora_meta.bilevel.options import Selection
 from autolora_meta.config import RunConfig
 from autolora_meta.finetuning.prepare import Prepared
-from autolora_meta.finetuning.retrain import RetrainResult, retrain
+from autolora_meta.finetuning.retrain import RetrainResult
 from autolora_meta.progress import Progress, Sender, listening
 from autolora_meta.ranks.pattern import RankPattern
+from autolora_meta.retrain import retrain
 
 Keep = Callable[[RetrainResult, RankPattern, Prepared], None]
 Job = tuple[str, int, str]  # ("search", seed, selection) or ("retrain", seed, arm)
@@ -56,15 +59,7 @@ def run_retrain(
     replicate = Replicate(config, seed, folder=folder, progress=_progress)
     pattern = allocator(arm).allocate(replicate)
     prepared = replicate.prepared
-    result = retrain(
-        prepared,
-        pattern,
-        config.retrain,
-        dropout=config.lora.dropout,
-        seed=seed,
-        device=config.runtime.resolved_device,
-        progress=_progress,
-    )
+    result = retrain(config, pattern, seed=seed, prepared=prepared, progress=_progress)
     if keep is not None:
         keep(result, pattern, prepared)
     content = {
@@ -120,7 +115,7 @@ def run_all(
 
     work = float(config.retrain.steps * len(waiting))
     for selection in needed:
-        work += len(seeds) * config.search.model_copy(update={"selection": selection}).work
+        work += len(seeds) * config.search.work(selection)
     progress.start("searches and retrainings", work)
     with _pool(config, progress) as pool:
         done: set[Job] = set()
@@ -152,7 +147,7 @@ def _start(threads: int, queue: Any) -> None:
 
 @contextmanager
 def _pool(config: RunConfig, progress: Progress) -> Iterator[ProcessPoolExecutor]:
-    """A pool of fresh processes; what it still holds is dropped when the body fails."""
+    """A pool of fresh processes, which are stopped at once when the body fails."""
     context = get_context("spawn")  # a forked torch hangs in its thread pool
     workers = config.runtime.workers
     if not workers:
@@ -167,5 +162,17 @@ def _pool(config: RunConfig, progress: Progress) -> Iterator[ProcessPoolExecutor
             )
             try:
                 yield pool
+            except BaseException:
+                _stop(pool)
+                raise
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _stop(pool: ProcessPoolExecutor) -> None:
+    """End the pool's processes; else an error would wait for the jobs beside it."""
+    if sys.version_info >= (3, 14):
+        pool.terminate_workers()
+        return
+    for process in list(pool._processes.values()):
+        process.terminate()

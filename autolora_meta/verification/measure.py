@@ -13,7 +13,7 @@ from autolora_meta.hypergradients.implicit import implicit_gradient, make_produc
 from autolora_meta.hypergradients.products import Cost
 from autolora_meta.hypergradients.unrolled import UnrolledOptions, record_step, unrolled_gradient
 from autolora_meta.hypergradients.updates import inner_update
-from autolora_meta.hypergradients.vectors import Vector, add_scaled, dot, norm
+from autolora_meta.hypergradients.vectors import Vector, add_scaled, assign, dot, norm
 from autolora_meta.verification.case import Case
 from autolora_meta.verification.moments import AdamMoments
 from autolora_meta.verification.reference import reference
@@ -149,7 +149,7 @@ def _hypergradient(
             where.append("adamw" if adam else "sgd")
         direct, v = case.training_pass(case.outer, tuple(where))
         update = inner_update(optimizer, params, centre[0] if centre and adam else None)
-        _assign(params, start)
+        assign(params, start)
         if isinstance(options.solver, UnrolledOptions):
             implicit, cost = unrolled_gradient(recorded, params, hyper, v)
             return direct, implicit, cost
@@ -179,9 +179,4 @@ def _put_back(params: Vector) -> Iterator[None]:
     try:
         yield
     finally:
-        _assign(params, kept)
-
-
-def _assign(params: Vector, values: Vector) -> None:
-    for w, value in zip(params, values, strict=True):
-        w.data.copy_(value)
+        assign(params, kept)

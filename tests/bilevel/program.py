@@ -55,7 +55,13 @@ def loss(model: nn.Module, batch: Mapping[str, Any]) -> Tensor:
 def program(
     dropout: float = 0.0, **options: Any
 ) -> Iterator[tuple[PeftModel, Gates, SearchEngine]]:
-    """A search over random batches, ready to run; B is away from 0, the logits are uneven."""
+    """A search over random batches, ready to run; B is away from 0, the logits are uneven.
+
+    Args:
+        dropout: of the model.
+        options: `selection`, and options of the search.
+    """
+    selection = options.pop("selection", "learned")
     model = tiny_model(dropout)
     names = target_layers(model, ["query", "output.dense"])
     wrapped = wrap_for_search(model, names, LoraOptions(k=3), seed=0, head=("classifier",))
@@ -69,10 +75,6 @@ def program(
                 parameter.copy_(torch.randn_like(parameter) / 4)
     with gated(wrapped, gates):
         torch.manual_seed(1)
-        yield (
-            wrapped,
-            gates,
-            autolora(
-                wrapped, gates, LoaderStream(batches(1)), LoaderStream(batches(2)), loss, chosen
-            ),
-        )
+        train, validation = LoaderStream(batches(1)), LoaderStream(batches(2))
+        engine = autolora(wrapped, gates, train, validation, loss, chosen, selection=selection)
+        yield wrapped, gates, engine

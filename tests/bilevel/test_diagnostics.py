@@ -99,3 +99,29 @@ def test_gates_that_never_move_are_told(caplog):
 
 def test_gates_that_move_slowly_are_left_in_peace(caplog):
     assert look(caplog, "softmax", 0.9, 1e-3, 10) == []
+
+
+@pytest.mark.parametrize("method", ["cg", "neumann"])
+def test_solvers_that_give_up_early_are_told_once(method, caplog):
+    """Undamped, on the indefinite Hessian of gated factors, both give up."""
+    hypergradient = {"method": method, "damping": 0.0, "iterations": 30}
+    with caplog.at_level(logging.WARNING, "autolora_meta"):  # noqa: SIM117
+        with program(hypergradient=hypergradient, outer_steps=8, warmup_steps=1) as (*_, engine):
+            engine.run()
+    early = [row["stopped"] in ("negative curvature", "diverged") for row in engine.rows]
+    assert all(early)
+    told = [record.message for record in caplog.records if "gave up early" in record.message]
+    assert len(told) == 1
+    assert told[0].startswith("outer step 6: in 6 of the last 6 outer steps")
+    assert "search.hypergradient.damping" in told[0]
+
+
+@pytest.mark.parametrize(("early", "told"), [(5, 0), (6, 1)])
+def test_half_of_the_last_ten_outer_steps_may_stop_early(early, told, caplog):
+    watch, gates = Watch("free", 0.05), torch.ones(2, 4)
+    with caplog.at_level(logging.WARNING, "autolora_meta"):
+        for step in range(20):
+            stopped = "diverged" if step % 10 < early else "converged"
+            row = {"outer_step": 11 + step, "gate_entropy": 1.0, "stopped": stopped}
+            watch.look(row, [gates, gates + 1])
+    assert len(caplog.records) == told

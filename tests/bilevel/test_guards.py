@@ -71,6 +71,7 @@ def squares(model: nn.Module, batch: Tensor) -> Tensor:
 @contextmanager
 def search_over(model: nn.Module, loss=squares, **options) -> Iterator[SearchEngine]:
     """A search of two outer steps over random batches, with B away from 0, ready to run."""
+    selection = options.pop("selection", "learned")
     torch.manual_seed(0)
     wrapped = get_peft_model(model, LoraConfig(r=2, target_modules=["first", "second"]))  # type: ignore[arg-type]
     wrapped.train()
@@ -80,9 +81,9 @@ def search_over(model: nn.Module, loss=squares, **options) -> Iterator[SearchEng
                 parameter.normal_()
     chosen = SearchOptions.model_validate({"warmup_steps": 1, "outer_steps": 2} | options)
     gates = Gates(["first", "second"], 2, chosen.gates)
-    streams = [LoaderStream([torch.randn(8, 6) for _ in range(3)]) for _ in range(2)]
+    train, validation = (LoaderStream([torch.randn(8, 6) for _ in range(3)]) for _ in range(2))
     with gated(wrapped, gates):
-        yield autolora(wrapped, gates, streams[0], streams[1], loss, chosen)
+        yield autolora(wrapped, gates, train, validation, loss, chosen, selection=selection)
 
 
 @pytest.mark.parametrize("activation", [Once.apply, Silent.apply])

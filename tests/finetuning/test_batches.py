@@ -5,8 +5,9 @@ import torch
 from datasets import Dataset
 from torch.utils.data import DataLoader
 
+from autolora_meta.bilevel.batches import Batches
 from autolora_meta.errors import InputError
-from autolora_meta.finetuning.batches import BatchStream, LoaderStream, Stream
+from autolora_meta.finetuning.batches import BatchStream, LoaderStream
 
 DATA = Dataset.from_dict({"x": list(range(10))})
 
@@ -15,11 +16,11 @@ def collate(rows: list[dict]) -> dict[str, torch.Tensor]:
     return {"x": torch.tensor([row["x"] for row in rows])}
 
 
-def draw(stream: Stream, n: int) -> list[list[int]]:
+def draw(stream: Batches, n: int) -> list[list[int]]:
     return [stream.next()["x"].tolist() for _ in range(n)]
 
 
-def streams(seed: int) -> list[Stream]:
+def streams(seed: int) -> list[Batches]:
     loader = DataLoader(DATA, batch_size=4, shuffle=True, collate_fn=collate, drop_last=True)  # type: ignore[arg-type]
     return [BatchStream(DATA, collate, 4, seed), LoaderStream(loader, seed)]
 

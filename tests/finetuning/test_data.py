@@ -206,9 +206,33 @@ def test_empty_texts_and_repeats_are_dropped_and_counted(tmp_path: Path) -> None
 def test_overlap_with_the_test_split_is_refused(tmp_path: Path) -> None:
     tiny_csv(tmp_path / "train.csv", 60)
     tiny_csv(tmp_path / "test.csv", 12)
-    with pytest.raises(InputError, match=r"12 texts stand in more than one.*allow_overlap"):
+    message = r"12 texts stand in more than one.*data.overlap: drop.*data.overlap: allow"
+    with pytest.raises(InputError, match=message):
         load(tmp_path)
-    assert len(load(tmp_path, allow_overlap=True)["test"]) == 12
+
+
+def test_overlap_with_the_test_split_is_dropped_from_the_other_rows_or_allowed(
+    tmp_path: Path,
+) -> None:
+    tiny_csv(tmp_path / "train.csv", 60)
+    tiny_csv(tmp_path / "test.csv", 12)
+    said: list[str] = []
+    rows = load_rows(DataOptions(source=str(tmp_path), overlap="drop"), 0, say=said.append)
+    drawn = [text for split in SPLITS for text in rows[split]["text"]]
+    assert len(rows["test"]) == 12 and len(drawn) == len(set(drawn)) == 60
+    assert "12 rows whose text stands in the test rows dropped from the others" in said
+    allowed = load(tmp_path, overlap="allow")
+    assert (len(allowed["test"]), len(allowed["train"]) + len(allowed["validation"])) == (12, 60)
+
+
+def test_repeats_go_whether_overlap_is_refused_or_dropped(tmp_path: Path) -> None:
+    lines = "".join(f"text {i % 30},{i % 2}\n" for i in range(40))
+    (tmp_path / "rows.csv").write_text("text,label\n" + lines)
+    counts = {
+        overlap: sum(len(part) for part in load(tmp_path / "rows.csv", overlap=overlap).values())
+        for overlap in ("refuse", "drop", "allow")
+    }
+    assert counts == {"refuse": 30, "drop": 30, "allow": 40}
 
 
 def rows_of(*labels: str) -> str:

@@ -9,10 +9,18 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import GPT2Config, GPT2Model
+from transformers import (
+    BertConfig,
+    BertForMaskedLM,
+    GPT2Config,
+    GPT2LMHeadModel,
+    GPT2Model,
+    PreTrainedModel,
+)
 
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning import models
+from autolora_meta.finetuning.lora import target_layers
 from autolora_meta.finetuning.models import ModelOptions, head_modules, load_model
 from autolora_meta.finetuning.tasks import Task
 from tests.tiny import tiny_tokenizer
@@ -64,6 +72,32 @@ def test_a_decoder_gets_a_padding_token(task: Task, tmp_path: Path) -> None:
     model, loaded = load_model(ModelOptions(name=str(tmp_path)), task, 0)
     assert loaded.pad_token == "[SEP]" and model.config.pad_token_id == loaded.pad_token_id
     assert head_modules(model) == ("score",)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        GPT2LMHeadModel(GPT2Config(vocab_size=32, n_embd=8, n_layer=1, n_head=2)),
+        BertForMaskedLM(
+            BertConfig(
+                vocab_size=32,
+                hidden_size=8,
+                num_hidden_layers=1,
+                num_attention_heads=2,
+                intermediate_size=8,
+            )
+        ),
+    ],
+    ids=["gpt2", "bert"],
+)
+def test_the_output_embeddings_of_a_language_model_are_no_head(model: PreTrainedModel) -> None:
+    """They are pretrained, and tied to the input embeddings."""
+    outputs = model.get_output_embeddings()
+    assert head_modules(model) == ()
+    assert outputs is not None
+    assert all(
+        model.get_submodule(name) is not outputs for name in target_layers(model, "all-linear")
+    )
 
 
 def test_dtype_of_the_base(folder: Path, task: Task) -> None:

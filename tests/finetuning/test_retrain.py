@@ -1,9 +1,11 @@
 """Retraining with a rank pattern, and the adapter that is left behind."""
 
 import json
+import random
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from datasets import DatasetDict
@@ -76,9 +78,14 @@ def test_two_runs_give_the_same_bytes(run: Run) -> None:
     torch.manual_seed(1)
     one = run([1, 0, 2, 4])
     torch.manual_seed(2)
+    random.seed(3)
+    np.random.seed(3)
     before = torch.get_rng_state()
     same = run([1, 0, 2, 4])
     assert torch.equal(torch.get_rng_state(), before)
+    # The Trainer seeds them all; what the caller draws next does not hang on it.
+    assert random.random() == random.Random(3).random()
+    assert np.random.random() == np.random.RandomState(3).random()
     assert one.metrics == same.metrics and one.log == same.log
     assert all(torch.equal(p, trained(same)[name]) for name, p in trained(one).items())
     assert run([1, 0, 2, 4], seed=1).log != one.log
@@ -143,4 +150,18 @@ def test_an_adapter_that_loads_as_another_is_noticed(
 
     monkeypatch.setattr(adapter.PeftModel, "from_pretrained", damaged)
     with pytest.raises(RuntimeError, match="logits that differ"):
-        save_adapter(run([1, 1, 1, 1]), tmp_path, "card", base=fresh(folder, task))
+        save_adapter(run([1, 1, 1, 1]), tmp_path / "adapter", "card", base=fresh(folder, task))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_adapter_never_mixes_with_other_files(
+    run: Run, folder: Path, task: Task, tmp_path: Path
+) -> None:
+    result, mine = run([1, 1, 1, 1]), tmp_path / "notes.txt"
+    mine.write_text("mine")
+    with pytest.raises(InputError, match="is there already"):
+        save_adapter(result, tmp_path, "card", base=fresh(folder, task))
+    assert list(tmp_path.iterdir()) == [mine]
+    (tmp_path / "empty").mkdir()
+    save_adapter(result, tmp_path / "empty", "card", base=fresh(folder, task))
+    assert (tmp_path / "empty" / "README.md").read_text() == "card"

@@ -8,6 +8,7 @@ from datasets import Dataset, DatasetDict
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from autolora_meta.finetuning.tasks import Task
+from autolora_meta.finetuning.tasks.metrics import METRICS
 from autolora_meta.finetuning.tasks.sequence_classification import SequenceClassification
 
 PAIRS = Dataset.from_dict(
@@ -50,3 +51,13 @@ def test_metrics_by_hand() -> None:
     assert metrics["accuracy"] == pytest.approx(2 / 3)
     assert metrics["cross_entropy"] == pytest.approx(-math.log(0.5 * 0.25 * 0.8) / 3)
     assert metrics["macro_f1"] == pytest.approx((2 / 3 + 2 / 3 + 0) / 3)
+    assert set(metrics) == set(METRICS)
+
+
+def test_matthews_correlation_by_its_formula() -> None:
+    task = SequenceClassification(labels=("no", "yes"), max_length=8)
+    # tp = 3, tn = 2, fp = 1, fn = 1
+    labels, predicted = np.array([1, 1, 1, 1, 0, 0, 0]), np.array([1, 1, 1, 0, 0, 0, 1])
+    expected = (3 * 2 - 1 * 1) / math.sqrt(4 * 4 * 3 * 3)
+    assert task.metrics(np.eye(2)[predicted], labels)["matthews"] == pytest.approx(expected)
+    assert task.metrics(np.eye(2)[np.ones(7, int)], labels)["matthews"] == 0.0

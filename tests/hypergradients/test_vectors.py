@@ -2,6 +2,7 @@ import torch
 
 from autolora_meta.hypergradients.vectors import (
     add_scaled,
+    assign,
     dot,
     filled,
     flatten,
@@ -28,3 +29,12 @@ def test_a_gradient_that_autograd_does_not_give_counts_as_zero():
 def test_a_long_bf16_sum_keeps_its_digits():
     x = [torch.ones(10_000, dtype=torch.bfloat16)]
     assert dot(x, x) == 10_000
+
+
+def test_assigned_values_are_copies_without_a_graph():
+    w, value = torch.zeros(2, requires_grad=True), torch.ones(2, requires_grad=True)
+    assign([w], [2 * value])
+    assert w.tolist() == [2.0, 2.0] and w.is_leaf
+    with torch.no_grad():
+        value.zero_()
+    assert w.tolist() == [2.0, 2.0]

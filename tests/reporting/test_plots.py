@@ -1,16 +1,19 @@
 """Figures: what stands in them, where they are drawn, and what is refused."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from matplotlib.figure import Figure
+from matplotlib.image import imread
 
 from autolora_meta.errors import InputError
 from autolora_meta.ranks.pattern import RankPattern
 from autolora_meta.reporting import plots
 from autolora_meta.reporting.grid import layer_grid
+from autolora_meta.reporting.style import save
 from autolora_meta.statistics import paired_difference
 
 KINDS = ("attention.self.query", "attention.output.dense", "output.dense")
@@ -132,3 +135,24 @@ def test_nothing_to_draw_is_refused() -> None:
         plots.comparison(ROWS, DIFFERENCES, "f1")
     with pytest.raises(InputError, match="several panels"):
         plots.comparison(ROWS, DIFFERENCES, "accuracy", Figure().add_axes((0, 0, 1, 1)))
+
+
+@pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
+@pytest.mark.parametrize("kind", ["heatmap", "comparison"])
+def test_equal_figures_are_equal_bytes(kind: str, suffix: str, tmp_path: Path) -> None:
+    def drawn() -> Figure:
+        if kind == "heatmap":
+            return plots.rank_heatmap(PATTERN)
+        return plots.comparison(ROWS, DIFFERENCES, "accuracy")
+
+    files = [tmp_path / f"{name}.{suffix}" for name in ("one", "two")]
+    for file in files:
+        save(drawn(), file)
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_figures_are_saved_at_the_resolution_of_the_style(tmp_path: Path) -> None:
+    figure = plots.losses(LOSSES)
+    save(figure, tmp_path / "losses.png")
+    width, height = (200 * inches for inches in figure.get_size_inches())
+    assert imread(tmp_path / "losses.png").shape[:2] == (int(height), int(width))

@@ -1,7 +1,6 @@
 """From options to three disjoint splits, whatever the source."""
 
 import logging
-import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from datasets import Dataset, DatasetDict, concatenate_datasets
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.data import columns, hub, local, splits, stdlib_docs
 from autolora_meta.finetuning.data.options import DataOptions
+from autolora_meta.finetuning.hub import could_be_id
 from autolora_meta.randomness import derive
 
 EMBEDDED = "stdlib-docs"
@@ -17,7 +17,6 @@ TEST = ("test", "test_matched")
 VALIDATION = ("validation", "validation_matched", "valid", "val", "dev", "eval")
 TRAIN = "train"
 _log = logging.getLogger(__name__)
-_HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w.-]+)?")
 
 
 def load_rows(
@@ -60,7 +59,7 @@ def load_rows(
             f"a split called {TRAIN} is needed"
         )
     pool = concatenate_datasets([given[name] for name in pool_names])
-    if not options.allow_overlap:
+    if options.overlap != "allow":
         pool = _without_repeats(pool, say)
     wanted = {
         "test": options.test_rows,
@@ -74,9 +73,11 @@ def load_rows(
         say(f"test rows are the source's {test_name} split, the same for each seed")
         # One seed for all replicates, so that they are measured on the same rows.
         parts = _cut(given[test_name], {"test": wanted.pop("test")}, derive(0, "test"))
-        if not options.allow_overlap:
-            # All of the pool: what this seed does not draw, that of another replicate may.
+        # All of the pool: what this seed does not draw, that of another replicate may.
+        if options.overlap == "refuse":
             _refuse_overlap(pool, parts["test"])
+        elif options.overlap == "drop":
+            pool = _without_test_texts(pool, parts["test"], say)
     parts |= _cut(pool, wanted, derive(seed, "split"))
     rows = DatasetDict({split: parts[split] for split in ("train", "validation", "test")})
     say(", ".join(f"{split} {len(part)} rows" for split, part in rows.items()))
@@ -88,7 +89,7 @@ def _source(options: DataOptions) -> DatasetDict:
     if source == EMBEDDED:
         return stdlib_docs.load()
     path = Path(source).expanduser()
-    looks_like_file = path.suffix.lower() in local.READERS or not _HUB_ID.fullmatch(source)
+    looks_like_file = path.suffix.lower() in local.READERS or not could_be_id(source)
     if path.exists() or looks_like_file:
         numbered = [c for c in (options.text, options.label) if c is not None and c.isdigit()]
         return local.load(source, header=not numbered)
@@ -118,11 +119,22 @@ def _without_repeats(pool: Dataset, say: Callable[[str], None]) -> Dataset:
     return pool.select(list(first.values()))
 
 
+def _without_test_texts(pool: Dataset, test: Dataset, say: Callable[[str], None]) -> Dataset:
+    """What is left to cut from when no text of the test rows is."""
+    held = set(_texts(test))
+    kept = [i for i, text in enumerate(_texts(pool)) if text not in held]
+    if len(kept) == len(pool):
+        return pool
+    say(f"{len(pool) - len(kept)} rows whose text stands in the test rows dropped from the others")
+    return pool.select(kept)
+
+
 def _refuse_overlap(pool: Dataset, test: Dataset) -> None:
     found = splits.overlap({"train or validation": _texts(pool), "test": _texts(test)})
     if found:
         number, example = found
         raise InputError(
             f"{number} texts stand in more than one of train, validation and test, for example in "
-            f"{example}; take the repeated rows out, or set data.allow_overlap: true to insist"
+            f"{example}; take them out, set data.overlap: drop to have that done, or "
+            "data.overlap: allow to insist"
         )

@@ -1,6 +1,6 @@
 """What a person can say about their data."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -54,8 +54,10 @@ class DataOptions(Options):
         description="rows for evaluation; as train_rows, but where the source has a test split "
         "of its own, null means all of that",
     )
-    allow_overlap: bool = Field(
-        default=False,
-        description="go on although the same texts stand in two splits; false: repeats among the "
-        "rows to cut from are dropped, and a text of the source's own test split is refused there",
+    overlap: Literal["refuse", "drop", "allow"] = Field(
+        default="refuse",
+        description="what is done with texts of the source's own test rows that stand among the "
+        "rows to cut from too: refuse (stop and say which), drop (take them out there, and say how "
+        "many) or allow (go on; what is measured then looks better than it is). Repeats among the "
+        "rows to cut from are dropped, unless allow",
     )

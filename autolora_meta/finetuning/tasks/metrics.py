@@ -25,4 +25,5 @@ METRICS: dict[str, Metric] = {
     "cross_entropy": Metric("lower", "nats", 1.0, "test cross-entropy"),
     "accuracy": Metric("higher", "points", 100.0, "test accuracy"),
     "macro_f1": Metric("higher", "points", 100.0, "test macro F1"),
+    "matthews": Metric("higher", "points", 100.0, "test Matthews correlation"),
 }

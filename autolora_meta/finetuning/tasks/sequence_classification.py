@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from datasets import Dataset
 from scipy.special import log_softmax
-from sklearn.metrics import f1_score
+from sklearn.metrics import f1_score, matthews_corrcoef
 from torch import Tensor, nn
 from transformers import DataCollatorWithPadding, PreTrainedTokenizerBase
 
@@ -71,7 +71,10 @@ class SequenceClassification:
         return model(**batch).loss
 
     def metrics(self, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-        """Accuracy, cross-entropy in nats, and F1 averaged over the classes with equal weight.
+        """Accuracy, cross-entropy in nats, macro F1 and Matthews correlation.
+
+        Macro F1 gives every class the same weight; the correlation is 0 where one class is
+        predicted throughout.
 
         Args:
             logits: (n, C)
@@ -85,4 +88,5 @@ class SequenceClassification:
             "accuracy": float((predicted == labels).mean()),
             "cross_entropy": float(-log_p[np.arange(len(labels)), labels].mean()),  # -mean log p_y
             "macro_f1": float(f1),
+            "matthews": float(matthews_corrcoef(labels, predicted)),
         }

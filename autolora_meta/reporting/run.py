@@ -1,0 +1,68 @@
+"""Run: the whole job, from a configuration to a folder with everything in it."""
+
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from autolora_meta.config import RunConfig
+from autolora_meta.progress import Progress
+from autolora_meta.reporting.folder import made, vacant
+from autolora_meta.reporting.report import KeepAdapter, conclude, plan_words
+from autolora_meta.search import check
+from autolora_meta.studies.compare import Comparison, compare
+from autolora_meta.studies.jobs import Outcome
+
+_LOG = logging.getLogger(__name__)
+
+
+def run(
+    config: RunConfig,
+    folder: str | Path,
+    *,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+    say: Callable[[str], None] = _LOG.info,
+) -> Comparison:
+    """Search, allocate, retrain, compare and report.
+
+    Worker processes import the main module again: call this below `if __name__ == "__main__":`.
+
+    >>> comparison = run(RunConfig.load("quickstart"), "runs/mine", say=print)  # doctest: +SKIP
+    >>> comparison.sentences()
+
+    Args:
+        config: the run.
+        folder: where everything goes: summary, ranks, comparison, figures, adapter, and the search
+            and metrics of each replicate. Not there yet, or empty.
+        overwrite: `folder` may hold a run, which is replaced.
+        progress: told about every step of every job.
+        say: told what is about to happen, and the summary.
+
+    Returns:
+        The arms over the replicates, and what can be said of them.
+
+    Raises:
+        InputError: the folder is taken, or the configuration cannot work on this model and data;
+            nothing has been written then.
+    """
+    place = vacant(Path(folder), overwrite=overwrite)
+    say(plan_words(config, check(config)))
+    made(place, config)
+    with (place / "timings.jsonl").open("w", encoding="utf-8", buffering=1) as timings:
+
+        def observe(outcome: Outcome) -> None:
+            stage, seed, arm = outcome.job
+            row = {"stage": stage, "seed": seed, "arm": arm, "seconds": round(outcome.seconds, 2)}
+            print(json.dumps(row), file=timings)
+
+        comparison = compare(
+            config,
+            folder=place / "replicates",
+            progress=progress,
+            observe=observe,
+            keep=KeepAdapter(config, place / "adapter"),
+        )
+    say(f"\n{conclude(config, comparison, place)}")
+    say(f"Everything is in {place}: summary.md, figures/, adapter/ (PEFT)")
+    return comparison

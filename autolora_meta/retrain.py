@@ -1,0 +1,51 @@
+"""The retraining of a run: a configuration and ranks in; a trained PEFT adapter out."""
+
+from autolora_meta.config import RunConfig
+from autolora_meta.device import threads
+from autolora_meta.finetuning import retrain as stock
+from autolora_meta.finetuning.prepare import Prepared
+from autolora_meta.program import prepare
+from autolora_meta.progress import Progress
+from autolora_meta.ranks.pattern import RankPattern
+
+
+def retrain(
+    config: RunConfig,
+    pattern: RankPattern,
+    *,
+    seed: int | None = None,
+    prepared: Prepared | None = None,
+    progress: Progress | None = None,
+) -> stock.RetrainResult:
+    """Train a stock PEFT LoRA with these ranks on train + validation rows; measure on test rows.
+
+    >>> config = RunConfig.load("quickstart")                               # doctest: +SKIP
+    >>> result = retrain(config, search(config).allocate(budget="uniform:2"))
+    >>> result.metrics["accuracy"]
+    >>> result.model.save_pretrained("adapter")
+
+    Args:
+        config: of the run: model, data, task, `retrain`, and the dropout of `lora`.
+        pattern: ranks and scale; a layer of rank 0 gets no adapter.
+        seed: of the replicate; `config.seed` where it is not given.
+        prepared: model and rows, where they are at hand already; its model is wrapped in place.
+        progress: told after each step.
+
+    Returns:
+        The model with its adapter and head, the metrics on the test rows, the course of the loss.
+
+    Raises:
+        InputError: all ranks are 0, the pattern is of another model, the configuration cannot work
+            on this model and data, or the loss is no longer a number.
+    """
+    seed = config.seed if seed is None else seed
+    with threads(config.runtime.threads):
+        return stock.retrain(
+            prepared or prepare(config, seed),
+            pattern,
+            config.retrain,
+            dropout=config.lora.dropout,
+            seed=seed,
+            device=config.runtime.resolved_device,
+            progress=progress,
+        )
