@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import shutil
 from collections import defaultdict
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from autolora_meta.allocators.replicate import Replicate, allocator
 from autolora_meta.config import RunConfig
 from autolora_meta.errors import InputError
 from autolora_meta.reporting.run import run
+from autolora_meta.reporting.summary import summary
 from autolora_meta.result import SearchResult
 from autolora_meta.studies.compare import Comparison, compare
 from tests.end_to_end import Tiny, contents
@@ -143,7 +145,7 @@ def test_a_folder_s_searches_serve_other_ranks_but_no_other_search(
     assert (folder / "0/learned/search/importance.safetensors").read_bytes() == before
     for change in ("cg", "lora.k=4", "data.train_rows=40", "search.outer_steps=4"):
         other = Replicate(RunConfig.load(config.model_dump(mode="json"), change), 0, folder=folder)
-        with pytest.raises(InputError, match="search of another configuration.*another folder"):
+        with pytest.raises(InputError, match=r"search of another configuration.*another folder"):
             other.search("learned")
     assert Replicate(config, 0, folder=folder).search("frozen").ranks.parameters == 4 * 32
 
@@ -159,6 +161,13 @@ def test_figures_of_the_searches_are_medians_over_their_outer_steps(
     }
 
 
+def test_the_summary_says_how_far_its_intervals_reach(comparison: Comparison) -> None:
+    assert "Replicates are random splits of this one data set.\n" in summary(comparison)
+    three = replace(comparison, differences=[row | {"n": 3} for row in comparison.differences])
+    told = "this one data set, and 10 intervals are given, uncorrected for their number."
+    assert told in summary(three)
+
+
 def test_the_whole_job_from_python_leaves_what_the_command_leaves(
     tiny: Tiny, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -172,7 +181,7 @@ def test_the_whole_job_from_python_leaves_what_the_command_leaves(
     assert comparison == Comparison.load(tmp_path / "mine" / "comparison.json")
     assert left["summary.md"].decode() in "\n".join(said)
     assert capsys.readouterr().out == ""
-    with pytest.raises(InputError, match="finished work is not overwritten.*overwrite=True"):
+    with pytest.raises(InputError, match=r"finished work is not overwritten.*overwrite=True"):
         run(config, tmp_path / "mine")
     (tmp_path / "mine" / "config.yaml").unlink()
     with pytest.raises(InputError, match="holds no run"):

@@ -9,6 +9,7 @@ from autolora_meta.hypergradients.choice import parse
 from autolora_meta.hypergradients.methods import METHODS
 from autolora_meta.ranks.pattern import RankPattern
 from autolora_meta.reporting.grid import layer_grid
+from autolora_meta.statistics import MIN_REPLICATES
 from autolora_meta.studies.compare import Comparison
 
 
@@ -89,7 +90,7 @@ def summary(comparison: Comparison, seconds: Mapping[str, float] | None = None) 
 
 def _reach(comparison: Comparison) -> str:
     """What replicates and intervals do not say."""
-    intervals = sum(row["low"] is not None for row in comparison.differences)
+    intervals = sum(row["n"] >= MIN_REPLICATES for row in comparison.differences)
     given = f", and {intervals} intervals are given, uncorrected for their number"
     return f"Replicates are random splits of this one data set{given if intervals else ''}."
 
@@ -105,7 +106,8 @@ def _hypergradient(searches: Mapping[str, Any]) -> str:
             f"{searches['stopped_early']:.0%} of the outer steps",
         ]
     if searches["implicit_share"] is not None:
-        parts.append(f"the implicit part was {searches['implicit_share']:.2g} of the direct part")
+        share = searches["implicit_share"]
+        parts.append(f"the implicit part was {share:.2g} times the direct part")
     return f"{', '.join(parts)}."
 
 

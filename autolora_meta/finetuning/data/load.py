@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 from datasets import Dataset, DatasetDict, concatenate_datasets
@@ -84,10 +85,15 @@ def load_rows(
     return rows
 
 
+@cache  # seconds to read, and the same for every replicate that a process works on
+def _embedded() -> DatasetDict:
+    return stdlib_docs.load()
+
+
 def _source(options: DataOptions) -> DatasetDict:
     source = options.source
     if source == EMBEDDED:
-        return stdlib_docs.load()
+        return _embedded()
     path = Path(source).expanduser()
     looks_like_file = path.suffix.lower() in local.READERS or not could_be_id(source)
     if path.exists() or looks_like_file:
