@@ -1,13 +1,14 @@
 """Replicate: one seed of a comparison, and what its arms share."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from autolora_meta import plugins
+from autolora_meta.bilevel.engine import Row
 from autolora_meta.bilevel.options import Selection
 from autolora_meta.config import RunConfig
 from autolora_meta.errors import InputError
@@ -93,23 +94,29 @@ class Replicate:
 
     def _searched(self, selection: Selection) -> SearchResult:
         place = self._place(selection)
-        observe: Callable[[dict[str, Any]], None] = lambda row: None  # noqa: E731
+        with _rows_kept(place) as observe:
+            result = search(
+                self.config,
+                seed=self.seed,
+                selection=selection,
+                prepared=self.prepared,
+                progress=self.progress,
+                observe=observe,
+            )
         if place is not None:
-            place.mkdir(parents=True, exist_ok=True)
-            metrics = (place / "metrics.jsonl").open("w", encoding="utf-8", buffering=1)
-            observe = lambda row: print(json.dumps(row), file=metrics)  # noqa: E731
-        result = search(
-            self.config,
-            seed=self.seed,
-            selection=selection,
-            prepared=self.prepared,
-            progress=self.progress,
-            observe=observe,
-        )
-        if place is not None:
-            metrics.close()
             result.save(place)
         return result
+
+
+@contextmanager
+def _rows_kept(place: Path | None) -> Iterator[Callable[[Row], None]]:
+    """Figures go into metrics.jsonl as they come, so that a search that is killed leaves them."""
+    if place is None:
+        yield lambda row: None
+        return
+    place.mkdir(parents=True, exist_ok=True)
+    with (place / "metrics.jsonl").open("w", encoding="utf-8", buffering=1) as metrics:
+        yield lambda row: print(json.dumps(row), file=metrics)
 
 
 @dataclass(frozen=True)
