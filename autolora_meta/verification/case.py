@@ -27,6 +27,16 @@ DEFAULTS: tuple[str | Mapping[str, Any], ...] = (
     "nystrom",
 )
 
+# The methods that solve no system, with options that fit every small problem.
+ONE_STEP = (
+    "first_order",
+    "darts",
+    {"method": "darts", "scheme": "forward"},
+    "one_step",
+    "sama",
+    {"method": "unrolled", "steps": 2},
+)
+
 
 @dataclass(frozen=True)
 class Case:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from autolora_meta.hypergradients.vectors import Vector
-from autolora_meta.verification.case import Case
+from autolora_meta.verification.case import ONE_STEP, Case
 
 SIZE = 20
 
@@ -40,12 +40,7 @@ def quadratic(condition: float, seed: int = 0) -> Case:
 
     most = SIZE if condition <= 10 else 3 * SIZE
     methods = (
-        "first_order",
-        "darts",
-        {"method": "darts", "scheme": "forward"},
-        "one_step",
-        "sama",
-        {"method": "unrolled", "steps": 2},
+        *ONE_STEP,
         *({"method": "neumann", "iterations": k, "damping": 0.0} for k in (5, 20, 80, 320)),
         {"method": "cg", "iterations": most, "tolerance": 1e-13, "damping": 0.0},
         {"method": "nystrom", "columns": SIZE, "rho": 1e-2},

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from autolora_meta.hypergradients.vectors import Vector
-from autolora_meta.verification.case import Case
+from autolora_meta.verification.case import ONE_STEP, Case
 
 
 def ridge(features: int = 8, seed: int = 0) -> tuple[Case, Tensor]:
@@ -39,12 +39,7 @@ def ridge(features: int = 8, seed: int = 0) -> tuple[Case, Tensor]:
         return ((z @ weights[0] - u) ** 2).mean() / 2
 
     methods = (
-        "first_order",
-        "darts",
-        {"method": "darts", "scheme": "forward"},
-        "one_step",
-        "sama",
-        {"method": "unrolled", "steps": 2},
+        *ONE_STEP,
         {"method": "neumann", "iterations": 80, "damping": 0.0},
         {"method": "cg", "iterations": features, "tolerance": 1e-13, "damping": 0.0},
         {"method": "nystrom", "columns": features, "rho": 1e-2},

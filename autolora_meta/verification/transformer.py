@@ -11,7 +11,7 @@ from autolora_meta.finetuning.lora import LoraOptions, target_layers, wrap_for_s
 from autolora_meta.gating import GateOptions, Gates, gated
 from autolora_meta.hypergradients.vectors import Vector
 from autolora_meta.randomness import RandomState, replay
-from autolora_meta.verification.case import Case
+from autolora_meta.verification.case import ONE_STEP, Case
 from autolora_meta.verification.objective import Objective
 
 WIDTH, TOKENS, WORDS, CLASSES = 8, 6, 40, 3
@@ -68,12 +68,7 @@ def transformer(dropout: float = 0.0, seed: int = 0) -> Iterator[Case]:
 
     size = sum(p.numel() for p in objective.params)
     methods = (
-        "first_order",
-        "darts",
-        {"method": "darts", "scheme": "forward"},
-        "one_step",
-        "sama",
-        {"method": "unrolled", "steps": 2},
+        *ONE_STEP,
         {"method": "neumann", "iterations": 160, "damping": DAMPING},
         {"method": "cg", "iterations": 60, "tolerance": 1e-12, "damping": DAMPING},
         {"method": "nystrom", "columns": size, "rho": DAMPING},
