@@ -6,7 +6,7 @@ import pytest
 from datasets import DatasetDict
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from autolora_meta.finetuning.data import DataOptions, load_rows
+from autolora_meta.finetuning.data import LABEL, TEXT, TEXT_PAIR, DataOptions, load_rows
 from autolora_meta.finetuning.models import ModelOptions, load_model
 from autolora_meta.finetuning.tasks import Task, TaskOptions, build_task
 from tests.tiny import tiny_bert, tiny_csv
@@ -20,7 +20,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def rows(tmp_path_factory: pytest.TempPathFactory) -> DatasetDict:
     source = tiny_csv(tmp_path_factory.mktemp("data") / "rows.csv", 240)
-    return load_rows(DataOptions(source=str(source)), seed=0)
+    return load_rows(DataOptions(source=str(source)), (TEXT, TEXT_PAIR, LABEL), seed=0)
 
 
 @pytest.fixture(scope="session")

@@ -13,10 +13,18 @@ import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 
 from autolora_meta.errors import InputError
-from autolora_meta.finetuning.data import DataOptions, load_rows, stdlib_docs
+from autolora_meta.finetuning.data import (
+    LABEL,
+    TEXT,
+    TEXT_PAIR,
+    DataOptions,
+    load_rows,
+    stdlib_docs,
+)
 from autolora_meta.finetuning.data.splits import row_counts, stratified
 from tests.tiny import tiny_csv, tiny_texts
 
+ROLES = (TEXT, TEXT_PAIR, LABEL)
 SPLITS = ("train", "validation", "test")
 
 
@@ -25,7 +33,7 @@ def texts(rows: DatasetDict) -> dict[str, list[str]]:
 
 
 def load(source: Path | str, seed: int = 0, **options: Any) -> DatasetDict:
-    return load_rows(DataOptions.model_validate({"source": str(source)} | options), seed)
+    return load_rows(DataOptions.model_validate({"source": str(source)} | options), ROLES, seed)
 
 
 def test_docstrings_of_the_standard_library() -> None:
@@ -138,7 +146,7 @@ def test_glue_from_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
     said: list[str] = []
     options = DataOptions(source="nyu-mll/glue", name="rte", revision="abc", train_rows=10)
-    rows = load_rows(options, 0, say=said.append)
+    rows = load_rows(options, ROLES, 0, say=said.append)
     assert asked == ["nyu-mll/glue", "rte", {"revision": "abc"}]
     assert all(text.startswith("validation") for text in rows["test"]["text"])
     assert (len(rows["train"]), len(rows["validation"]), len(rows["test"])) == (10, 30, 12)
@@ -197,7 +205,7 @@ def test_empty_texts_and_repeats_are_dropped_and_counted(tmp_path: Path) -> None
     lines = "".join(f"text {i % 30},{i % 2}\n" for i in range(40)) + " ,0\n,1\n"
     (tmp_path / "rows.csv").write_text("text,label\n" + lines)
     said: list[str] = []
-    rows = load_rows(DataOptions(source=str(tmp_path / "rows.csv")), 0, say=said.append)
+    rows = load_rows(DataOptions(source=str(tmp_path / "rows.csv")), ROLES, 0, say=said.append)
     assert sum(len(rows[split]) for split in SPLITS) == 30
     assert any("2 rows with an empty text" in line for line in said)
     assert any("10 rows that repeat" in line for line in said)
@@ -217,7 +225,7 @@ def test_overlap_with_the_test_split_is_dropped_from_the_other_rows_or_allowed(
     tiny_csv(tmp_path / "train.csv", 60)
     tiny_csv(tmp_path / "test.csv", 12)
     said: list[str] = []
-    rows = load_rows(DataOptions(source=str(tmp_path), overlap="drop"), 0, say=said.append)
+    rows = load_rows(DataOptions(source=str(tmp_path), overlap="drop"), ROLES, 0, say=said.append)
     drawn = [text for split in SPLITS for text in rows[split]["text"]]
     assert len(rows["test"]) == 12 and len(drawn) == len(set(drawn)) == 60
     assert "12 rows whose text stands in the test rows dropped from the others" in said
@@ -244,7 +252,8 @@ def rows_of(*labels: str) -> str:
     [
         ("a.csv", "", {}, "empty file"),
         ("a.csv", "text,label\n", {}, "holds no rows"),
-        ("a.txt", "x", {}, r"unknown ending '\.txt'.*\.csv"),
+        ("a.doc", "x", {}, r"unknown ending '\.doc'.*\.csv"),
+        ("a.txt", "x", {}, "a txt file holds tokens and tags"),
         ("a.csv", rows_of(*"aaaaaa"), {}, r"one class only \('a'\)"),
         ("a.csv", "text,class\nx y,a\n", {"label": "clas"}, "did you mean 'class'"),
         ("a.csv", "body,label\nx y,a\n", {}, "data.text is not given.*columns there: body, label"),
@@ -253,7 +262,12 @@ def rows_of(*labels: str) -> str:
         ("a.csv", 'text,label\nx,a\n"y,b\n', {}, r"a\.csv, line 3"),
         ("a.csv", "text,text\nx,a\n", {}, "column text stands twice"),
         ("a.csv", "text,label\n,a\n ,b\n", {}, "no row of split 'train' has a text"),
-        ("a.csv", "text,label\nx,a\ny,\nz,b\n", {}, "1 rows without a 'label', the first is row 2"),
+        (
+            "a.csv",
+            "text,label\nx,a\ny,\nz,b\n",
+            {},
+            "1 rows without a 'label', the first is .*a.csv, line 3",
+        ),
         ("a.csv", rows_of(*"abababab", "c"), {}, "class 'c' has 1 rows"),
         ("a.csv", rows_of(*"ab" * 6), {"train_rows": 30}, "12 rows are there.*train 30"),
         ("a.csv", rows_of(*"ab" * 6), {"train_rows": 1}, "data.train_rows is 1, fewer than the 2"),

@@ -1,6 +1,8 @@
-"""Data: a source (embedded, local files, the hub) becomes disjoint train, validation, test rows."""
+"""Data: a source (embedded, files, the hub, objects) becomes disjoint splits of rows."""
 
 from autolora_meta.finetuning.data.load import load_rows
 from autolora_meta.finetuning.data.options import DataOptions
+from autolora_meta.finetuning.data.roles import LABEL, TEXT, TEXT_PAIR, Role
+from autolora_meta.finetuning.data.sources import Given
 
-__all__ = ["DataOptions", "load_rows"]
+__all__ = ["LABEL", "TEXT", "TEXT_PAIR", "DataOptions", "Given", "Role", "load_rows"]

@@ -1,143 +1,96 @@
-"""From a source's own columns to ours: text, text_pair where there is one, label (a ClassLabel)."""
+"""Which of a source's columns is read for each role: those that are named, or by stated rules.
 
-from collections.abc import Callable, Iterable
-from typing import Any
+Where nothing is named, a role takes the first of its `tried` that is there; the second text of a
+pair takes the partner of the first text's column (`roles.PARTNERS`).
+"""
 
-from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
+from collections.abc import Callable, Mapping, Sequence
 
 from autolora_meta.errors import InputError, unknown
 from autolora_meta.finetuning.data.options import DataOptions
+from autolora_meta.finetuning.data.part import Part
+from autolora_meta.finetuning.data.roles import PARTNERS, TEXT_PAIR, Role
 
-# Tried in this order where the person names no column: (text, its partner).
-TEXTS = (
-    ("text", None),
-    ("sentence", None),
-    ("sentence1", "sentence2"),
-    ("premise", "hypothesis"),
-    ("question1", "question2"),
-    ("question", "sentence"),
-    ("review", None),
-    ("content", None),
-)
-LABELS = ("label", "labels", "class", "category", "target")
-UNLABELLED = -1  # what GLUE writes in the place of a test label
+GROUP = "group"
+KEYS = ("text", "text_pair", "label", "tokens", "tags", "target", "image")  # of DataOptions
 
 
-def canonical(
-    splits: DatasetDict, options: DataOptions, say: Callable[[str], None]
-) -> dict[str, Dataset]:
-    """Every split with our columns, without rows whose text is empty and unlabelled splits.
+def choose(
+    parts: Mapping[str, Part],
+    roles: Sequence[Role],
+    options: DataOptions,
+    say: Callable[[str], None],
+) -> dict[str, str]:
+    """The source's column for each role, and for `group` where the person named one.
 
     Args:
-        splits: the source's splits, each with its own columns.
-        options: the names of the columns, where the person gave them.
-        say: told which columns are read and what was dropped.
+        parts: splits of the source.
+        roles: what the task reads.
+        options: the names of columns, where the person gave them.
+        say: told which columns are read, and which are not.
 
     Raises:
-        InputError: a column is missing, labels are missing or no classes, no row is left, or there
-            is one class only.
+        InputError: a column is missing, in the first split or in another, or one is named that
+            the task does not read.
     """
-    first = splits["train"] if "train" in splits else next(iter(splits.values()))
-    text, pair = _texts(first.column_names, options)
-    label = _column("label", options.label, first.column_names, LABELS)
-    say(f"columns read: text = {text}, text_pair = {pair}, label = {label}")
-
-    values: dict[str, list] = {}
-    for split, rows in ((str(name), part) for name, part in splits.items()):
-        for column in filter(None, (text, pair, label)):
-            _column("label" if column == label else "text", column, rows.column_names, ())
-        labels = list(rows[label])
-        if labels and all(value in (None, UNLABELLED) for value in labels):
-            say(f"split {split} has no labels: left out")
-        else:
-            values[split] = labels
-    names, number = _classes(values, first.features[label], label)
-
-    features = {"text": Value("string"), "text_pair": Value("string")}
-    features = {**features, "label": ClassLabel(names=names)}
-    if pair is None:
-        del features["text_pair"]
-    kept: dict[str, Dataset] = {}
-    for split, labels in values.items():
-        texts = [_clean(value) for value in splits[split][text]]
-        pairs = [_clean(value) for value in splits[split][pair]] if pair else texts
-        full = [i for i, (a, b) in enumerate(zip(texts, pairs, strict=True)) if a and b]
-        if len(full) < len(texts):
-            say(f"split {split}: {len(texts) - len(full)} rows with an empty text dropped")
-        if not full:
-            raise InputError(
-                f"no row of split '{split}' has a text in '{text}'"
-                + (f" and '{pair}'" * bool(pair))
-            )
-        columns: dict[str, list] = {"text": [texts[i] for i in full]}
-        if pair:
-            columns["text_pair"] = [pairs[i] for i in full]
-        columns["label"] = [number[labels[i]] for i in full]
-        kept[split] = Dataset.from_dict(columns, features=Features(features))
-    return kept
+    _refuse_roles_of_others(roles, options)
+    there = next(iter(parts.values())).rows.column_names
+    chosen: dict[str, str] = {}
+    for role in roles:
+        given = getattr(options, role.name, None)
+        tried = role.tried
+        if role.name == TEXT_PAIR.name:
+            by_name = options.text is None and chosen.get("text") in PARTNERS
+            tried = (PARTNERS[chosen["text"]],) if by_name else ()
+        column = _column(role, given, there, tried)
+        if column is not None:
+            chosen[role.name] = column
+    if options.group is not None:
+        chosen[GROUP] = _named(GROUP, options.group, there)
+    for split, part in parts.items():
+        for name, column in chosen.items():
+            if column not in part.rows.column_names:
+                raise InputError(
+                    f"data.{name}: split '{split}' has no column '{column}', which another split "
+                    f"has; columns there: {', '.join(part.rows.column_names)}; mend it, or leave "
+                    "the split out (data.splits)"
+                )
+    say("columns read: " + ", ".join(f"{name} = {column}" for name, column in chosen.items()))
+    if unread := [name for name in there if name not in chosen.values()]:
+        say(f"columns not read: {', '.join(unread)}")
+    return chosen
 
 
-def _texts(there: list[str], options: DataOptions) -> tuple[str, str | None]:
-    if options.text is None:
-        for text, pair in TEXTS:
-            if text in there and (pair is None or pair in there):
-                if options.text_pair is not None:
-                    pair = _column("text_pair", options.text_pair, there, ())
-                return text, pair
-    text = _column("text", options.text, there, [name for name, _ in TEXTS])
-    pair = options.text_pair
-    return text, None if pair is None else _column("text_pair", pair, there, ())
-
-
-def _column(key: str, given: str | None, there: list[str], tried: Iterable[str]) -> str:
-    """The column to read for `key`: the one given, or the first of `tried` that is there."""
+def _column(role: Role, given: str | None, there: list[str], tried: Sequence[str]) -> str | None:
     if given is not None:
-        if given not in there:
-            raise InputError(
-                f"data.{key}: {unknown('column', given, there)} (a file without a header line is "
-                "read when text and label are column numbers, from 1)"
-            )
-        return given
+        return _named(role.name, given, there)
     for name in tried:
         if name in there:
             return name
+    if not role.required:
+        return None
+    shown = ", ".join(f"'{name[:40]}...'" if len(name) > 40 else name for name in there)
     raise InputError(
-        f"data.{key} is not given and no column is called {', '.join(tried)}; "
-        f"columns there: {', '.join(there)}; name one of them"
+        f"data.{role.name} is not given and no column is called {', '.join(tried)}; columns there: "
+        f"{shown}; name one of them. For a file without a header line, give the columns' numbers, "
+        "from 1"
     )
 
 
-def _clean(value: object) -> str:
-    return "" if value is None else str(value).strip()
-
-
-def _classes(
-    values: dict[str, list], feature: Any, column: str
-) -> tuple[list[str], dict[object, int]]:
-    """Names of the classes, and the number of each value: as the source has them, or sorted."""
-    for split, labels in values.items():
-        missing = [i for i, value in enumerate(labels) if value in (None, "", UNLABELLED)]
-        if missing:
-            raise InputError(
-                f"split '{split}' has {len(missing)} rows without a '{column}', the first is row "
-                f"{missing[0] + 1}; label them or take them out"
-            )
-    found = {value for labels in values.values() for value in labels}
-    fractions = sorted(v for v in found if isinstance(v, float) and not v.is_integer())
-    if fractions:
+def _named(key: str, given: str, there: list[str]) -> str:
+    if given not in there:
         raise InputError(
-            f"column '{column}' holds numbers such as {fractions[0]}, not classes; allowed are "
-            "names or whole numbers"
+            f"data.{key}: {unknown('column', given, there)} (a file without a header line is read "
+            "when columns are named by number, from 1)"
         )
-    if len(found) < 2:
-        one = f"one class only ('{next(iter(found))}')" if found else "no labelled rows"
-        raise InputError(f"column '{column}' has {one}; a classifier needs two or more")
-    if isinstance(feature, ClassLabel):
-        names = list(feature.names)
-        return names, {i: i for i in range(len(names))}
-    try:  # "2" before "10"
-        order = sorted(found, key=float)
-    except (TypeError, ValueError):
-        order = sorted(found, key=str)
-    names = [f"{value:g}" if isinstance(value, float) else str(value) for value in order]
-    return names, {value: i for i, value in enumerate(order)}
+    return given
+
+
+def _refuse_roles_of_others(roles: Sequence[Role], options: DataOptions) -> None:
+    read = [role.name for role in roles]
+    for key in KEYS:
+        if getattr(options, key) is not None and key not in read:
+            raise InputError(
+                f"data.{key} is '{getattr(options, key)}', and this task reads {', '.join(read)}; "
+                f"take data.{key} out, or choose another task.type"
+            )

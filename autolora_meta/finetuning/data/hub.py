@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import datasets
+import pyarrow as pa
 from datasets import Dataset, DatasetDict
+from datasets.exceptions import DatasetGenerationError
 
 from autolora_meta.errors import InputError
 
@@ -16,7 +18,8 @@ def load(source: str, name: str | None = None, revision: str | None = None) -> D
     """
     try:
         loaded = datasets.load_dataset(source, name, revision=revision)
-    except (OSError, ValueError, RuntimeError) as error:  # the hub's own errors are of these kinds
+    # The hub's own errors are of the first three kinds.
+    except (OSError, ValueError, RuntimeError, DatasetGenerationError) as error:
         wanted = f"'{source}'" + (f" (name '{name}')" if name else "")
         raise InputError(
             f"data.source {wanted} is no path here and could not be loaded from the hub: "
@@ -32,8 +35,18 @@ def is_saved(folder: Path) -> bool:
 
 
 def load_saved(folder: Path) -> DatasetDict:
-    """All splits of what `save_to_disk` wrote."""
-    return _splits(datasets.load_from_disk(str(folder)), str(folder))
+    """All splits of what `save_to_disk` wrote.
+
+    Raises:
+        InputError: it is broken.
+    """
+    try:
+        return _splits(datasets.load_from_disk(str(folder)), str(folder))
+    except (OSError, ValueError, KeyError, pa.ArrowException) as error:
+        raise InputError(
+            f"data.source '{folder}' was written by save_to_disk and cannot be read: {error}; save "
+            "it again"
+        ) from None
 
 
 def _splits(loaded: object, source: str) -> DatasetDict:

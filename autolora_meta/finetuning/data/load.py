@@ -1,146 +1,194 @@
 """From options to three disjoint splits, whatever the source."""
 
 import logging
-from collections.abc import Callable
-from functools import cache
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
-from datasets import Dataset, DatasetDict, concatenate_datasets
+from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value, concatenate_datasets
 
 from autolora_meta.errors import InputError
-from autolora_meta.finetuning.data import columns, hub, local, splits, stdlib_docs
+from autolora_meta.finetuning.data import labels, overlap, sources, splits
+from autolora_meta.finetuning.data.canonical import canonical
+from autolora_meta.finetuning.data.columns import GROUP, choose
 from autolora_meta.finetuning.data.options import DataOptions
-from autolora_meta.finetuning.hub import could_be_id
+from autolora_meta.finetuning.data.part import Part
+from autolora_meta.finetuning.data.roles import Role
+from autolora_meta.finetuning.data.sources import Given
 from autolora_meta.randomness import derive
 
-EMBEDDED = "stdlib-docs"
 TEST = ("test", "test_matched")
 VALIDATION = ("validation", "validation_matched", "valid", "val", "dev", "eval")
 TRAIN = "train"
+REFERENCES = "references"
 _log = logging.getLogger(__name__)
 
 
 def load_rows(
     options: DataOptions,
+    roles: Sequence[Role],
     seed: int,
     *,
     say: Callable[[str], None] = _log.info,
+    group: str | None = None,
+    given: Given | None = None,
 ) -> DatasetDict:
     """Read the source and cut it into train, validation and test rows.
 
     Test rows are the source's own test split; or its validation split, where the test split is not
     there or has no labels (GLUE); or they are cut from the rows, where it has neither. All other
-    labelled rows are pooled, each text once, and train and validation are cut from the pool anew
-    for each seed.
+    labelled rows are pooled, each content once, and train and validation are cut from the pool anew
+    for each seed: stratified where there are classes, by whole groups where rows are grouped.
     Where the source has its own test rows they are the same for every seed.
 
     Args:
         options: source, columns and sizes.
+        roles: the columns that the task reads.
         seed: of the replicate; the split draws from `derive(seed, "split")`.
         say: told what was chosen: columns, dropped rows, where the test rows come from.
+        group: the role whose equal values stay on one side of every cut, where the person names no
+            column for that (`options.group`).
+        given: rows at hand, read in the place of `options.source`: a Dataset, or splits by name.
 
     Returns:
-        Splits train, validation and test with the columns text, text_pair (where there is a second
-        text) and label, a `datasets.ClassLabel`.
+        Splits train, validation and test with the columns that `roles` tells of. Where what is to
+        be written has references, the test rows hold those of one input in one row, in the
+        column references; target is the first of them.
 
     Raises:
-        InputError: the source cannot be read or cut as asked, or splits hold the same texts.
+        InputError: the source cannot be read or cut as asked, or splits hold the same contents.
 
     Example:
-        >>> load_rows(DataOptions(train_rows=200, validation_rows=200), seed=0)  # doctest: +SKIP
+        >>> options = DataOptions(train_rows=200, validation_rows=200)
+        >>> load_rows(options, (TEXT, TEXT_PAIR, LABEL), seed=0)  # doctest: +SKIP
     """
-    given = columns.canonical(_source(options), options, say)
-    test_name = next((name for name in (*TEST, *VALIDATION) if name in given), None)
-    known = (TRAIN, *TEST, *VALIDATION)
-    pool_names = [name for name in given if name in known and name != test_name]
-    pool_names = [name for name in pool_names if name == TRAIN or name in VALIDATION]
+    source = "the data given" if given is not None else f"data.source '{options.source}'"
+    parts = _known(sources.read(options, roles, given), source)
+    chosen = choose(parts, roles, options, say)
+    parts = _labelled(parts, chosen, roles, say)
+    test_name = next((name for name in (*TEST, *VALIDATION) if name in parts), None)
+    pool_names = [
+        name for name in parts if name == TRAIN or (name in VALIDATION and name != test_name)
+    ]
     if not pool_names:
         raise InputError(
-            f"data.source '{options.source}' has labelled rows in {', '.join(given)} only; "
-            f"a split called {TRAIN} is needed"
+            f"{source} has labelled rows in {', '.join(parts) or 'no split'} only; a split called "
+            f"{TRAIN} is needed"
         )
-    pool = concatenate_datasets([given[name] for name in pool_names])
+    used = {name: parts[name] for name in (*pool_names, test_name) if name is not None}
+    rows = canonical(used, chosen, roles, pool_names, say)
+    pool = concatenate_datasets([rows[name] for name in pool_names])
     if options.overlap != "allow":
-        pool = _without_repeats(pool, say)
+        pool = overlap.without_repeats(pool, roles, say)
     wanted = {
         "test": options.test_rows,
         "validation": options.validation_rows,
         "train": options.train_rows,
     }
-    parts: dict[str, Dataset] = {}
+    side = GROUP if GROUP in chosen else group if group in chosen else None
+    if side is not None:
+        say(f"rows with the same {chosen[side]} stay on one side of every cut")
+    cut: dict[str, Dataset] = {}
+    say(f"train and validation rows are cut from the source's {' and '.join(pool_names)} rows")
     if test_name is None:
         say("test rows are cut from the source's rows, anew for each seed")
     else:
         say(f"test rows are the source's {test_name} split, the same for each seed")
+        pool = overlap.apart(pool, rows[test_name], roles, options.overlap, say)
         # One seed for all replicates, so that they are measured on the same rows.
-        parts = _cut(given[test_name], {"test": wanted.pop("test")}, derive(0, "test"))
-        # All of the pool: what this seed does not draw, that of another replicate may.
-        if options.overlap == "refuse":
-            _refuse_overlap(pool, parts["test"])
-        elif options.overlap == "drop":
-            pool = _without_test_texts(pool, parts["test"], say)
-    parts |= _cut(pool, wanted, derive(seed, "split"))
-    rows = DatasetDict({split: parts[split] for split in ("train", "validation", "test")})
-    say(", ".join(f"{split} {len(part)} rows" for split, part in rows.items()))
-    return rows
+        test = _gathered(rows[test_name], roles)
+        cut = _cut(test, {"test": wanted.pop("test")}, roles, None, derive(0, "test"))
+    cut |= _cut(pool, wanted, roles, side, derive(seed, "split"))
+    if test_name is None:
+        cut["test"] = _gathered(cut["test"], roles)
+    if side == GROUP and options.overlap != "allow":
+        _refuse_crossing(cut, roles, chosen[GROUP])
+    cut = {split: _without_group(cut[split]) for split in ("train", "validation", "test")}
+    say(", ".join(f"{split} {len(part)} rows" for split, part in cut.items()))
+    return DatasetDict(cut)  # type: ignore[arg-type]
 
 
-@cache  # seconds to read, and the same for every replicate that a process works on
-def _embedded() -> DatasetDict:
-    return stdlib_docs.load()
+def _known(parts: dict[str, Part], source: str) -> dict[str, Part]:
+    """The splits whose names say what they are for, train first."""
+    known = {name: parts[name] for name in (TRAIN, *TEST, *VALIDATION) if name in parts}
+    if not known:
+        raise InputError(
+            f"{source} has the splits {', '.join(parts)}; a split called {TRAIN} is needed; say "
+            "which is which with data.splits"
+        )
+    return known
 
 
-def _source(options: DataOptions) -> DatasetDict:
-    source = options.source
-    if source == EMBEDDED:
-        return _embedded()
-    path = Path(source).expanduser()
-    looks_like_file = path.suffix.lower() in local.READERS or not could_be_id(source)
-    if path.exists() or looks_like_file:
-        numbered = [c for c in (options.text, options.label) if c is not None and c.isdigit()]
-        return local.load(source, header=not numbered)
-    return hub.load(source, options.name, options.revision)
+def _labelled(
+    parts: dict[str, Part],
+    chosen: dict[str, str],
+    roles: Sequence[Role],
+    say: Callable[[str], None],
+) -> dict[str, Part]:
+    learned = [role for role in roles if role.kind in ("class", "number", "tags", "references")]
+    kept = dict(parts)
+    for split, part in parts.items():
+        for role in learned:
+            if len(part.rows) and labels.without_any(part, chosen[role.name]):
+                say(f"split {split} has no labels: left out")
+                kept.pop(split, None)
+    return kept
 
 
-def _cut(rows: Dataset, wanted: dict[str, int | float | None], seed: int) -> dict[str, Dataset]:
+def _cut(
+    rows: Dataset,
+    wanted: dict[str, int | float | None],
+    roles: Sequence[Role],
+    side: str | None,
+    seed: int,
+) -> dict[str, Dataset]:
     counts = splits.row_counts(wanted, len(rows))
-    names = rows.features["label"].names
-    indices = splits.stratified(rows["label"], counts, names, seed)
+    label = next((role.name for role in roles if role.kind == "class"), None)
+    if side is not None:
+        # Those that take what is left come last: they do not mind a group more or less.
+        order = sorted(counts, key=lambda split: wanted[split] is None)
+        groups = [tuple(v) if isinstance(v, list) else v for v in rows[side]]
+        indices = splits.grouped(groups, {split: counts[split] for split in order}, seed)
+    elif label is not None:
+        indices = splits.stratified(rows[label], counts, rows.features[label].names, seed)
+    else:
+        indices = splits.shuffled(len(rows), counts, seed)
     return {split: rows.select(indices[split]) for split in wanted}
 
 
-def _texts(rows: Dataset) -> list[tuple[str, ...]]:
-    keys = [name for name in ("text", "text_pair") if name in rows.column_names]
-    return list(zip(*(rows[key] for key in keys), strict=True))
+def _gathered(rows: Dataset, roles: Sequence[Role]) -> Dataset:
+    """One row for each input, with all that is said of it; rows as they are for other tasks."""
+    target = next((role.name for role in roles if role.kind == "references"), None)
+    if target is None:
+        return rows
+    said: dict[object, list[int]] = {}
+    for i, content in enumerate(overlap.contents(rows, roles)):
+        said.setdefault(content, []).append(i)
+    targets = list(rows[target])
+    references = [list(dict.fromkeys(targets[i] for i in there)) for there in said.values()]
+    first = rows.select([there[0] for there in said.values()])[:]
+    features = Features({**rows.features, REFERENCES: List(Value("string"))})
+    return Dataset.from_dict({**first, REFERENCES: references}, features=features)
 
 
-def _without_repeats(pool: Dataset, say: Callable[[str], None]) -> Dataset:
-    """Each text once, so that a cut cannot put its repeats on both sides."""
-    first: dict[tuple[str, ...], int] = {}
-    for i, text in enumerate(_texts(pool)):
-        first.setdefault(text, i)
-    if len(first) == len(pool):
-        return pool
-    say(f"{len(pool) - len(first)} rows that repeat the text of an earlier row dropped")
-    return pool.select(list(first.values()))
-
-
-def _without_test_texts(pool: Dataset, test: Dataset, say: Callable[[str], None]) -> Dataset:
-    """What is left to cut from when no text of the test rows is."""
-    held = set(_texts(test))
-    kept = [i for i, text in enumerate(_texts(pool)) if text not in held]
-    if len(kept) == len(pool):
-        return pool
-    say(f"{len(pool) - len(kept)} rows whose text stands in the test rows dropped from the others")
-    return pool.select(kept)
-
-
-def _refuse_overlap(pool: Dataset, test: Dataset) -> None:
-    found = splits.overlap({"train or validation": _texts(pool), "test": _texts(test)})
+def _refuse_crossing(cut: dict[str, Dataset], roles: Sequence[Role], column: str) -> None:
+    """Groups of the person's own may leave one content, or all rows of a class, on one side."""
+    found = splits.overlap({split: overlap.contents(part, roles) for split, part in cut.items()})
     if found:
-        number, example = found
         raise InputError(
-            f"{number} texts stand in more than one of train, validation and test, for example in "
-            f"{example}; take them out, set data.overlap: drop to have that done, or "
+            f"data.group '{column}' leaves {found[0]} {overlap.noun(roles)}s on two sides, for "
+            f"example in {found[1]}; choose a column that has one value for each, or set "
             "data.overlap: allow to insist"
         )
+    for role in roles:
+        if role.kind == "class":
+            seen = {split: set(part[role.name]) for split, part in cut.items()}
+            feature = cut["train"].features[role.name]
+            assert isinstance(feature, ClassLabel)
+            for lost in sorted(set().union(*seen.values()) - seen["train"]):
+                raise InputError(
+                    f"class '{feature.names[lost]}' has no rows in train: data.group '{column}' "
+                    "puts them elsewhere; give more groups of it, more train_rows, or another group"
+                )
+
+
+def _without_group(rows: Dataset) -> Dataset:
+    return rows.remove_columns(GROUP) if GROUP in rows.column_names else rows

@@ -2,21 +2,28 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from autolora_meta.options import Options
 
+Split = Literal["train", "validation", "test"]
 # A number of rows, or a share of the rows that there are to cut from.
 Rows = Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, lt=1)] | None
 
 
 class DataOptions(Options):
-    """Where the rows come from, which columns are read, and how many rows each split gets."""
+    """Where the rows come from, which columns are read, and how many rows each split gets.
 
-    source: str = Field(
+    The columns that a task reads are its roles; a column named for a role that the task does not
+    have is refused.
+    """
+
+    source: str | dict[Split, str] = Field(
         default="stdlib-docs",
         description="stdlib-docs (docstrings of the running Python's standard library), the path "
-        "of a file (csv, tsv, json, jsonl, parquet) or folder, or the id of a dataset on the hub",
+        "of a file (csv, tsv, json, jsonl, parquet, arrow, CoNLL, meaning||reference text) or "
+        "folder (a file a split, save_to_disk, or pictures with a folder for each class), or the "
+        "id of a dataset on the hub; or a path for each split: {train: a.tsv, test: b.tsv}",
     )
     name: str | None = Field(
         default=None, description="configuration of a hub dataset, for example cola of nyu-mll/glue"
@@ -24,26 +31,57 @@ class DataOptions(Options):
     revision: str | None = Field(
         default=None, description="branch, tag or commit of a hub dataset; fixes what is loaded"
     )
+    splits: dict[Split, str] | None = Field(
+        default=None,
+        description="which of the source's splits is which, for example {train: train, test: "
+        "validation_mismatched}; others are not read. null: by their names, where test is the "
+        "split test or, where that is missing or has no labels, validation",
+    )
     text: str | None = Field(
         default=None,
-        description="column of the text; null: the first of text, sentence, sentence1, premise, "
-        "question1, question, review, content that is there. A number (from 1) in a file "
-        "without a header line",
+        description="column of the text; null: the first that the task knows and that is there. "
+        "A number (from 1) in a file without a header line",
     )
     text_pair: str | None = Field(
         default=None,
         description="column of the second text, if any; null: the partner of sentence1, premise, "
-        "question1 or question where text is null too",
+        "question1, question or text where text is null too",
     )
     label: str | None = Field(
         default=None,
-        description="column of the class; null: the first of label, labels, class, category, "
-        "target",
+        description="column of the class, or of the number in a regression; null: the first of "
+        "label, labels, class, category, target and others that the task knows",
+    )
+    tokens: str | None = Field(
+        default=None,
+        description="column of the words of a sentence; null: tokens, words. In a CoNLL file the "
+        "first field",
+    )
+    tags: str | None = Field(
+        default=None,
+        description="column of the tags, one for each word; null: the first that the task knows. "
+        "In a CoNLL file the last field, or the number (from 1) of a field between the two",
+    )
+    target: str | None = Field(
+        default=None,
+        description="column of what is to be written, a text or a list of texts that say the same; "
+        "null: the first that the task knows",
+    )
+    image: str | None = Field(
+        default=None,
+        description="column of the picture: an image of a dataset, or the path of a file; null: "
+        "the first that the task knows",
+    )
+    group: str | None = Field(
+        default=None,
+        description="column whose equal values stay on one side of every cut, for example the "
+        "document or the author; null: none, and for generation the text that is written about",
     )
     train_rows: Rows = Field(
         default=None,
         description="rows for the inner problem: a number, a share below 1 of the rows to cut "
-        "from, or null: what the other splits leave, in equal parts where several are null",
+        "from, or null: what the other splits leave, in equal parts where several are null. Where "
+        "rows are grouped, whole groups are taken until the number is reached",
     )
     validation_rows: Rows = Field(
         default=None,
@@ -61,3 +99,13 @@ class DataOptions(Options):
         "many) or allow (go on; what is measured then looks better than it is). Repeats among the "
         "rows to cut from are dropped, unless allow",
     )
+
+    @field_validator("source", "splits")
+    @classmethod
+    def _with_train(cls, value: str | dict[Split, str] | None) -> str | dict[Split, str] | None:
+        if isinstance(value, dict) and "train" not in value:
+            raise ValueError(
+                f"names {', '.join(value) or 'no split'}; train is needed, and validation and "
+                "test may be named too"
+            )
+        return value

@@ -1,6 +1,6 @@
 """Seeded, stratified, disjoint splits (design.md, invariant 3)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
 
@@ -110,13 +110,83 @@ def _shares(sizes: np.ndarray, count: int, most: np.ndarray) -> np.ndarray:
     return shares
 
 
-def overlap(texts: Mapping[str, Sequence[tuple[str, ...]]]) -> tuple[int, str] | None:
-    """How many different texts stand in more than one split, and one of them; None if none does."""
-    seen: dict[tuple[str, ...], str] = {}
-    shared: dict[tuple[str, ...], str] = {}
-    for split, rows in texts.items():
-        for text in rows:
-            first = seen.setdefault(text, split)
+def shuffled(rows: int, counts: Mapping[str, int], seed: int) -> dict[str, list[int]]:
+    """Cut rows that have no classes into disjoint splits.
+
+    Args:
+        rows: how many there are.
+        counts: rows for each split; their sum is at most `rows`.
+        seed: the same seed gives the same splits.
+
+    Returns:
+        For each split the indices of its rows, in shuffled order.
+    """
+    order = np.random.default_rng(seed).permutation(rows).tolist()
+    ends = np.cumsum(list(counts.values())).tolist()
+    return {
+        split: order[end - counts[split] : end] for split, end in zip(counts, ends, strict=True)
+    }
+
+
+def grouped(
+    groups: Sequence[Hashable], counts: Mapping[str, int], seed: int
+) -> dict[str, list[int]]:
+    """Cut rows into disjoint splits, rows of one group on one side.
+
+    Groups are dealt in random order. A split takes whole groups until it has the rows that are
+    asked for, so it has more by less than a group; each that follows is left one group at least.
+
+    Args:
+        groups: group of each row; a row with None is a group of its own. (n,)
+        counts: rows for each split, in the order in which they are dealt.
+        seed: the same seed gives the same splits.
+
+    Returns:
+        For each split the indices of its rows, in shuffled order.
+
+    Raises:
+        InputError: the groups are too few for one in each split.
+
+    >>> cut = grouped(["a", "a", "b", "c"], {"test": 1, "train": 3}, seed=0)
+    >>> sorted(cut["test"] + cut["train"])
+    [0, 1, 2, 3]
+    """
+    members: dict[Hashable, list[int]] = {}
+    for i, group in enumerate(groups):
+        members.setdefault(("row", i) if group is None else ("group", group), []).append(i)
+    if len(members) < len(counts):
+        raise InputError(
+            f"{len(groups)} rows are in {len(members)} groups, too few for one in each of "
+            f"{', '.join(counts)}; choose another data.group"
+        )
+    generator = np.random.default_rng(seed)
+    left = [list(members.values())[i] for i in generator.permutation(len(members))]
+    parts: dict[str, list[int]] = {}
+    for later, (split, count) in zip(range(len(counts) - 1, -1, -1), counts.items(), strict=True):
+        taken = left.pop()
+        while len(taken) < count and len(left) > later:
+            taken = taken + left.pop()
+        parts[split] = generator.permutation(taken).tolist()
+    return parts
+
+
+def overlap(contents: Mapping[str, Sequence[Hashable]]) -> tuple[int, str] | None:
+    """How many different contents stand in more than one split, and one of them; None: none does.
+
+    None among the contents is not a content.
+    """
+    seen: dict[Hashable, str] = {}
+    shared: dict[Hashable, str] = {}
+    for split, rows in contents.items():
+        for content in rows:
+            first = split if content is None else seen.setdefault(content, split)
             if first != split:
-                shared.setdefault(text, f"{first} and {split}: '{' | '.join(text)[:80]}'")
+                shared.setdefault(content, f"{first} and {split}: '{_shown(content)[:80]}'")
     return (len(shared), next(iter(shared.values()))) if shared else None
+
+
+def _shown(content: Hashable) -> str:
+    """Texts of a pair with a bar between, tokens with a space."""
+    if not isinstance(content, tuple):
+        return str(content)
+    return " | ".join(" ".join(part) if isinstance(part, tuple) else str(part) for part in content)

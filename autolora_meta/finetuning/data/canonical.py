@@ -1,0 +1,160 @@
+"""From a source's own columns to ours: named as the task's roles, of one type, without gaps."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+from datasets import Dataset, Features, Image, List, Value, concatenate_datasets
+
+from autolora_meta.errors import InputError
+from autolora_meta.finetuning.data import images, labels
+from autolora_meta.finetuning.data.columns import GROUP
+from autolora_meta.finetuning.data.part import Part
+from autolora_meta.finetuning.data.roles import Role
+
+Parts = Mapping[str, Part]
+
+
+def canonical(
+    parts: Parts,
+    chosen: Mapping[str, str],
+    roles: Sequence[Role],
+    trained: Collection[str],
+    say: Callable[[str], None],
+) -> dict[str, Dataset]:
+    """Every split with the columns of the roles, and `group` where one was chosen.
+
+    Rows whose text is empty are dropped, and said. A row with several references becomes as many
+    rows.
+
+    Args:
+        parts: splits of the source, all of them labelled.
+        chosen: the source's column for each role, and for `group`.
+        roles: what the task reads.
+        trained: the splits that rows to train on are cut from.
+        say: told what was dropped.
+
+    Raises:
+        InputError: a value is not what its role holds, or no row is left.
+    """
+    columns: dict[str, dict[str, list]] = {split: {} for split in parts}
+    features: dict[str, Any] = {}
+    read = [role for role in roles if role.name in chosen]
+    by_kind = {role.kind: role for role in read}
+    for role in read:
+        column = chosen[role.name]
+        values: Mapping[str, list] = {}
+        if role.kind == "text":
+            features[role.name] = Value("string")
+            values = {split: _texts(part, column) for split, part in parts.items()}
+        elif role.kind == "references":
+            features[role.name] = Value("string")
+            values = {split: _references(part, column) for split, part in parts.items()}
+        elif role.kind == "class":
+            features[role.name], values = labels.classes(parts, column, trained)
+        elif role.kind == "number":
+            features[role.name], values = Value("float64"), labels.numbers(parts, column)
+        elif role.kind == "tags":
+            words = by_kind["tokens"].name
+            names, tokens, values = labels.tagged(parts, (chosen[words], column), trained, say)
+            features |= {words: List(Value("string")), role.name: List(names)}
+            for split in parts:
+                columns[split][words] = tokens[split]
+        for split in values:
+            columns[split][role.name] = values[split]
+    if GROUP in chosen:
+        features[GROUP] = Value("string")
+        for split, part in parts.items():
+            found = part.rows[chosen[GROUP]]
+            columns[split][GROUP] = [None if v is None else str(v) for v in found]
+    return {
+        split: _rows(part, chosen, read, columns[split], Features(features), say)
+        for split, part in parts.items()
+    }
+
+
+def _rows(
+    part: Part,
+    chosen: Mapping[str, str],
+    roles: Sequence[Role],
+    columns: dict[str, list],
+    features: Features,
+    say: Callable[[str], None],
+) -> Dataset:
+    """One split, without the rows that lack something to read."""
+    picture = next((role.name for role in roles if role.kind == "image"), None)
+    pictures = None if picture is None else _pictures(part, chosen[picture])
+    needed = [columns[r.name] for r in roles if r.kind in ("text", "tokens", "references")]
+    there = [True] * len(part.rows) if pictures is None else pictures[1]
+    full = [all((here, *values)) for here, *values in zip(there, *needed, strict=True)]
+    kept = [i for i, whole in enumerate(full) if whole]
+    what = "picture" if picture else "text"
+    if len(kept) < len(full):
+        say(
+            f"split {part.name}: {len(full) - len(kept)} rows with an empty {what} dropped, the "
+            f"first is {part.place(full.index(False))}"
+        )
+    if not kept:
+        named = " and ".join(f"'{chosen[r.name]}'" for r in roles if r.name in chosen)
+        raise InputError(f"no row of split '{part.name}' has a {what} in {named}")
+    target = next((role.name for role in roles if role.kind == "references"), None)
+    if target is not None:
+        written = [text for i in kept for text in columns[target][i]]
+        kept = [i for i in kept for _ in columns[target][i]]
+    taken = {name: [values[i] for i in kept] for name, values in columns.items()}
+    if target is not None:
+        taken[target] = written
+    rows = Dataset.from_dict(taken, features=features)
+    if picture is None or pictures is None:
+        return rows
+    shown = pictures[0].select(kept)
+    if (column := chosen[picture]) != picture:
+        shown = shown.rename_column(column, picture)
+    return concatenate_datasets([shown, rows], axis=1) if taken else shown
+
+
+def _texts(part: Part, column: str) -> list[str]:
+    values = list(part.rows[column])
+    for i, value in enumerate(values):
+        if isinstance(value, list | dict | bytes):
+            raise InputError(
+                f"{part.place(i)}: column '{column}' holds a {type(value).__name__}, not a text; "
+                "name another column"
+            )
+    return ["" if value is None else str(value).strip() for value in values]
+
+
+def _references(part: Part, column: str) -> list[list[str]]:
+    """What each row says, as a list; empty texts left out."""
+    if not labels.is_list(part.rows.features[column]):
+        return [[text] if text else [] for text in _texts(part, column)]
+    lists = [[str(text).strip() for text in row or () if text] for row in part.rows[column]]
+    return [[text for text in row if text] for row in lists]
+
+
+def _pictures(part: Part, column: str) -> tuple[Dataset, list[bool]]:
+    """One column of pictures, read when they are used, and whether each row has one."""
+    rows = part.rows.select_columns([column])
+    feature = rows.features[column]
+    if isinstance(feature, Image):
+        missing = rows.with_format("arrow")[:][column].is_null().to_pylist()
+        return rows.cast_column(column, Image()), [not none for none in missing]
+    if feature != Value("string"):
+        raise InputError(
+            f"column '{column}' of split '{part.name}' holds {feature}, not pictures; allowed are "
+            "datasets.Image, or paths of files"
+        )
+    # Beside the file that names them, unless a path is absolute.
+    near = part.file.parent if part.file else None
+    paths = [str(near / path) if near and path else path for path in rows[column]]
+    for i, path in enumerate(paths):
+        if path:
+            _refuse_broken(part, i, path)
+    shown = Dataset.from_dict({column: [path or None for path in paths]})
+    return shown.cast_column(column, Image()), [bool(path) for path in paths]
+
+
+def _refuse_broken(part: Part, row: int, path: str) -> None:
+    try:
+        images.refuse_broken(path)
+    except InputError as error:
+        raise InputError(f"{part.place(row)}: {error}") from None

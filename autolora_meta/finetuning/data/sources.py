@@ -1,0 +1,109 @@
+"""Where rows come from: embedded, files, folders, the hub, or objects; always splits by name."""
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+
+from datasets import Dataset, DatasetDict
+
+from autolora_meta.errors import InputError, unknown
+from autolora_meta.finetuning.data import files, folder, hub, images, stdlib_docs
+from autolora_meta.finetuning.data.files import Layout
+from autolora_meta.finetuning.data.options import DataOptions
+from autolora_meta.finetuning.data.part import Part
+from autolora_meta.finetuning.data.roles import Role
+from autolora_meta.finetuning.hub import could_be_id
+
+EMBEDDED = "stdlib-docs"
+Given = Dataset | DatasetDict | Mapping[str, Dataset]
+
+
+def read(
+    options: DataOptions, roles: Sequence[Role], given: Given | None = None
+) -> dict[str, Part]:
+    """Every split of the source, with the source's own columns.
+
+    Args:
+        options: where the rows are.
+        roles: what the task reads, which says what text files hold.
+        given: rows at hand, read in the place of `options.source`.
+
+    Raises:
+        InputError: the source is not there or cannot be read, or a split that was named is not
+            there.
+    """
+    found = _parts(given) if given is not None else _read(options, roles)
+    if options.splits is None:
+        return found
+    for key, name in options.splits.items():
+        if name not in found:
+            raise InputError(f"data.splits.{key}: {unknown('split', name, found)}")
+    return {key: found[name] for key, name in options.splits.items()}
+
+
+def _read(options: DataOptions, roles: Sequence[Role]) -> dict[str, Part]:
+    pictures = any(role.kind == "image" for role in roles)
+    named = [getattr(options, role.name, None) for role in roles]
+    laid_out = files.layout(roles, named)
+    if not isinstance(options.source, str):
+        return {
+            split: _named(_there(source), laid_out, split, pictures)
+            for split, source in options.source.items()
+        }
+    source = options.source
+    if source == EMBEDDED:
+        return _parts(_embedded())
+    path = Path(source).expanduser()
+    looks_like_file = path.suffix.lower() in files.READERS or not could_be_id(source)
+    if not (path.exists() or looks_like_file):
+        return _parts(hub.load(source, options.name, options.revision))
+    path = _there(source)
+    if path.is_file():
+        return {"train": files.read(path, laid_out, "train")}
+    if hub.is_saved(path):
+        return _parts(hub.load_saved(path))
+    return folder.read(path, laid_out, options.name, pictures)
+
+
+def _named(path: Path, laid_out: Layout, split: str, pictures: bool) -> Part:
+    """The rows of the file or folder that was named for one split."""
+    if path.is_file():
+        return files.read(path, laid_out, split)
+    if pictures and images.is_class_folder(path):
+        return Part(images.read(path), split)
+    raise InputError(
+        f"data.source.{split} '{path}' is a folder; give a file"
+        + (", or a folder with a folder of pictures for each class" if pictures else "")
+    )
+
+
+def _there(source: str) -> Path:
+    path = Path(source).expanduser()
+    if path.exists():
+        return path
+    around = path.parent.iterdir() if path.parent.is_dir() else ()
+    near = [other.name for other in around if other.suffix.lower() in files.READERS]
+    raise InputError(
+        f"data.source '{source}' does not exist; in '{path.parent}': "
+        f"{unknown('data file', path.name, near)}"
+    )
+
+
+def _parts(given: Given) -> dict[str, Part]:
+    splits = {"train": given} if isinstance(given, Dataset) else given
+    if not isinstance(splits, Mapping) or not splits:
+        raise InputError(
+            f"data is a {type(given).__name__}; allowed are a datasets.Dataset, a DatasetDict, or "
+            "a mapping from train, validation and test to a Dataset"
+        )
+    for split, rows in splits.items():
+        if not isinstance(rows, Dataset):
+            raise InputError(
+                f"split '{split}' is a {type(rows).__name__}; allowed is a datasets.Dataset"
+            )
+    return {str(split): Part(rows, str(split)) for split, rows in splits.items()}
+
+
+@cache  # seconds to read, and the same for every replicate that a process works on
+def _embedded() -> DatasetDict:
+    return stdlib_docs.load()
