@@ -23,10 +23,9 @@ from autolora_meta.finetuning.data import DataOptions
 from autolora_meta.finetuning.lora import LoraOptions
 from autolora_meta.finetuning.models import ModelOptions
 from autolora_meta.finetuning.retrain import RetrainOptions
-from autolora_meta.finetuning.tasks import TaskOptions
-from autolora_meta.finetuning.tasks.metrics import METRICS
+from autolora_meta.finetuning.tasks import TaskOptions, metric_called, task_class, task_names
 from autolora_meta.options import Options, read
-from autolora_meta.ranks.rules import RankOptions, bounds
+from autolora_meta.ranks.options import RankOptions, bounds, kept_under
 
 
 class CompareOptions(Options):
@@ -37,10 +36,11 @@ class CompareOptions(Options):
         description="Allocators, all at one budget; `learned`, whose adapter is saved, is one.",
     )
     baseline: str = Field(default="uniform", description="The arm that differences are taken from.")
-    metrics: tuple[str, ...] = Field(
-        default=("cross_entropy", "accuracy"),
+    metrics: tuple[str, ...] | None = Field(
+        default=None,
         min_length=1,
-        description="What is compared on the test rows, the main metric first.",
+        description="A list of what is compared on the test rows, the main metric first. null: the "
+        "task's own choice, for a task of GLUE what the benchmark scores it by.",
     )
     replicates: int = Field(
         default=5,
@@ -60,15 +60,14 @@ class CompareOptions(Options):
 
     @field_validator("metrics")
     @classmethod
-    def _measured(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for metric in value:
-            if metric not in METRICS:
-                raise ValueError(unknown("metric", metric, METRICS))
+    def _measured(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        for metric in value or ():
+            metric_called(metric)  # refuses one that there is not
         return value
 
     @model_validator(mode="after")
     def _complete(self) -> "CompareOptions":
-        for key, names in (("arms", self.arms), ("metrics", self.metrics)):
+        for key, names in (("arms", self.arms), ("metrics", self.metrics or ())):
             if len(set(names)) < len(names):
                 raise ValueError(f"{key} [{', '.join(names)}] names one twice; name each once")
         given = f"arms are [{', '.join(self.arms)}]"
@@ -154,6 +153,24 @@ class RunConfig(Options):
             raise ValueError(unknown("problem", value.problem, allowed))
         return value
 
+    @field_validator("task")
+    @classmethod
+    def _known_task(cls, value: TaskOptions) -> TaskOptions:
+        if value.type not in task_names():
+            raise ValueError(unknown("task", value.type, task_names()))
+        return value
+
+    @model_validator(mode="after")
+    def _metrics_of_the_task(self) -> "RunConfig":
+        measures = task_class(self.task.type).measures
+        absent = [metric for metric in self.compare.metrics or () if metric not in measures]
+        if absent:
+            raise ValueError(
+                f"compare.metrics names {', '.join(absent)}, which task.type '{self.task.type}' "
+                f"does not measure; measured: {', '.join(measures)}"
+            )
+        return self
+
     @model_validator(mode="after")
     def _ranks_within_k(self) -> "RunConfig":
         bounds(self.lora.k, self.ranks)
@@ -179,13 +196,16 @@ class RunConfig(Options):
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
+STUDIES = "studies"  # the folder of the shipped studies, which are no configs of a run
+
+
 def shipped() -> list[str]:
     """Bare names of the configs that come with the package, folders with a slash."""
     found: list[str] = []
 
     def walk(folder: Traversable, prefix: str) -> None:
         for entry in folder.iterdir():
-            if entry.is_dir():
+            if entry.is_dir() and entry.name != STUDIES:
                 walk(entry, f"{prefix}{entry.name}/")
             elif entry.name.endswith(".yaml"):
                 found.append(prefix + entry.name.removesuffix(".yaml"))
@@ -199,7 +219,7 @@ def _read(layer: str | Path | Mapping[str, Any]) -> dict[str, Any]:
         return dict(layer)
     text = str(layer)
     if os.path.isfile(text):
-        content, place = _text(text), text
+        content, place = file_text(text), text
     elif "=" in text:
         return setting(text)
     elif text in shipped():
@@ -215,7 +235,7 @@ def _read(layer: str | Path | Mapping[str, Any]) -> dict[str, Any]:
         raise InputError(
             unknown("config", text, shipped()) + "; or give the path of a YAML file, or key=value"
         )
-    parsed = _yaml(content, place)
+    parsed = yaml_content(content, place)
     if not isinstance(parsed, dict):
         held = "nothing" if parsed is None else type(parsed).__name__
         raise InputError(f"{place} must hold sections, such as `lora: {{k: 4}}`; it holds {held}")
@@ -234,10 +254,15 @@ def setting(text: str) -> dict[str, Any]:
     key, equals, value = text.partition("=")
     if not equals:
         raise InputError(f"'{text}' is no key=value, such as budget=uniform:2")
-    return _nested(key.strip(), _yaml(value, f"the value of {key}"))
+    return nested(key.strip(), yaml_content(value, f"the value of {key}"))
 
 
-def _text(path: str) -> str:
+def file_text(path: str) -> str:
+    """The text of a file.
+
+    Raises:
+        InputError: it cannot be read as UTF-8.
+    """
     try:
         return Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -257,14 +282,28 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def _yaml(text: str, place: str) -> Any:
+def yaml_content(text: str, place: str) -> Any:
+    """What YAML says; a key that stands twice is refused.
+
+    Args:
+        text: the YAML.
+        place: where it is from, for the message.
+
+    Raises:
+        InputError: it is no YAML.
+    """
     try:
         return yaml.load(text, _Loader)  # a SafeLoader
     except yaml.YAMLError as error:
         raise InputError(f"{place} is not valid YAML: {error}") from None
 
 
-def _nested(key: str, value: Any) -> dict[str, Any]:
+def nested(key: str, value: Any) -> dict[str, Any]:
+    """A dotted key as sections.
+
+    >>> nested("lora.k", 4)
+    {'lora': {'k': 4}}
+    """
     for part in reversed(key.split(".")):
         value = {part: value}
     return value
@@ -280,6 +319,8 @@ def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
         old = merged.get(key)
         if isinstance(old, str) and isinstance(value, Mapping) and key == "hypergradient":
             old = {"method": old}
+        if isinstance(old, Mapping) and isinstance(value, Mapping) and key == "ranks":
+            old = kept_under(old, value)
         if isinstance(old, Mapping) and isinstance(value, Mapping) and not _METHOD & value.keys():
             merged[key] = _merge(old, value)
         else:

@@ -7,6 +7,7 @@ from autolora_meta.errors import InputError, unknown
 
 PROBLEMS = "autolora_meta.problems"
 ALLOCATORS = "autolora_meta.allocators"
+TASKS = "autolora_meta.tasks"
 
 
 def _table(group: str) -> dict[str, EntryPoint]:

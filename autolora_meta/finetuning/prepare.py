@@ -4,13 +4,13 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from datasets import DatasetDict
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from datasets import Dataset, DatasetDict
+from transformers import PreTrainedModel
 
 from autolora_meta.finetuning.batches import Collate
 from autolora_meta.finetuning.data import DataOptions, load_rows
-from autolora_meta.finetuning.models import ModelOptions, head_modules, load_model
-from autolora_meta.finetuning.tasks import Task, TaskOptions, build_task
+from autolora_meta.finetuning.models import ModelOptions, base_config, head_modules, load_model
+from autolora_meta.finetuning.tasks import Processor, Task, TaskOptions, task_class
 
 _LOG = logging.getLogger(__name__)
 
@@ -21,7 +21,7 @@ class Prepared:
 
     Args:
         model: the base with a new head, not yet wrapped.
-        tokenizer: its tokenizer.
+        tokenizer: its tokenizer; of a model of pictures, its image processor.
         task: loss, metrics and collator.
         rows: encoded splits train, validation and test, disjoint.
         head: names of the modules that are trained in full.
@@ -29,7 +29,7 @@ class Prepared:
     """
 
     model: PreTrainedModel
-    tokenizer: PreTrainedTokenizerBase
+    tokenizer: Processor
     task: Task
     rows: DatasetDict
     head: tuple[str, ...]
@@ -39,23 +39,31 @@ class Prepared:
 def prepare(
     model: ModelOptions,
     data: DataOptions,
-    task: TaskOptions,
+    options: TaskOptions,
     seed: int,
     *,
+    given: DatasetDict | Dataset | None = None,
+    task: Task | type[Task] | None = None,
     say: Callable[[str], None] = _LOG.info,
 ) -> Prepared:
     """Load, split and encode everything that one replicate needs.
 
     Args:
-        model, data, task: what to load.
+        model, data, options: what to load, and the task.
         seed: of the split and of the head.
+        given: rows that are at hand, in the place of `data.source`.
+        task: a task of the person's own, in the place of `options.type`.
         say: told what was chosen, dropped and cut.
 
     Raises:
         InputError: data or model cannot be used as given.
     """
-    splits = load_rows(data, seed, say=say)
-    built = build_task(task, splits)
+    asked = task_class(options.type) if task is None else task
+    splits = load_rows(data, asked.roles, seed, say=say, group=asked.group, given=given)
+    if isinstance(asked, type):
+        built = asked.build(options, splits, base=base_config(model), dataset=data.name)
+    else:
+        built = asked
     base, tokenizer = load_model(model, built, seed)
     rows = DatasetDict({name: built.encode(part, tokenizer, say) for name, part in splits.items()})
     return Prepared(base, tokenizer, built, rows, head_modules(base), built.collator(tokenizer))

@@ -2,25 +2,22 @@
 
 import math
 import tempfile
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
 import torch
-from datasets import Dataset, concatenate_datasets
+from datasets import concatenate_datasets
 from peft import PeftModel
 from pydantic import Field
-from transformers import (
-    PreTrainedTokenizerBase,
-    PrinterCallback,
-    Trainer,
-    TrainerCallback,
-    TrainingArguments,
-)
+from torch import Tensor, nn
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from autolora_meta.errors import InputError
+from autolora_meta.finetuning.evaluation import by_length
 from autolora_meta.finetuning.lora import adapter_parameters, with_adapter
 from autolora_meta.finetuning.prepare import Prepared
+from autolora_meta.finetuning.tasks import Processor
 from autolora_meta.options import Options
 from autolora_meta.progress import Progress, Silent
 from autolora_meta.randomness import derive, seeded
@@ -42,6 +39,11 @@ class RetrainOptions(Options):
     )
     weight_decay: float = Field(default=0.0, ge=0, description="of AdamW, on factors and head")
     max_grad_norm: float = Field(default=1.0, gt=0, description="gradients are cut to this norm")
+    group_by_length: bool = Field(
+        default=False,
+        description="batches of rows of like length: less padding, so shorter steps, and batches "
+        "that are less mixed; texts only",
+    )
     eval_batch_size: int = Field(
         default=64, ge=1, description="rows of a test batch; changes time and memory only"
     )
@@ -53,7 +55,7 @@ class RetrainResult:
 
     Args:
         model: the base with the adapter "default" and the trained head, in eval mode on the CPU.
-        tokenizer: the base's.
+        tokenizer: the base's; of a model of pictures, its image processor.
         metrics: the task's metrics on the test rows.
         log: {"step", "loss", "learning_rate"} of each step.
         parameters: trained parameters of the adapter, head excluded.
@@ -61,7 +63,7 @@ class RetrainResult:
     """
 
     model: PeftModel
-    tokenizer: PreTrainedTokenizerBase
+    tokenizer: Processor
     metrics: dict[str, float]
     log: list[dict[str, float]]
     parameters: int
@@ -96,7 +98,7 @@ def retrain(
 
     Raises:
         InputError: all ranks are 0, the pattern names layers that the model does not have, or the
-            loss is no longer a number.
+            loss is no longer a number, or rows without texts are to be grouped by length.
 
     Example:
         >>> result = retrain(prepared, pattern, RetrainOptions(), seed=0)  # doctest: +SKIP
@@ -104,14 +106,17 @@ def retrain(
     """
     task, rows = prepared.task, prepared.rows
     _refuse_other_layers(pattern, prepared)
+    if options.group_by_length and "input_ids" not in rows["train"].column_names:
+        raise InputError("retrain.group_by_length is for texts, and these rows hold none; leave it")
     config = lora_config(
         pattern, dropout=dropout, task_type=task.peft_type, modules_to_save=prepared.head
     )
     wrapped = with_adapter(prepared.model, config, derive(seed, "retrain factors"))
     follow = _Follow(progress or Silent(), options.steps)
-    test = _by_length(rows["test"])
+    test = by_length(rows["test"])
     with tempfile.TemporaryDirectory() as nothing_kept, seeded(derive(seed, "order")):
-        trainer = Trainer(
+        trainer = _Trainer(
+            task.loss,
             model=wrapped,
             args=_arguments(options, nothing_kept, derive(seed, "order"), device),
             data_collator=prepared.collate,
@@ -123,13 +128,13 @@ def retrain(
             trainer.train()
         finally:
             follow.progress.close()
-        output = trainer.predict(test)  # pyright: ignore[reportArgumentType]
-    logits = output.predictions[0] if isinstance(output.predictions, tuple) else output.predictions
+        wrapped.eval()
+        metrics = task.evaluate(wrapped, test, prepared.tokenizer, options.eval_batch_size)  # pyright: ignore[reportArgumentType]
     few = test.__getitems__(list(range(min(8, len(test)))))
     return RetrainResult(
-        model=wrapped.cpu().eval(),
+        model=wrapped.cpu(),
         tokenizer=prepared.tokenizer,
-        metrics=task.metrics(np.asarray(logits), np.asarray(output.label_ids)),
+        metrics=metrics,
         log=follow.log,
         parameters=sum(p.numel() for p in adapter_parameters(wrapped).values()),
         sample=dict(prepared.collate(few)),
@@ -147,12 +152,6 @@ def _refuse_other_layers(pattern: RankPattern, prepared: Prepared) -> None:
         )
 
 
-def _by_length(rows: Dataset) -> Dataset:
-    """Rows of like length side by side, so that test batches hold little padding."""
-    lengths = [len(ids) for ids in rows["input_ids"]]
-    return rows.select(sorted(range(len(rows)), key=lengths.__getitem__))
-
-
 def _arguments(
     options: RetrainOptions, folder: str, seed: int, device: torch.device | str
 ) -> TrainingArguments:
@@ -160,7 +159,6 @@ def _arguments(
         output_dir=folder,
         max_steps=options.steps,
         per_device_train_batch_size=options.batch_size,
-        per_device_eval_batch_size=options.eval_batch_size,
         learning_rate=options.learning_rate,
         lr_scheduler_type=options.schedule
         if options.schedule != "constant"
@@ -172,13 +170,28 @@ def _arguments(
         use_cpu=torch.device(device).type == "cpu",
         dataloader_pin_memory=False,
         remove_unused_columns=False,
-        label_names=["labels"],
+        train_sampling_strategy="group_by_length" if options.group_by_length else "random",
         logging_steps=1,
         logging_nan_inf_filter=False,
         save_strategy="no",
         report_to="none",
         disable_tqdm=True,
     )
+
+
+class _Trainer(Trainer):
+    """The Trainer, with the loss of the task."""
+
+    def __init__(
+        self, loss: Callable[[nn.Module, Mapping[str, Any]], Tensor], **settings: Any
+    ) -> None:
+        super().__init__(**settings)
+        self._loss = loss
+
+    def compute_loss(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, model: nn.Module, inputs: dict[str, Any], **_: Any
+    ) -> Tensor:
+        return self._loss(model, inputs)
 
 
 class _Follow(TrainerCallback):

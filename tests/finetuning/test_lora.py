@@ -4,7 +4,14 @@ import pytest
 import torch
 from peft.tuners.lora import LoraLayer
 from torch import nn
-from transformers import GPT2Config, GPT2ForSequenceClassification, PreTrainedModel
+from transformers import (
+    GPT2Config,
+    GPT2ForSequenceClassification,
+    GPT2LMHeadModel,
+    MPNetConfig,
+    MPNetForSequenceClassification,
+    PreTrainedModel,
+)
 from transformers.pytorch_utils import Conv1D
 
 from autolora_meta.errors import InputError
@@ -86,12 +93,34 @@ def test_costs_are_the_parameters_of_a_rank() -> None:
         (["norm"], "norm is LayerNorm"),
         (["block"], "block is Sequential"),
         (["one", "two"], "one and two share one weight"),
-        ("default", "no default for 'Mixed'"),
+        ("default", "no default for 'Mixed'.*all-linear"),
     ],
 )
 def test_layers_that_are_refused(targets: list[str], message: str) -> None:
     with pytest.raises(InputError, match=message):
         target_layers(Mixed(), targets)
+
+
+def test_output_embeddings_that_are_tied_are_refused() -> None:
+    config = GPT2Config(vocab_size=32, n_embd=8, n_layer=1, n_head=2)
+    message = "lm_head shares its weight with the embedding transformer.wte"
+    with pytest.raises(InputError, match=message):
+        target_layers(GPT2LMHeadModel(config), ["c_attn", "lm_head"])
+    config = GPT2Config(vocab_size=32, n_embd=8, n_layer=1, n_head=2, tie_word_embeddings=False)
+    assert target_layers(GPT2LMHeadModel(config), ["lm_head"]) == ("lm_head",)
+
+
+def test_query_and_value_are_found_where_peft_has_no_default() -> None:
+    config = MPNetConfig(
+        vocab_size=32,
+        hidden_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=8,
+    )
+    path = "mpnet.encoder.layer.0.attention.attn."
+    names = target_layers(MPNetForSequenceClassification(config), "default")
+    assert names == (f"{path}q", f"{path}v")
 
 
 def test_a_head_is_no_target(model: PreTrainedModel) -> None:

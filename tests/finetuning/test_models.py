@@ -3,19 +3,24 @@
 import json
 import shutil
 import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import (
+    BaseImageProcessor,
     BertConfig,
     BertForMaskedLM,
     GPT2Config,
     GPT2LMHeadModel,
     GPT2Model,
     PreTrainedModel,
+    PreTrainedTokenizerBase,
 )
 
 from autolora_meta.errors import InputError
@@ -23,7 +28,58 @@ from autolora_meta.finetuning import models
 from autolora_meta.finetuning.lora import target_layers
 from autolora_meta.finetuning.models import ModelOptions, head_modules, load_model
 from autolora_meta.finetuning.tasks import Task
+from tests.families import FAMILIES
 from tests.tiny import tiny_tokenizer
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What `load_model` reads of a task."""
+
+    model_class: str
+    tokenizer_settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def model_settings(self) -> dict[str, Any]:
+        return {"num_labels": 5} if "Classification" in self.model_class else {}
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_family_loads_for_its_task_with_what_makes_its_inputs(
+    name: str, tmp_path: Path
+) -> None:
+    family = FAMILIES[name]
+    saved = family.model()
+    saved.save_pretrained(tmp_path)
+    image = family.task == "ImageClassification"
+    if image:
+        settings = {"image_processor_type": "ViTImageProcessor", "size": {"height": 8, "width": 8}}
+        (tmp_path / "preprocessor_config.json").write_text(json.dumps(settings))
+    else:
+        tiny_tokenizer().save_pretrained(tmp_path)
+    wanted: Any = Wanted(family.auto.__name__)
+    loaded: Any = load_model(ModelOptions(name=str(tmp_path)), wanted, 0)
+    model, processor = loaded
+    assert isinstance(processor, BaseImageProcessor if image else PreTrainedTokenizerBase)
+    assert image or model.config.pad_token_id == tiny_tokenizer().pad_token_id
+    head = tuple(f"{module}." for module in head_modules(model))
+    assert bool(head) == ("Classification" in family.task)
+    assert bool(head) == (getattr(model.config, "num_labels", 0) == 5)
+    before, after = saved.state_dict(), model.state_dict()
+    kept = [n for n in after if not n.startswith(head)] if head else list(after)
+    assert all(torch.equal(before[n], after[n]) for n in kept)
+
+
+def test_a_task_says_how_its_tokenizer_is_loaded(folder: Path) -> None:
+    wanted: Any = Wanted("AutoModelForTokenClassification", {"padding_side": "left"})
+    _, tokenizer = load_model(ModelOptions(name=str(folder)), wanted, 0)
+    assert isinstance(tokenizer, PreTrainedTokenizerBase) and tokenizer.padding_side == "left"
+
+
+def test_a_model_of_pictures_without_its_image_processor(tmp_path: Path) -> None:
+    FAMILIES["vit"].model().save_pretrained(tmp_path)
+    wanted: Any = Wanted("AutoModelForImageClassification")
+    with pytest.raises(InputError, match=r"the image processor of model.name .* cannot be loaded"):
+        load_model(ModelOptions(name=str(tmp_path)), wanted, 0)
 
 
 def test_the_head_depends_on_the_seed_and_nothing_else_does(folder: Path, task: Task) -> None:
@@ -45,6 +101,7 @@ def test_the_head_depends_on_the_seed_and_nothing_else_does(folder: Path, task: 
 def test_nothing_is_printed_and_classes_have_names(
     folder: Path, task: Task, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    tokenizer: Any
     model, tokenizer = load_model(ModelOptions(name=str(folder)), task, 0)
     assert "".join(capfd.readouterr()) == ""
     assert model.config.id2label == {0: "animal", 1: "colour", 2: "number"}
@@ -69,6 +126,7 @@ def test_a_decoder_gets_a_padding_token(task: Task, tmp_path: Path) -> None:
     tokenizer.pad_token, tokenizer.eos_token = None, "[SEP]"
     GPT2Model(GPT2Config(vocab_size=32, n_embd=8, n_layer=1, n_head=2)).save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
+    loaded: Any
     model, loaded = load_model(ModelOptions(name=str(tmp_path)), task, 0)
     assert loaded.pad_token == "[SEP]" and model.config.pad_token_id == loaded.pad_token_id
     assert head_modules(model) == ("score",)
@@ -145,6 +203,7 @@ def test_embedded_model(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
         models._embedded_folder()
     except InputError:
         pytest.skip("the package with the embedded model is not installed")
+    tokenizer: Any
     model, tokenizer = load_model(ModelOptions(), task, 0)
     assert model.name_or_path == "sentence-transformers/all-MiniLM-L6-v2"
     assert tokenizer.tokenize("rank pattern") == ["rank", "pattern"]

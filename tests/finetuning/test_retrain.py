@@ -91,6 +91,12 @@ def test_two_runs_give_the_same_bytes(run: Run) -> None:
     assert run([1, 0, 2, 4], seed=1).log != one.log
 
 
+def test_rows_grouped_by_length_come_in_another_order_and_always_the_same(run: Run) -> None:
+    one = run([1, 1, 1, 1], group_by_length=True)
+    assert one.log == run([1, 1, 1, 1], group_by_length=True).log
+    assert one.log != run([1, 1, 1, 1]).log
+
+
 def test_the_ranks_are_what_is_trained(run: Run, capfd: pytest.CaptureFixture[str]) -> None:
     watcher = Watcher()
     result = run([1, 0, 2, 4], progress=watcher)

@@ -1,15 +1,33 @@
-"""Sequence classification: encoding, padding, loss, metrics."""
+"""Sequence classification, regression, pictures: encoding, padding, loss, metrics."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
-from datasets import Dataset, DatasetDict
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from datasets import ClassLabel, Dataset, DatasetDict
+from PIL.Image import fromarray
+from scipy import stats
+from sklearn.datasets import load_digits
+from transformers import (
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    ViTConfig,
+    ViTImageProcessor,
+    ViTModel,
+)
 
-from autolora_meta.finetuning.tasks import Task
+from autolora_meta import RunConfig, prepare, retrain, search
+from autolora_meta.errors import InputError
+from autolora_meta.finetuning.evaluation import by_length
+from autolora_meta.finetuning.tasks import TASKS, Task, TaskOptions, build_task, refuse_unmeasured
 from autolora_meta.finetuning.tasks.metrics import METRICS
-from autolora_meta.finetuning.tasks.sequence_classification import SequenceClassification
+from autolora_meta.finetuning.tasks.regression import Regression, number_metrics
+from autolora_meta.finetuning.tasks.sequence_classification import (
+    SequenceClassification,
+    class_metrics,
+)
+from tests.finetuning.tiny_task import falls, tiny_config
 
 PAIRS = Dataset.from_dict(
     {"text": ["the cat", "a dog is here now"], "text_pair": ["red", "blue"], "label": [0, 1]}
@@ -35,29 +53,137 @@ def test_batches_are_padded_to_their_own_longest(
     assert batch["labels"].tolist() == [row["labels"] for row in rows]
 
 
-def test_loss_is_the_cross_entropy_of_the_batch(
-    encoded: DatasetDict, task: Task, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel
+def test_test_rows_of_like_length_stand_side_by_side(encoded: DatasetDict) -> None:
+    lengths = [len(ids) for ids in by_length(encoded["test"])["input_ids"]]
+    assert lengths == sorted(len(ids) for ids in encoded["test"]["input_ids"])
+
+
+@pytest.mark.parametrize("batch_size", [7, 1000])
+def test_what_is_measured_is_the_loss_of_all_rows(
+    encoded: DatasetDict,
+    task: Task,
+    tokenizer: PreTrainedTokenizerBase,
+    model: PreTrainedModel,
+    batch_size: int,
 ) -> None:
-    batch = task.collator(tokenizer)(encoded["test"].__getitems__(list(range(10))))
-    logits = model(**batch).logits.detach().numpy()
-    expected = task.metrics(logits, batch["labels"].numpy())["cross_entropy"]
-    assert task.loss(model, batch).item() == pytest.approx(expected, rel=1e-5)
+    rows = encoded["test"]
+    batch = task.collator(tokenizer)(rows.__getitems__(list(range(len(rows)))))
+    metrics = task.evaluate(model, rows, tokenizer, batch_size)
+    assert metrics["cross_entropy"] == pytest.approx(task.loss(model, batch).item(), rel=1e-5)
+    assert set(metrics) == set(task.measured)
 
 
-def test_metrics_by_hand() -> None:
-    task = SequenceClassification(labels=("a", "b", "c"), max_length=8)
+def test_class_metrics_by_hand() -> None:
     logits = np.log(np.array([[0.5, 0.25, 0.25], [0.5, 0.25, 0.25], [0.1, 0.8, 0.1]])) + 3.0
-    metrics = task.metrics(logits, np.array([0, 1, 1]))
+    metrics = class_metrics(logits, np.array([0, 1, 1]), 3)
     assert metrics["accuracy"] == pytest.approx(2 / 3)
     assert metrics["cross_entropy"] == pytest.approx(-math.log(0.5 * 0.25 * 0.8) / 3)
     assert metrics["macro_f1"] == pytest.approx((2 / 3 + 2 / 3 + 0) / 3)
-    assert set(metrics) == set(METRICS)
+    assert "f1" not in metrics  # which class would it be of?
 
 
-def test_matthews_correlation_by_its_formula() -> None:
-    task = SequenceClassification(labels=("no", "yes"), max_length=8)
+def test_matthews_correlation_and_f1_by_their_formulas() -> None:
     # tp = 3, tn = 2, fp = 1, fn = 1
     labels, predicted = np.array([1, 1, 1, 1, 0, 0, 0]), np.array([1, 1, 1, 0, 0, 0, 1])
-    expected = (3 * 2 - 1 * 1) / math.sqrt(4 * 4 * 3 * 3)
-    assert task.metrics(np.eye(2)[predicted], labels)["matthews"] == pytest.approx(expected)
-    assert task.metrics(np.eye(2)[np.ones(7, int)], labels)["matthews"] == 0.0
+    metrics = class_metrics(np.eye(2)[predicted], labels, 2)
+    assert metrics["matthews"] == pytest.approx((3 * 2 - 1 * 1) / math.sqrt(4 * 4 * 3 * 3))
+    assert metrics["f1"] == pytest.approx(2 * 3 / (2 * 3 + 1 + 1))
+    assert class_metrics(np.eye(2)[np.ones(7, int)], labels, 2)["matthews"] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("dataset", "metrics"),
+    [
+        (None, ("cross_entropy", "accuracy")),
+        ("cola", ("matthews", "cross_entropy")),
+        ("mrpc", ("f1", "accuracy", "cross_entropy")),
+        ("rte", ("accuracy", "cross_entropy")),
+    ],
+)
+def test_a_task_of_glue_is_compared_by_what_glue_scores_it_by(
+    dataset: str | None, metrics: tuple[str, ...]
+) -> None:
+    assert SequenceClassification(("no", "yes"), 8, dataset).compared == metrics
+
+
+def test_every_metric_of_every_task_can_be_read() -> None:
+    for task in TASKS.values():
+        assert all(METRICS[name] is metric for name, metric in task.measures.items())
+
+
+def test_a_metric_that_these_rows_do_not_have_is_refused_before_any_work() -> None:
+    task = SequenceClassification(("a", "b", "c"), 8)
+    with pytest.raises(InputError, match=r"compare\.metrics names f1.*measured: cross_entropy"):
+        refuse_unmeasured(task, ["accuracy", "f1"])
+
+
+def test_metrics_of_numbers_are_those_of_scipy() -> None:
+    generator = np.random.default_rng(0)
+    predicted = generator.normal(size=40)
+    labels = np.round(predicted + generator.normal(size=40))  # with ties
+    metrics = number_metrics(predicted, labels)
+    assert metrics["pearson"] == pytest.approx(stats.pearsonr(predicted, labels).statistic)
+    assert metrics["spearman"] == pytest.approx(stats.spearmanr(predicted, labels).statistic)
+    assert metrics["mean_squared_error"] == pytest.approx(np.mean((predicted - labels) ** 2))
+    assert number_metrics(np.ones(3), np.arange(3.0))["pearson"] == 0.0
+
+
+def test_regression_minimises_squares(
+    folder: Path, tokenizer: PreTrainedTokenizerBase, rows: DatasetDict
+) -> None:
+    numbers = {
+        split: part.remove_columns("label").add_column(
+            "score", [float(len(text)) / 10 for text in part["text"]]
+        )
+        for split, part in rows.items()
+    }
+    config = tiny_config("regression", folder, ["query"])
+    prepared = prepare(config, data=DatasetDict(numbers))
+    assert isinstance(prepared.task, Regression) and prepared.task.compared[0] == "pearson"
+    batch = prepared.collate(prepared.rows["test"].__getitems__([0, 1, 2]))
+    squares = (prepared.model(**batch).logits[:, 0] - batch["labels"]) ** 2
+    assert prepared.task.loss(prepared.model, batch).item() == pytest.approx(squares.mean().item())
+    result = retrain(config, search(config, prepared=prepared).ranks, prepared=prepared)
+    assert set(result.metrics) == set(prepared.task.measured)
+    assert falls(result)
+
+
+def test_pictures_are_classified(tmp_path: Path) -> None:
+    digits = load_digits(n_class=3)
+    pictures = [fromarray((image * 15).astype(np.uint8)) for image in digits.images[:90]]
+    columns = {"image": pictures, "label": digits.target[:90].tolist()}
+    data = Dataset.from_dict(columns).cast_column("label", ClassLabel(names=["0", "1", "2"]))
+    size = {"height": 8, "width": 8}
+    ViTModel(
+        ViTConfig(
+            image_size=8,
+            patch_size=4,
+            hidden_size=16,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            intermediate_size=32,
+        )
+    ).save_pretrained(tmp_path)
+    ViTImageProcessor(size=size, image_mean=[0.5] * 3, image_std=[0.5] * 3).save_pretrained(
+        tmp_path
+    )
+    config = tiny_config("image-classification", tmp_path, ["q_proj", "v_proj"])
+    prepared = prepare(config, data=data)
+    assert prepared.task.labels == ("0", "1", "2")
+    batch = prepared.collate(prepared.rows["train"].__getitems__([0, 1]))
+    assert batch["pixel_values"].shape == (2, 3, 8, 8)
+    assert -1.0 <= batch["pixel_values"].min() < batch["pixel_values"].max() <= 1.0
+    ranks = search(config, prepared=prepared).ranks
+    grouped = RunConfig.load(config.model_dump(mode="json"), "retrain.group_by_length=true")
+    with pytest.raises(InputError, match="group_by_length is for texts"):
+        retrain(grouped, ranks, prepared=prepared)
+    assert set(retrain(config, ranks, prepared=prepared).metrics) == set(prepared.task.measured)
+
+
+def test_an_unknown_task_is_answered_with_the_choices(rows: DatasetDict) -> None:
+    with pytest.raises(InputError, match="did you mean 'generation'"):
+        build_task(TaskOptions(type="generatoin"), rows)
+    with pytest.raises(InputError, match=r"task: unknown task 'generatoin'"):
+        RunConfig.load("quickstart", "task.type=generatoin")
+    with pytest.raises(InputError, match=r"names bleu, which task\.type.*measured: cross_entropy"):
+        RunConfig.load("quickstart", "compare.metrics=[bleu]")

@@ -1,77 +1,115 @@
 """Tasks: what a head looks like, how rows are encoded, what is minimised and what is measured."""
 
-from collections.abc import Callable, Mapping
-from typing import Any, Literal, Protocol
+from collections.abc import Sequence
 
-import numpy as np
-from datasets import Dataset, DatasetDict
-from pydantic import Field
-from torch import Tensor, nn
-from transformers import PreTrainedTokenizerBase
+from datasets import DatasetDict
+from transformers import PreTrainedConfig
 
-from autolora_meta.finetuning.batches import Collate
+from autolora_meta import plugins
+from autolora_meta.errors import InputError, unknown
+from autolora_meta.finetuning.tasks.base import Processor, Task
+from autolora_meta.finetuning.tasks.causal_lm import CausalLM
+from autolora_meta.finetuning.tasks.generation import Generation
+from autolora_meta.finetuning.tasks.image_classification import ImageClassification
+from autolora_meta.finetuning.tasks.metrics import METRICS, Metric
+from autolora_meta.finetuning.tasks.options import GenerationOptions, TaskOptions
+from autolora_meta.finetuning.tasks.regression import Regression
 from autolora_meta.finetuning.tasks.sequence_classification import SequenceClassification
-from autolora_meta.options import Options
+from autolora_meta.finetuning.tasks.token_classification import TokenClassification
+
+__all__ = [
+    "TASKS",
+    "GenerationOptions",
+    "Processor",
+    "Task",
+    "TaskOptions",
+    "build_task",
+    "metric_called",
+    "refuse_unmeasured",
+    "task_class",
+    "task_names",
+]
+
+TASKS: dict[str, type[Task]] = {
+    "sequence-classification": SequenceClassification,
+    "regression": Regression,
+    "token-classification": TokenClassification,
+    "causal-lm": CausalLM,
+    "generation": Generation,
+    "image-classification": ImageClassification,
+}
 
 
-class TaskOptions(Options):
-    """What the model learns to do."""
-
-    type: Literal["sequence-classification"] = Field(
-        default="sequence-classification",
-        description="sequence-classification: one class for each text or pair of texts",
-    )
-    max_length: int = Field(
-        default=128,
-        ge=4,
-        description="tokens a text is cut to. Batches are padded to their own longest text, so a "
-        "large number costs nothing where texts are short; how many were cut is said. Time of a "
-        "step grows with it where texts are long",
-    )
+def task_names() -> list[str]:
+    """The names that `task.type` takes: ours, and those that packages register."""
+    return sorted({*TASKS, *plugins.names(plugins.TASKS)})
 
 
-class Task(Protocol):
-    """One kind of task. A new one is a class like this in a file of its own.
+def task_class(name: str) -> type[Task]:
+    """The task called `name`: one of ours, or one that a package registers.
 
-    Attributes:
-        peft_type: PEFT's name for it (`peft.TaskType`), which the adapter carries.
-        model_class: name of the transformers auto class that puts its head on a base.
-        labels: names of the classes; empty where there are none. (C,)
+    Raises:
+        InputError: there is none, or what is registered is no task.
     """
-
-    @property
-    def peft_type(self) -> str: ...
-
-    @property
-    def model_class(self) -> str: ...
-
-    @property
-    def labels(self) -> tuple[str, ...]: ...
-
-    def model_settings(self) -> dict[str, Any]:
-        """Settings of the model's configuration, such as the names of the classes."""
-        ...
-
-    def encode(
-        self, rows: Dataset, tokenizer: PreTrainedTokenizerBase, say: Callable[[str], None] = ...
-    ) -> Dataset:
-        """Rows as the model takes them, with `labels`; says what was cut."""
-        ...
-
-    def collator(self, tokenizer: PreTrainedTokenizerBase) -> Collate:
-        """A function that makes a padded batch of tensors from a list of encoded rows."""
-        ...
-
-    def loss(self, model: nn.Module, batch: Mapping[str, Any]) -> Tensor:
-        """The scalar that search and retrain minimise on a batch."""
-        ...
-
-    def metrics(self, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-        """What is measured on test rows, from the model's output and the labels."""
-        ...
+    if name in TASKS:
+        return TASKS[name]
+    if name not in task_names():
+        raise InputError(unknown("task", name, task_names()))
+    found = plugins.load(plugins.TASKS, name)
+    if not (isinstance(found, type) and issubclass(found, Task)):
+        raise InputError(
+            f"task.type '{name}' is registered in {plugins.TASKS} as {found!r}; a task is a "
+            "subclass of autolora_meta.Task"
+        )
+    return found
 
 
-def build_task(options: TaskOptions, rows: DatasetDict) -> Task:
-    """The task that `options` names, for the classes of `rows`."""
-    names = rows["train"].features["label"].names
-    return SequenceClassification(labels=tuple(names), max_length=options.max_length)
+def build_task(
+    options: TaskOptions,
+    rows: DatasetDict,
+    *,
+    base: PreTrainedConfig | None = None,
+    dataset: str | None = None,
+) -> Task:
+    """The task that `options` names, for these rows.
+
+    Args:
+        options: of the task.
+        rows: splits whose columns are named as the task's roles.
+        base: configuration of the pretrained model, where the task depends on it.
+        dataset: `data.name`: which of the tasks of a benchmark it is.
+
+    Raises:
+        InputError: there is no such task, or it cannot be done on these rows.
+    """
+    return task_class(options.type).build(options, rows, base=base, dataset=dataset)
+
+
+def metric_called(name: str) -> Metric:
+    """How the metric called `name` is read: one of ours, or of a task that a package registers.
+
+    Raises:
+        InputError: no task measures it.
+    """
+    if name in METRICS:
+        return METRICS[name]
+    others: dict[str, Metric] = {}
+    for task in plugins.names(plugins.TASKS):
+        others |= task_class(task).measures
+    if name not in others:
+        raise InputError(unknown("metric", name, {*METRICS, *others}))
+    return others[name]
+
+
+def refuse_unmeasured(task: Task, metrics: Sequence[str]) -> None:
+    """Refuse metrics that the task does not measure on its rows, before any work is done.
+
+    Raises:
+        InputError: there is one.
+    """
+    absent = [name for name in metrics if name not in task.measured]
+    if absent:
+        raise InputError(
+            f"compare.metrics names {', '.join(absent)}, which is not measured on these rows; "
+            f"measured: {', '.join(task.measured)}"
+        )

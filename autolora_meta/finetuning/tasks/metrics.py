@@ -1,5 +1,6 @@
 """What the metrics of the tasks mean: which way is better, and in what unit they are read."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,9 +22,33 @@ class Metric:
     label: str
 
 
+def _share(label: str) -> Metric:
+    """Of a score that is 1 at best and that people read in hundredths."""
+    return Metric("higher", "points", 100.0, label)
+
+
 METRICS: dict[str, Metric] = {
     "cross_entropy": Metric("lower", "nats", 1.0, "test cross-entropy"),
-    "accuracy": Metric("higher", "points", 100.0, "test accuracy"),
-    "macro_f1": Metric("higher", "points", 100.0, "test macro F1"),
-    "matthews": Metric("higher", "points", 100.0, "test Matthews correlation"),
+    "accuracy": _share("test accuracy"),
+    "f1": _share("test F1"),
+    "macro_f1": _share("test macro F1"),
+    "matthews": _share("test Matthews correlation"),
+    "pearson": _share("test Pearson correlation"),
+    "spearman": _share("test Spearman correlation"),
+    "mean_squared_error": Metric("lower", "", 1.0, "test mean squared error"),
+    "entity_f1": _share("test entity F1"),
+    "entity_precision": _share("test entity precision"),
+    "entity_recall": _share("test entity recall"),
+    "perplexity": Metric("lower", "", 1.0, "test perplexity"),
+    "bleu": Metric("higher", "points", 1.0, "test BLEU"),
+    "nist": Metric("higher", "", 1.0, "test NIST"),
+    "rouge_l": _share("test ROUGE-L"),
+    "ter": Metric("lower", "points", 1.0, "test TER"),
+    "meteor": _share("test METEOR"),
+    "cider": Metric("higher", "", 1.0, "test CIDEr-D"),
 }
+
+
+def named(*names: str) -> Mapping[str, Metric]:
+    """Those of METRICS, in this order: the `measures` of a task."""
+    return {name: METRICS[name] for name in names}

@@ -1,92 +1,131 @@
 """One class for each text, or pair of texts."""
 
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Self
 
 import numpy as np
-from datasets import Dataset
+from datasets import Dataset, DatasetDict
 from scipy.special import log_softmax
 from sklearn.metrics import f1_score, matthews_corrcoef
-from torch import Tensor, nn
-from transformers import DataCollatorWithPadding, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from autolora_meta.finetuning.batches import Collate
+from autolora_meta.finetuning.data.roles import LABEL, TEXT, TEXT_PAIR
+from autolora_meta.finetuning.evaluation import predictions
+from autolora_meta.finetuning.tasks.base import Say, Task
+from autolora_meta.finetuning.tasks.encoding import encode_texts
+from autolora_meta.finetuning.tasks.metrics import named
+from autolora_meta.finetuning.tasks.options import TaskOptions
 
 _log = logging.getLogger(__name__)
 
+# What the benchmark scores each of its tasks by (GLUE, Wang et al. 2019, table 1).
+GLUE = {
+    "cola": ("matthews",),
+    "sst2": ("accuracy",),
+    "mrpc": ("f1", "accuracy"),
+    "qqp": ("f1", "accuracy"),
+    "mnli": ("accuracy",),
+    "qnli": ("accuracy",),
+    "rte": ("accuracy",),
+    "wnli": ("accuracy",),
+}
+
 
 @dataclass(frozen=True)
-class SequenceClassification:
-    """Cross-entropy over classes (`autolora_meta.finetuning.tasks.Task`).
+class SequenceClassification(Task):
+    """Cross-entropy over classes.
 
     Args:
         labels: names of the classes. (C,)
         max_length: tokens a text, or a pair together, is cut to.
+        dataset: one of GLUE's tasks is compared by GLUE's metrics.
     """
 
-    labels: tuple[str, ...]
+    labels: tuple[str, ...] = field()  # without the default that Task has
     max_length: int
-    peft_type: str = "SEQ_CLS"
-    model_class: str = "AutoModelForSequenceClassification"
+    dataset: str | None = None
+
+    roles = (TEXT, TEXT_PAIR, LABEL)
+    measures = named("cross_entropy", "accuracy", "f1", "macro_f1", "matthews")
+    peft_type = "SEQ_CLS"
+    model_class = "AutoModelForSequenceClassification"
+
+    @classmethod
+    def build(
+        cls, options: TaskOptions, rows: DatasetDict, *, base: Any, dataset: str | None
+    ) -> Self:
+        """The task for the classes of `rows`."""
+        names = rows["train"].features["label"].names
+        return cls(tuple(names), options.max_length, dataset)
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """F1 of the second class, the positive one, where there are two."""
+        return tuple(name for name in self.measures if name != "f1" or len(self.labels) == 2)
+
+    @property
+    def compared(self) -> tuple[str, ...]:
+        """Cross-entropy and accuracy; the benchmark's own metrics first for a task of GLUE."""
+        own = tuple(name for name in GLUE.get(self.dataset or "", ()) if name in self.measured)
+        return (*own, "cross_entropy") if own else ("cross_entropy", "accuracy")
 
     def model_settings(self) -> dict[str, Any]:
         """Number and names of the classes."""
-        return {
-            "num_labels": len(self.labels),
-            "id2label": dict(enumerate(self.labels)),
-            "label2id": {name: i for i, name in enumerate(self.labels)},
-        }
+        return class_settings(self.labels)
 
     def encode(
-        self,
-        rows: Dataset,
-        tokenizer: PreTrainedTokenizerBase,
-        say: Callable[[str], None] = _log.info,
+        self, rows: Dataset, processor: PreTrainedTokenizerBase, say: Say = _log.info
     ) -> Dataset:
         """Token ids, not padded, and `labels`.
 
         Args:
             rows: columns text, text_pair (optional), label.
-            tokenizer: the model's; cuts at `max_length`, or at its own limit where that is less.
+            processor: the tokenizer; cuts at `max_length`, or at its own limit where that is less.
             say: told how many texts were cut.
         """
-        texts = list(rows["text"])
-        pairs = list(rows["text_pair"]) if "text_pair" in rows.column_names else None
-        # Encoded whole first, since a tokenizer does not tell which texts it cut.
-        lengths = [len(ids) for ids in tokenizer(texts, pairs, verbose=False)["input_ids"]]
-        limit = min(self.max_length, tokenizer.model_max_length)
-        encoded = dict(tokenizer(texts, pairs, truncation=True, max_length=limit))
-        if cut := sum(length > limit for length in lengths):
-            say(f"{cut} of {len(lengths)} texts are longer than {limit} tokens: cut")
+        encoded = encode_texts(rows, processor, self.max_length, say)
         return Dataset.from_dict({**encoded, "labels": list(rows["label"])})
 
-    def collator(self, tokenizer: PreTrainedTokenizerBase) -> Collate:
-        """Pads a batch to its longest text."""
-        return DataCollatorWithPadding(tokenizer)
+    def evaluate(
+        self,
+        model: PreTrainedModel,
+        rows: Dataset,
+        processor: PreTrainedTokenizerBase,
+        batch_size: int,
+    ) -> dict[str, float]:
+        """`class_metrics` of the model's logits."""
+        logits, labels = predictions(model, rows, self.collator(processor), batch_size)
+        return class_metrics(logits, labels, len(self.labels))
 
-    def loss(self, model: nn.Module, batch: Mapping[str, Any]) -> Tensor:
-        """Mean cross-entropy of the batch; the model computes it from `labels`."""
-        return model(**batch).loss
 
-    def metrics(self, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-        """Accuracy, cross-entropy in nats, macro F1 and Matthews correlation.
+def class_settings(labels: tuple[str, ...]) -> dict[str, Any]:
+    """Number and names of the classes, as the configuration of a model holds them."""
+    return {
+        "num_labels": len(labels),
+        "id2label": dict(enumerate(labels)),
+        "label2id": {name: i for i, name in enumerate(labels)},
+    }
 
-        Macro F1 gives every class the same weight; the correlation is 0 where one class is
-        predicted throughout.
 
-        Args:
-            logits: (n, C)
-            labels: (n,)
-        """
-        log_p = log_softmax(logits.astype(np.float64), axis=1)
-        predicted = logits.argmax(axis=1)
-        classes = np.arange(len(self.labels))
-        f1 = f1_score(labels, predicted, labels=classes, average="macro", zero_division=0)  # pyright: ignore[reportArgumentType]
-        return {
-            "accuracy": float((predicted == labels).mean()),
-            "cross_entropy": float(-log_p[np.arange(len(labels)), labels].mean()),  # -mean log p_y
-            "macro_f1": float(f1),
-            "matthews": float(matthews_corrcoef(labels, predicted)),
-        }
+def class_metrics(logits: np.ndarray, labels: np.ndarray, classes: int) -> dict[str, float]:
+    """Accuracy, cross-entropy in nats, macro F1 and Matthews correlation; F1 of two classes.
+
+    Macro F1 gives every class the same weight; F1 is that of the second class; the correlation is 0
+    where one class is predicted throughout.
+
+    Args:
+        logits: (n, C)
+        labels: (n,)
+        classes: C
+    """
+    log_p = log_softmax(logits.astype(np.float64), axis=1)
+    predicted = logits.argmax(axis=1)
+    f1 = f1_score(labels, predicted, labels=np.arange(classes), average=None, zero_division=0)  # pyright: ignore[reportArgumentType]
+    metrics = {
+        "accuracy": float((predicted == labels).mean()),
+        "cross_entropy": float(-log_p[np.arange(len(labels)), labels].mean()),  # -mean log p_y
+        "macro_f1": float(np.mean(f1)),
+        "matthews": float(matthews_corrcoef(labels, predicted)),
+    }
+    return metrics | ({"f1": float(np.asarray(f1)[1])} if classes == 2 else {})

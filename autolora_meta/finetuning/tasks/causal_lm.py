@@ -1,0 +1,119 @@
+"""The text itself: each token from those before it."""
+
+import logging
+import math
+from dataclasses import dataclass
+from typing import Any, Self
+
+import torch
+from datasets import Dataset, DatasetDict
+from torch import Tensor
+from transformers import DataCollatorForSeq2Seq, PreTrainedModel, PreTrainedTokenizerBase
+
+from autolora_meta.errors import InputError
+from autolora_meta.finetuning.batches import Collate
+from autolora_meta.finetuning.data.roles import TEXT
+from autolora_meta.finetuning.evaluation import batches
+from autolora_meta.finetuning.tasks.base import Say, Task
+from autolora_meta.finetuning.tasks.encoding import IGNORED, encode_texts
+from autolora_meta.finetuning.tasks.metrics import named
+from autolora_meta.finetuning.tasks.options import TaskOptions
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class CausalLM(Task):
+    """Mean cross-entropy of the tokens of a text, each given those before it.
+
+    Args:
+        max_length: tokens a text is cut to.
+    """
+
+    max_length: int
+
+    roles = (TEXT,)
+    measures = named("perplexity", "cross_entropy")
+    peft_type = "CAUSAL_LM"
+    model_class = "AutoModelForCausalLM"
+
+    @classmethod
+    def build(
+        cls, options: TaskOptions, rows: DatasetDict, *, base: Any, dataset: str | None
+    ) -> Self:
+        """The task; it depends on no rows."""
+        return cls(options.max_length)
+
+    @property
+    def compared(self) -> tuple[str, ...]:
+        """Perplexity; the cross-entropy is its logarithm and says the same again."""
+        return ("perplexity",)
+
+    def encode(
+        self, rows: Dataset, processor: PreTrainedTokenizerBase, say: Say = _log.info
+    ) -> Dataset:
+        """Token ids, not padded, and `labels`, the same.
+
+        Args:
+            rows: column text.
+            processor: the tokenizer; cuts at `max_length`, or at its own limit where that is less.
+            say: told how many texts were cut, and how many hold nothing to predict.
+
+        Raises:
+            InputError: no text holds two tokens.
+        """
+        encoded = encode_texts(rows.select_columns("text"), processor, self.max_length, say)
+        full = [i for i, ids in enumerate(encoded["input_ids"]) if len(ids) > 1]
+        if len(full) < len(rows):
+            say(f"{len(rows) - len(full)} texts of a single token left out: nothing to predict")
+        if not full:
+            raise InputError("no text has two tokens or more, so there is nothing to predict")
+        columns = {name: [values[i] for i in full] for name, values in encoded.items()}
+        return Dataset.from_dict({**columns, "labels": columns["input_ids"]})
+
+    def collator(self, processor: PreTrainedTokenizerBase) -> Collate:
+        """Pads a batch to its longest text, labels with what the loss ignores."""
+        return DataCollatorForSeq2Seq(processor)
+
+    def evaluate(
+        self,
+        model: PreTrainedModel,
+        rows: Dataset,
+        processor: PreTrainedTokenizerBase,
+        batch_size: int,
+    ) -> dict[str, float]:
+        """Perplexity and cross-entropy of a token, in nats."""
+        return token_metrics(self, model, rows, self.collator(processor), batch_size)
+
+
+@torch.no_grad()
+def token_metrics(
+    task: Task,
+    model: PreTrainedModel,
+    rows: Dataset,
+    collate: Collate,
+    batch_size: int,
+    *,
+    shifted: bool = True,
+) -> dict[str, float]:
+    """Perplexity and cross-entropy, in nats, of all tokens that the loss counts.
+
+    Args:
+        task: gives the loss, a mean over the tokens that count in a batch.
+        model: in eval mode.
+        rows: encoded rows with `labels`.
+        collate: makes a batch of a list of rows.
+        batch_size: rows a batch.
+        shifted: the first label of a row is not predicted, as in a causal model.
+    """
+    nats, tokens = 0.0, 0
+    for batch in batches(rows, collate, batch_size, model.device):
+        count = _counted(batch["labels"], shifted)
+        nats += task.loss(model, batch).item() * count
+        tokens += count
+    mean = nats / tokens
+    return {"perplexity": math.exp(mean), "cross_entropy": mean}  # exp(-mean log p)
+
+
+def _counted(labels: Tensor, shifted: bool) -> int:
+    return int((labels[:, int(shifted) :] != IGNORED).sum())

@@ -1,0 +1,43 @@
+"""What the tasks on texts share: token ids of texts and pairs, and what is said of those cut."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from datasets import Dataset
+from transformers import PreTrainedTokenizerBase
+
+from autolora_meta.finetuning.tasks.base import Say
+
+IGNORED = -100  # the label that no loss of torch or transformers counts
+
+
+def token_limit(max_length: int, tokenizer: PreTrainedTokenizerBase) -> int:
+    """Tokens of the longest input: `max_length`, or the tokenizer's own limit where it is less."""
+    return min(max_length, tokenizer.model_max_length)
+
+
+def say_cut(lengths: Sequence[int], limit: int, say: Say) -> None:
+    """Say how many texts of these lengths, in tokens, are longer than the limit."""
+    if cut := sum(length > limit for length in lengths):
+        say(f"{cut} of {len(lengths)} texts are longer than {limit} tokens: cut")
+
+
+def encode_texts(
+    rows: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int, say: Say
+) -> dict[str, Any]:
+    """Token ids of texts or pairs, not padded.
+
+    Args:
+        rows: columns text and text_pair (optional).
+        tokenizer: the model's.
+        max_length: tokens a text, or a pair together, is cut to.
+        say: told how many texts were cut.
+    """
+    texts = list(rows["text"])
+    pairs = list(rows["text_pair"]) if "text_pair" in rows.column_names else None
+    # Encoded whole first, since a tokenizer does not tell which texts it cut.
+    lengths = [len(ids) for ids in tokenizer(texts, pairs, verbose=False)["input_ids"]]
+    limit = token_limit(max_length, tokenizer)
+    encoded = dict(tokenizer(texts, pairs, truncation=True, max_length=limit))
+    say_cut(lengths, limit, say)
+    return encoded

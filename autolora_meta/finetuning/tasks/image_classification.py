@@ -1,0 +1,82 @@
+"""One class for each picture."""
+
+import logging
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import torch
+from datasets import Dataset, DatasetDict
+from transformers import BaseImageProcessor, PreTrainedModel
+
+from autolora_meta.finetuning.batches import Collate
+from autolora_meta.finetuning.data.roles import LABEL, Role
+from autolora_meta.finetuning.evaluation import predictions
+from autolora_meta.finetuning.tasks.base import Say, Task
+from autolora_meta.finetuning.tasks.metrics import named
+from autolora_meta.finetuning.tasks.options import TaskOptions
+from autolora_meta.finetuning.tasks.sequence_classification import class_metrics, class_settings
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ImageClassification(Task):
+    """Cross-entropy over classes. PEFT has no name for this task.
+
+    Args:
+        labels: names of the classes. (C,)
+    """
+
+    labels: tuple[str, ...] = field()  # without the default that Task has
+
+    roles = (Role("image", "image", ("image", "img", "picture"), True, "the picture"), LABEL)
+    measures = named("cross_entropy", "accuracy", "macro_f1")
+    model_class = "AutoModelForImageClassification"
+
+    @classmethod
+    def build(
+        cls, options: TaskOptions, rows: DatasetDict, *, base: Any, dataset: str | None
+    ) -> Self:
+        """The task for the classes of `rows`."""
+        return cls(tuple(rows["train"].features["label"].names))
+
+    @property
+    def compared(self) -> tuple[str, ...]:
+        """Cross-entropy and accuracy."""
+        return ("cross_entropy", "accuracy")
+
+    def model_settings(self) -> dict[str, Any]:
+        """Number and names of the classes."""
+        return class_settings(self.labels)
+
+    def encode(self, rows: Dataset, processor: BaseImageProcessor, say: Say = _log.info) -> Dataset:
+        """The pictures as they are, which is far smaller than what the model takes, and `labels`.
+
+        Args:
+            rows: columns image and label.
+            processor: not used here.
+            say: told nothing: a picture is resized, never cut.
+        """
+        return rows.select_columns(["image", "label"]).rename_column("label", "labels")
+
+    def collator(self, processor: BaseImageProcessor) -> Collate:
+        """Resizes and normalises the pictures of a batch as the model wants them."""
+
+        def collate(rows: list[dict[str, Any]]) -> dict[str, Any]:
+            pictures = [row["image"].convert("RGB") for row in rows]
+            batch = dict(processor(pictures, return_tensors="pt"))  # (B, 3, H, W)
+            return batch | {"labels": torch.tensor([row["labels"] for row in rows])}
+
+        return collate
+
+    def evaluate(
+        self,
+        model: PreTrainedModel,
+        rows: Dataset,
+        processor: BaseImageProcessor,
+        batch_size: int,
+    ) -> dict[str, float]:
+        """The `measures` of the model's logits."""
+        logits, labels = predictions(model, rows, self.collator(processor), batch_size)
+        metrics = class_metrics(logits, labels, len(self.labels))
+        return {name: metrics[name] for name in self.measures}

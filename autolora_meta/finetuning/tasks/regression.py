@@ -1,0 +1,103 @@
+"""One number for each text, or pair of texts."""
+
+import logging
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from datasets import Dataset, DatasetDict
+from scipy.stats import rankdata
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from autolora_meta.finetuning.data.roles import TEXT, TEXT_PAIR, Role
+from autolora_meta.finetuning.evaluation import predictions
+from autolora_meta.finetuning.tasks.base import Say, Task
+from autolora_meta.finetuning.tasks.encoding import encode_texts
+from autolora_meta.finetuning.tasks.metrics import named
+from autolora_meta.finetuning.tasks.options import TaskOptions
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Regression(Task):
+    """Mean squared error of one output; the task of STS-B.
+
+    Args:
+        max_length: tokens a text, or a pair together, is cut to.
+    """
+
+    max_length: int
+
+    roles = (
+        TEXT,
+        TEXT_PAIR,
+        Role("label", "number", ("label", "labels", "score", "rating", "target"), True, "number"),
+    )
+    measures = named("pearson", "spearman", "mean_squared_error")
+    peft_type = "SEQ_CLS"
+    model_class = "AutoModelForSequenceClassification"
+
+    @classmethod
+    def build(
+        cls, options: TaskOptions, rows: DatasetDict, *, base: Any, dataset: str | None
+    ) -> Self:
+        """The task; it depends on no rows."""
+        return cls(options.max_length)
+
+    @property
+    def compared(self) -> tuple[str, ...]:
+        """The correlations that STS-B is scored by."""
+        return ("pearson", "spearman")
+
+    def model_settings(self) -> dict[str, Any]:
+        """One output, and squares as its loss."""
+        return {"num_labels": 1, "problem_type": "regression"}
+
+    def encode(
+        self, rows: Dataset, processor: PreTrainedTokenizerBase, say: Say = _log.info
+    ) -> Dataset:
+        """Token ids, not padded, and `labels`, the numbers.
+
+        Args:
+            rows: columns text, text_pair (optional), label.
+            processor: the tokenizer; cuts at `max_length`, or at its own limit where that is less.
+            say: told how many texts were cut.
+        """
+        encoded = encode_texts(rows, processor, self.max_length, say)
+        return Dataset.from_dict({**encoded, "labels": [float(value) for value in rows["label"]]})
+
+    def evaluate(
+        self,
+        model: PreTrainedModel,
+        rows: Dataset,
+        processor: PreTrainedTokenizerBase,
+        batch_size: int,
+    ) -> dict[str, float]:
+        """`number_metrics` of the model's outputs."""
+        outputs, labels = predictions(model, rows, self.collator(processor), batch_size)
+        return number_metrics(outputs[:, 0], labels)
+
+
+def number_metrics(predicted: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """Pearson and Spearman correlation, and the mean squared error.
+
+    A correlation is 0 where either side is constant.
+
+    Args:
+        predicted: (n,)
+        labels: (n,)
+    """
+    y, t = predicted.astype(np.float64), labels.astype(np.float64)
+    return {
+        "pearson": _correlation(y, t),
+        "spearman": _correlation(rankdata(y), rankdata(t)),  # Pearson of the ranks
+        "mean_squared_error": float(((y - t) ** 2).mean()),
+    }
+
+
+def _correlation(x: np.ndarray, y: np.ndarray) -> float:
+    # r = <x - mean x, y - mean y> / (|x - mean x| |y - mean y|)
+    x, y = x - x.mean(), y - y.mean()
+    norm = np.linalg.norm(x) * np.linalg.norm(y)
+    return float(x @ y / norm) if norm else 0.0

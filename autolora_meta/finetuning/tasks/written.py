@@ -1,0 +1,102 @@
+"""Scores of written texts against one or more references each, from well-kept libraries.
+
+Words are those of mteval-v13a, as sacrebleu cuts them, for BLEU, NIST and METEOR, and the same in
+lower case for CIDEr-D; ROUGE-L has rouge-score's own words, stemmed; TER those of tercom.
+"""
+
+import math
+from collections.abc import Sequence
+from importlib.util import find_spec
+from itertools import zip_longest
+
+from autolora_meta.errors import InputError
+from autolora_meta.finetuning.tasks.cider import cider_d
+
+_PACKAGES = ("sacrebleu", "rouge_score", "nltk")
+
+
+def refuse_absent_packages() -> None:
+    """Say how to mend it where the packages behind the scores are not installed.
+
+    Raises:
+        InputError: one is not there.
+    """
+    absent = [name for name in _PACKAGES if find_spec(name) is None]
+    if absent:
+        raise InputError(
+            f"task.type generation scores texts with {', '.join(_PACKAGES)}; "
+            f"{', '.join(absent)} is not installed: pip install 'autolora-meta[generation]'"
+        )
+
+
+def wordnet_found() -> bool:
+    """Whether NLTK finds WordNet on this machine, which METEOR's synonyms come from."""
+    if find_spec("nltk") is None:
+        return False
+    import nltk.data
+
+    for name in ("corpora/wordnet", "corpora/wordnet.zip"):
+        try:
+            nltk.data.find(name)
+        except LookupError:
+            continue
+        return True
+    return False
+
+
+def scores(
+    texts: Sequence[str], references: Sequence[Sequence[str]], *, meteor: bool
+) -> dict[str, float]:
+    """BLEU, NIST, ROUGE-L, TER, CIDEr-D, and METEOR where it is asked for.
+
+    Args:
+        texts: what was written, one for each input. (n,)
+        references: what is right, one or more for each input. (n,)
+        meteor: needs WordNet.
+
+    Returns:
+        bleu and ter in hundredths, corpus-wide; nist in bits, up to 5-grams; rouge_l (F of the best
+        reference) and meteor as shares and cider (10 at best), means over texts.
+
+    >>> scores(["a cat sat on the mat"], [["a cat sat on the mat"]], meteor=False)["bleu"]
+    100.00000000000004
+    """
+    from nltk.translate.meteor_score import meteor_score
+    from rouge_score.rouge_scorer import RougeScorer
+    from sacrebleu import corpus_bleu, corpus_ter
+    from sacrebleu.tokenizers.tokenizer_13a import Tokenizer13a
+
+    words = Tokenizer13a()
+    cut = [words(text).split() for text in texts]
+    cut_references = [[words(text).split() for text in given] for given in references]
+    streams = list(zip_longest(*references))  # sacrebleu wants the first of each, the second, ...
+    rouge = RougeScorer(["rougeL"], use_stemmer=True)
+    pairs = list(zip(texts, references, strict=True))
+    found = {
+        "bleu": corpus_bleu(texts, streams).score,  # pyright: ignore[reportArgumentType]
+        "nist": _nist(cut, cut_references),
+        "rouge_l": _mean(
+            [rouge.score_multi(given, text)["rougeL"].fmeasure for text, given in pairs]
+        ),
+        "ter": corpus_ter(texts, streams).score,  # pyright: ignore[reportArgumentType]
+        "cider": cider_d(
+            [[word.lower() for word in text] for text in cut],
+            [[[word.lower() for word in text] for text in given] for given in cut_references],
+        ),
+    }
+    if meteor:
+        both = zip(cut, cut_references, strict=True)
+        found["meteor"] = _mean([meteor_score(given, text) for text, given in both])
+    return {name: float(value) for name, value in found.items()}
+
+
+def _nist(texts: list[list[str]], references: list[list[list[str]]]) -> float:
+    from nltk.translate.nist_score import corpus_nist
+
+    # An order that no text reaches would be a division by nothing.
+    order = min(5, max(map(len, texts)))
+    return corpus_nist(references, texts, n=order) if order else 0.0
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)
