@@ -1,7 +1,9 @@
 """A trained adapter on disk: what any tool of the ecosystem loads, checked by loading it."""
 
+import copy
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import torch
 from peft import PeftModel
@@ -16,7 +18,7 @@ from autolora_meta.finetuning.retrain import RetrainResult
 def save_adapter(
     result: RetrainResult, directory: str | Path, card: str, *, base: PreTrainedModel
 ) -> None:
-    """Write adapter, tokenizer and model card; load them on `base` and compare the logits.
+    """Write adapter, tokenizer, model card and the model's config.json; load them and compare.
 
     The folder is there when it is right: it is written beside its place, and moved when the
     comparison has passed.
@@ -49,6 +51,11 @@ def _write(result: RetrainResult, folder: Path, card: str) -> None:
     # Else PEFT asks the hub whether the base's vocabulary was resized.
     result.model.save_pretrained(str(folder), save_embedding_layers=False)
     result.tokenizer.save_pretrained(folder)
+    # Class of the model, number and names of the classes: what the base alone does not know.
+    base: Any = result.model.get_base_model()
+    config = copy.deepcopy(base.config)
+    config.architectures = [type(base).__name__]
+    config.save_pretrained(folder)
     (folder / "README.md").write_text(card, encoding="utf-8")
 
 

@@ -3,7 +3,7 @@
 import difflib
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -20,6 +20,16 @@ from autolora_meta.randomness import RandomState, replay
 from autolora_meta.ranks.export import lora_config
 from autolora_meta.ranks.pattern import RankPattern
 
+# What the query and value projections are called, where PEFT's table has no entry; the last are one
+# layer with the key's.
+QUERY_VALUE = (
+    ("query", "value"),
+    ("q_proj", "v_proj"),
+    ("q_lin", "v_lin"),
+    ("q", "v"),
+    ("qkv_proj",),
+    ("Wqkv",),
+)
 KINDS = "nn.Linear, transformers' Conv1D, nn.Conv2d (no groups, no dilation)"
 
 
@@ -40,7 +50,8 @@ class LoraOptions(Options):
     targets: str | tuple[str, ...] = Field(
         default="all-linear",
         description="layers that are adapted: all-linear (all but the head), default (PEFT's "
-        "choice for the architecture), or names: a layer's own (query) or its whole path",
+        "choice for the architecture, query and value where it has none), or names: a layer's own "
+        "(query) or its whole path",
     )
     dropout: float = Field(
         default=0.0, ge=0, lt=1, description="dropout on the input of the adapters"
@@ -55,8 +66,9 @@ def target_layers(
     Args:
         model: the base, not yet wrapped.
         targets: `all-linear`: every Linear and Conv1D but the head, the output embeddings and
-            layers inside nn.MultiheadAttention; `default`: PEFT's table for the architecture; or
-            names, each a layer's whole name or the end of it after a dot.
+            layers inside nn.MultiheadAttention; `default`: PEFT's table for the architecture, query
+            and value where it has none; or names, each a layer's whole name or the end of it after
+            a dot.
         head: modules that are trained in full and get no adapter; None: those outside the
             pretrained base of a transformers model.
 
@@ -87,7 +99,7 @@ def target_layers(
                 "lora.targets is all-linear, and the model has no linear layer to adapt"
             )
     else:
-        wanted = _default_targets(model) if targets == "default" else targets
+        wanted = _default_targets(model, modules) if targets == "default" else targets
         wanted = (wanted,) if isinstance(wanted, str) else wanted
         chosen = {name for target in wanted for name in _matching(modules, target)}
         objections = [reason for name in chosen if (reason := _objection(model, name))]
@@ -101,14 +113,18 @@ def target_layers(
     return names
 
 
-def _default_targets(model: nn.Module) -> Sequence[str]:
+def _default_targets(model: nn.Module, modules: Iterable[str]) -> Sequence[str]:
     kind = getattr(getattr(model, "config", None), "model_type", type(model).__name__)
-    if kind not in DEFAULT_TARGETS:
-        raise InputError(
-            f"lora.targets is default, and PEFT has no default for '{kind}'; "
-            "allowed: all-linear, or names of layers"
-        )
-    return DEFAULT_TARGETS[kind]
+    if kind in DEFAULT_TARGETS:
+        return DEFAULT_TARGETS[kind]
+    leaves = {name.rpartition(".")[2] for name in modules}
+    for names in QUERY_VALUE:
+        if leaves.issuperset(names):
+            return names
+    raise InputError(
+        f"lora.targets is default, and there is no default for '{kind}': it is not in PEFT's table "
+        "and has no layers called query and value; allowed: all-linear, or names of layers"
+    )
 
 
 def _matching(modules: dict[str, nn.Module], target: str) -> list[str]:
@@ -141,9 +157,21 @@ def _objection(model: nn.Module, name: str) -> str | None:
 
 
 def _refuse_shared_weights(modules: dict[str, nn.Module], names: Sequence[str]) -> None:
+    embeddings = {
+        id(module.weight): name
+        for name, module in modules.items()
+        if isinstance(module, nn.Embedding)
+    }
     owner: dict[int, str] = {}
     for name in names:
-        first = owner.setdefault(id(modules[name].weight), name)
+        weight = id(modules[name].weight)
+        if weight in embeddings:
+            raise InputError(
+                f"lora.targets: {name} shares its weight with the embedding {embeddings[weight]}, "
+                "which would not be adapted with it, so that the two could never be merged; leave "
+                "it out"
+            )
+        first = owner.setdefault(weight, name)
         if first != name:
             raise InputError(
                 f"lora.targets: {first} and {name} share one weight, which cannot be adapted twice"

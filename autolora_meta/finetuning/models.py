@@ -1,9 +1,10 @@
-"""The base model and its tokenizer: embedded, from a local folder, or from the hub."""
+"""The base model and what makes its inputs: embedded, from a local folder, or from the hub."""
 
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, distribution
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,12 +13,20 @@ import transformers
 from pydantic import Field
 from safetensors import SafetensorError
 from torch import nn
-from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoImageProcessor,
+    AutoTokenizer,
+    BaseImageProcessor,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 from transformers.utils import logging as transformers_logging
 
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.hub import could_be_id
-from autolora_meta.finetuning.tasks import Task
+from autolora_meta.finetuning.tasks import Processor, Task
 from autolora_meta.options import Options
 from autolora_meta.randomness import RandomState, derive, replay
 
@@ -53,34 +62,33 @@ class ModelOptions(Options):
     )
 
 
-def load_model(
-    options: ModelOptions, task: Task, seed: int
-) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """The pretrained base with a new head for `task`, and its tokenizer.
+def load_model(options: ModelOptions, task: Task, seed: int) -> tuple[PreTrainedModel, Processor]:
+    """The pretrained base with a new head for `task`, and what makes its inputs.
 
     The head is drawn from `derive(seed, "head")`: the same for every arm of a replicate.
 
     Args:
         options: which model.
-        task: gives the head and its settings.
+        task: gives the head and its settings, and how the tokenizer is loaded.
         seed: of the replicate.
 
     Returns:
-        The model, in eval mode on the CPU, and the tokenizer.
+        The model, in eval mode on the CPU, and its tokenizer; of a model of pictures, its image
+        processor.
 
     Raises:
-        InputError: the model or its tokenizer cannot be found or read, or weights are missing.
+        InputError: the model, its tokenizer or its image processor cannot be found or read, or
+            weights are missing.
 
     Example:
         >>> model, tokenizer = load_model(ModelOptions(), task, seed=0)  # doctest: +SKIP
     """
-    place = _locate(options.name)
+    place = locate(options.name)
     common: dict[str, Any] = {
         "revision": options.revision,
         "trust_remote_code": options.trust_remote_code,
     }
-    with _quiet():
-        tokenizer = _load_tokenizer(place, options, common)
+    with quiet_loading():
         with replay(RandomState.snapshot()):
             torch.manual_seed(derive(seed, "head"))
             try:
@@ -95,13 +103,30 @@ def load_model(
                 )
             except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
                 raise InputError(_refusal(options.name, error)) from None
-    _refuse_missing_weights(model, report, options.name)
-    if tokenizer.pad_token is None:  # decoders have none; the attention mask hides it
-        tokenizer.pad_token = tokenizer.eos_token
-    model.config.pad_token_id = tokenizer.pad_token_id
+        _refuse_missing_weights(model, report, options.name)
+        if model.main_input_name == "pixel_values":
+            processor = _load_image_processor(place, options, common)
+        else:
+            processor = _load_tokenizer(place, options, {**common, **task.tokenizer_settings})
+            if processor.pad_token is None:  # decoders have none; the attention mask hides it
+                processor.pad_token = processor.eos_token
+            model.config.pad_token_id = processor.pad_token_id
     if options.name == EMBEDDED:
-        model.name_or_path = model.config.name_or_path = _HUB_NAME
-    return model.eval(), tokenizer
+        model.name_or_path = model.config.name_or_path = public_name(EMBEDDED)
+    return model.eval(), processor
+
+
+def base_config(options: ModelOptions) -> PreTrainedConfig:
+    """The configuration of the pretrained model, by which a task knows what kind it is.
+
+    Raises:
+        InputError: the model cannot be found or read.
+    """
+    common = {"revision": options.revision, "trust_remote_code": options.trust_remote_code}
+    try:
+        return AutoConfig.from_pretrained(locate(options.name), **common)
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(_refusal(options.name, error)) from None
 
 
 def head_modules(model: nn.Module) -> tuple[str, ...]:
@@ -127,8 +152,12 @@ def head_modules(model: nn.Module) -> tuple[str, ...]:
     )
 
 
-def _locate(name: str) -> str:
-    """What `from_pretrained` is to read."""
+def locate(name: str) -> str:
+    """What `from_pretrained` is to read for a `model.name`.
+
+    Raises:
+        InputError: it is neither a folder with a model nor the id of one.
+    """
     if name == EMBEDDED:
         return str(_embedded_folder())
     path = Path(name).expanduser()
@@ -144,6 +173,18 @@ def _locate(name: str) -> str:
             f"model.name '{name}' is not a folder here; allowed: {EMBEDDED}, a folder with a "
             "model, or an id of the hub such as FacebookAI/roberta-base"
         )
+    return name
+
+
+def public_name(name: str) -> str:
+    """What other people call the model that is `model.name` here."""
+    return _HUB_NAME if name == EMBEDDED else name
+
+
+def local_name(name: str) -> str:
+    """Where the model that an adapter calls `name` is here: the embedded one goes by two names."""
+    if name == _HUB_NAME and find_spec(_FOLDER.partition("/")[0]):
+        return EMBEDDED
     return name
 
 
@@ -181,12 +222,21 @@ def _load_tokenizer(
     return tokenizer
 
 
+def _load_image_processor(
+    place: str, options: ModelOptions, common: dict[str, Any]
+) -> BaseImageProcessor:
+    try:
+        return AutoImageProcessor.from_pretrained(place, **common)
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, ImportError) as error:
+        raise InputError(_refusal(options.name, error, "image processor")) from None
+
+
 def _refusal(name: str, error: Exception, part: str = "model") -> str:
     reason = str(error).strip().splitlines() or [type(error).__name__]
     return (
         f"the {part} of model.name '{name}' cannot be loaded: {reason[0]}; allowed: {EMBEDDED}, a "
-        "folder that holds a model with its tokenizer, or an id of the hub (with a network, or "
-        "downloaded before)"
+        "folder that holds a model with its tokenizer or image processor, or an id of the hub "
+        "(with a network, or downloaded before)"
     )
 
 
@@ -203,7 +253,7 @@ def _refuse_missing_weights(model: PreTrainedModel, report: dict[str, Any], name
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet_loading() -> Iterator[None]:
     """No bars, and no warning that the head is new: it is meant to be."""
     verbosity = transformers_logging.get_verbosity()
     bars = transformers_logging.is_progress_bar_enabled()

@@ -48,11 +48,11 @@ def lora_config(
             "raise the budget or min_rank"
         )
     escaped = {name: re.escape(name) for name in ranks}
-    alphas = {name: _plain(pattern.scale * rank) for name, rank in ranks.items()}  # alpha_i = c r_i
+    alphas = {name: plain(pattern.scale * rank) for name, rank in ranks.items()}  # alpha_i = c r_i
     common = Counter(ranks.values()).most_common(1)[0][0]
     return LoraConfig(
         r=common,
-        lora_alpha=_plain(pattern.scale * common),  # pyright: ignore[reportArgumentType]
+        lora_alpha=plain(pattern.scale * common),  # pyright: ignore[reportArgumentType]
         target_modules=f"^(?:{'|'.join(escaped.values())})$",
         rank_pattern={f"^{escaped[name]}": rank for name, rank in ranks.items()},
         alpha_pattern={f"^{escaped[name]}": alpha for name, alpha in alphas.items()},
@@ -62,7 +62,7 @@ def lora_config(
     )
 
 
-def _plain(number: float) -> float:
+def plain(number: float) -> float:
     """16.0 as 16, as PEFT and other readers of its files expect; 0.5 as it is."""
     return int(number) if float(number).is_integer() else number
 

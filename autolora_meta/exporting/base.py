@@ -1,0 +1,139 @@
+"""The base model under an adapter: its class, its head, and a small input that it takes."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from peft import LoraConfig
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+from transformers import AutoConfig, PreTrainedModel
+
+from autolora_meta.errors import InputError
+from autolora_meta.exporting.source import Source
+from autolora_meta.finetuning.models import locate, quiet_loading
+from autolora_meta.randomness import RandomState, replay
+from autolora_meta.ranks.stored import WEIGHTS
+
+_CLASSES = {
+    "SEQ_CLS": "AutoModelForSequenceClassification",
+    "TOKEN_CLS": "AutoModelForTokenClassification",
+    "CAUSAL_LM": "AutoModelForCausalLM",
+    "SEQ_2_SEQ_LM": "AutoModelForSeq2SeqLM",
+    "QUESTION_ANS": "AutoModelForQuestionAnswering",
+    "FEATURE_EXTRACTION": "AutoModel",
+}
+_MARK = 7919  # a number of classes by which an output layer gives itself away
+
+
+def load_base(source: Source) -> PreTrainedModel:
+    """The base of an adapter with a head of the right shape, in eval mode on the CPU.
+
+    Args:
+        source: says which model, and what its head looks like.
+
+    Raises:
+        InputError: nothing says which model it is, or it cannot be loaded.
+    """
+    options = source.base
+    if options is None:
+        raise InputError(f"{source.folder} does not say which model it adapts; name it with --base")
+    settings: dict[str, Any] = {"revision": options.revision}
+    settings["trust_remote_code"] = options.trust_remote_code
+    try:
+        place = locate(options.name)
+        with quiet_loading(), replay(RandomState.snapshot()):
+            config = _config(source, place, settings)
+            kind = getattr(transformers, model_class(source.config, config))
+            model = kind.from_pretrained(
+                place,
+                config=config,
+                **settings,
+                dtype=getattr(torch, options.dtype),
+                attn_implementation=options.attention,
+                ignore_mismatched_sizes=True,  # the head comes with the adapter
+            )
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise InputError(
+            f"the base of {source.folder}, '{options.name}', cannot be loaded: {reason[0]}; say "
+            "where it is with --base (a folder, or an id of the hub)"
+        ) from None
+    return model.eval()
+
+
+def model_class(adapter: LoraConfig, model: Any = None) -> str:
+    """Name of the transformers class that an adapter is for.
+
+    Args:
+        adapter: PEFT's configuration, which knows the task or the class.
+        model: configuration of the model, if it was kept beside the adapter.
+
+    Raises:
+        InputError: transformers has no such class.
+    """
+    kept = getattr(model, "architectures", None) or [None]
+    mapped = (adapter.auto_mapping or {}).get("base_model_class")
+    name = _CLASSES.get(adapter.task_type or "") or mapped or kept[0] or "AutoModel"
+    if not hasattr(transformers, name):
+        raise InputError(
+            f"the adapter is for a model of class {name}, which transformers does not have; only "
+            "its ranks can be shown"
+        )
+    return name
+
+
+def _config(source: Source, place: str, settings: Mapping[str, Any]) -> Any:
+    """Configuration of the model that was adapted, with as many classes as the adapter's head."""
+    if source.adapter is not None and (source.adapter / "config.json").is_file():
+        trust = settings["trust_remote_code"]
+        return AutoConfig.from_pretrained(source.adapter, trust_remote_code=trust)
+    config = AutoConfig.from_pretrained(place, **settings)
+    if source.adapter is not None and source.config.modules_to_save:
+        classes = _classes(source.adapter, config, model_class(source.config))
+        if classes is not None and classes != config.num_labels:
+            config.num_labels = classes
+    return config
+
+
+def _classes(adapter: Path, config: Any, kind: str) -> int | None:
+    """Rows of the output layer in the adapter; which layer that is, an empty model tells."""
+    usual, config.num_labels = config.num_labels, _MARK
+    model: Any = getattr(transformers, kind)
+    with torch.device("meta"):
+        skeleton = model.from_config(config) if hasattr(model, "from_config") else model(config)
+    config.num_labels = usual
+    outputs = {name for name, p in skeleton.named_parameters() if p.shape[0] == _MARK}
+    with safe_open(adapter / WEIGHTS, framework="pt") as file:
+        for key in file.keys():  # noqa: SIM118
+            if any(key.endswith(f".{name}") for name in outputs):
+                return file.get_slice(key).get_shape()[0]
+    return None
+
+
+def small_input(model: PreTrainedModel) -> dict[str, Tensor]:
+    """A few token ids, or one image of noise, that the model takes."""
+    config: Any = model.config.get_text_config()
+    if model.main_input_name == "pixel_values":
+        side = model.config.image_size
+        height, width = side if isinstance(side, list | tuple) else (side, side)
+        generator = torch.Generator().manual_seed(0)
+        image = torch.randn(1, model.config.num_channels, height, width, generator=generator)
+        return {"pixel_values": image.to(model.dtype)}
+    ids = torch.arange(10, 18).remainder(config.vocab_size)
+    end = getattr(config, "eos_token_id", None)
+    if isinstance(end, int) and 0 <= end < config.vocab_size:
+        ids = torch.cat([ids, torch.tensor([end])])  # T5's classifiers look for it
+    batch = {"input_ids": ids[None], "attention_mask": torch.ones_like(ids)[None]}
+    if config.is_encoder_decoder and model.can_generate():
+        batch["decoder_input_ids"] = ids[None]
+    return batch
+
+
+@torch.no_grad()
+def outputs(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
+    """Logits, or the hidden states of a model without a head, in float32."""
+    made = model.eval()(**batch)
+    return (made.logits if hasattr(made, "logits") else made[0]).float()

@@ -1,0 +1,89 @@
+"""Export: an adapter or its ranks in another tool's form, checked by loading it again."""
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from peft import PeftModel
+
+from autolora_meta.errors import InputError, unknown
+from autolora_meta.exporting.base import load_base, outputs, small_input
+from autolora_meta.exporting.forms import FORMS
+from autolora_meta.exporting.source import find
+from autolora_meta.finetuning.lora import quiet_peft, unwrapped_afterwards
+
+
+def export(
+    folder: str | Path,
+    to: str,
+    output: str | Path,
+    *,
+    base: str | None = None,
+    say: Callable[[str], None] = lambda text: None,
+) -> Path:
+    """Write an adapter, or the ranks of one, in another form, and load it again.
+
+    Args:
+        folder: of a run, or of an adapter that PEFT has saved.
+        to: `peft`: the adapter's folder, with its LoraConfig as JSON; `axolotl`: the adapter's part
+            of a YAML; `trainer`: a Python file for transformers' Trainer and TRL; `merged`: the
+            base with the adapter in its weights, a model of its own; `padded`: the adapter at one
+            rank, for engines that ignore rank patterns.
+        output: the file (axolotl, trainer) or folder (the others) to write; not there yet.
+        base: folder or hub id of the base model, where it is not where the adapter says.
+        say: told what was compared, and what to know about the form.
+
+    Returns:
+        `output`.
+
+    Raises:
+        InputError: nothing to export, `output` is taken, the base cannot be loaded, or the adapter
+            has a setting that the form cannot hold.
+        RuntimeError: what was written gives other logits, or other ranks, than the adapter.
+
+    Example:
+        >>> export("runs/quickstart", "merged", "models/mine")  # doctest: +SKIP
+    """
+    if to not in FORMS:
+        raise InputError(unknown("form", to, FORMS))
+    form, place, source = FORMS[to], Path(output).absolute(), find(folder, base)
+    if place.exists():
+        raise InputError(f"{output} exists, and is not overwritten; give another --output")
+    if source.adapter is None and form.weights:
+        raise InputError(
+            f"{source.folder} holds ranks and no adapter, and `{to}` needs its weights; train one "
+            f"(autolora-meta retrain {source.folder} --output DIR) and export that"
+        )
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        quiet_peft(),
+        tempfile.TemporaryDirectory(dir=place.parent, prefix=f".{place.name}-") as beside,
+    ):
+        written = Path(beside) / place.name
+        if source.adapter is None:
+            form.write(source, written, None)
+            form.check_ranks(source, written)
+            say("read again: the same ranks and scales; there are no weights yet to compare")
+        else:
+            model = load_base(source)
+            batch = small_input(model)
+            with unwrapped_afterwards(model):
+                expected = outputs(PeftModel.from_pretrained(model, str(source.adapter)), batch)
+            form.write(source, written, model)
+            found = outputs(form.load(source, written, model), batch)
+            gap = (expected - found).abs().max().item()
+            # A merged weight is rounded once more, in the base's own precision.
+            limit = (1e-4 if model.dtype.itemsize == 4 else 5e-2) * expected.abs().max().item()
+            if not gap <= max(limit, 1e-6):
+                raise RuntimeError(
+                    f"the export, loaded again, gives logits that differ by {gap:g} from those of "
+                    "the adapter; it is not kept"
+                )
+            say(f"loaded again: logits of a small input differ by {gap:.1e} at most")
+        written.rename(place)
+    if to == "padded" and source.config.modules_to_save:
+        say(
+            f"the adapter comes with trained modules ({', '.join(source.config.modules_to_save)}), "
+            "which engines such as vLLM refuse; for those, export --to merged"
+        )
+    return place

@@ -1,0 +1,134 @@
+"""The forms of an export: how each is written, and how it is loaded again."""
+
+import runpy
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from peft import LoraConfig, PeftModel, get_peft_model, set_peft_model_state_dict
+from safetensors.torch import load_file, save_file
+from torch import nn
+from transformers import AutoConfig, PreTrainedModel
+
+from autolora_meta.exporting.base import model_class
+from autolora_meta.exporting.source import Source
+from autolora_meta.exporting.surgery import merge, pad
+from autolora_meta.ranks import formats
+from autolora_meta.ranks.stored import CONFIG, WEIGHTS, read_adapter, read_config
+
+_ADAPTERS = (CONFIG, WEIGHTS, "README.md", "config.json")  # the rest belongs to the tokenizer
+
+
+@dataclass(frozen=True)
+class Form:
+    """One form of an export.
+
+    Args:
+        write: (source, file or folder, base model) -> None; may use the model up.
+        load: (source, file or folder, base model) -> the model that was written.
+        config: (file or folder) -> the LoraConfig in it.
+        weights: it needs weights, not ranks alone.
+    """
+
+    write: Callable[[Source, Path, PreTrainedModel | None], None]
+    load: Callable[[Source, Path, PreTrainedModel], nn.Module]
+    config: Callable[[Path], LoraConfig] = read_config
+    weights: bool = False
+
+    def check_ranks(self, source: Source, place: Path) -> None:
+        """The configuration that was written is the one that was meant.
+
+        Raises:
+            RuntimeError: it is another.
+        """
+        meant, found = (formats.settings(c) for c in (source.config, self.config(place)))
+        if any(meant[key] != found.get(key) for key in meant if key != "task_type"):
+            raise RuntimeError(f"{place.name}, read again, holds other ranks; it is not kept")
+
+
+def _write_peft(source: Source, place: Path, base: PreTrainedModel | None) -> None:
+    if source.adapter is None:
+        source.config.save_pretrained(str(place))
+    else:
+        shutil.copytree(source.adapter, place)
+
+
+def _write_padded(source: Source, place: Path, base: PreTrainedModel | None) -> None:
+    assert source.adapter is not None
+    config, weights = pad(read_adapter(source.adapter), load_file(source.adapter / WEIGHTS))
+    config.save_pretrained(str(place), auto_mapping_dict=source.config.auto_mapping)
+    save_file(weights, place / WEIGHTS, metadata={"format": "pt"})
+    _keep(source.adapter, place, ("config.json",))
+
+
+def _write_merged(source: Source, place: Path, base: PreTrainedModel | None) -> None:
+    assert source.adapter is not None and base is not None
+    merge(PeftModel.from_pretrained(base, str(source.adapter))).save_pretrained(str(place))
+    _keep(source.adapter, place)
+
+
+def _keep(adapter: Path, place: Path, also: tuple[str, ...] = ()) -> None:
+    """The tokenizer goes along, if the adapter came with one."""
+    for path in adapter.iterdir():
+        if path.is_file() and (path.name in also or path.name not in _ADAPTERS):
+            shutil.copy(path, place)
+
+
+def _write_axolotl(source: Source, place: Path, base: PreTrainedModel | None) -> None:
+    place.write_text(formats.to_axolotl(source.config, source.name), encoding="utf-8")
+
+
+def _write_trainer(source: Source, place: Path, base: PreTrainedModel | None) -> None:
+    labels = None
+    if base is not None and source.config.modules_to_save:
+        labels = base.config.num_labels
+    kind = model_class(source.config, base and base.config)
+    text = formats.to_trainer(source.config, source.name, kind, labels)
+    place.write_text(text, encoding="utf-8")
+
+
+def _load_peft(source: Source, place: Path, base: PreTrainedModel) -> nn.Module:
+    return PeftModel.from_pretrained(base, str(place))
+
+
+def _load_merged(source: Source, place: Path, base: PreTrainedModel) -> nn.Module:
+    kind: Any = type(base)
+    return kind.from_pretrained(place, config=AutoConfig.from_pretrained(place), dtype=base.dtype)
+
+
+def _load_settings(read: Callable[[Path], LoraConfig]) -> Callable[..., nn.Module]:
+    """A model made anew from settings alone carries the weights of the adapter: none is missing."""
+
+    def load(source: Source, place: Path, base: PreTrainedModel) -> nn.Module:
+        assert source.adapter is not None
+        model = get_peft_model(base, read(place))  # pyright: ignore[reportArgumentType]
+        weights = load_file(source.adapter / WEIGHTS)
+        outcome: Any = set_peft_model_state_dict(model, weights)
+        if outcome.unexpected_keys:
+            raise RuntimeError(
+                f"{place.name} leaves out layers of the adapter: {outcome.unexpected_keys[0]}; it "
+                "is not kept"
+            )
+        return model
+
+    return load
+
+
+def _read_axolotl(place: Path) -> LoraConfig:
+    return formats.from_axolotl(place.read_text(encoding="utf-8"))
+
+
+def _read_trainer(place: Path) -> LoraConfig:
+    # Our own file: every value in it was written by repr.
+    return runpy.run_path(str(place))["lora_config"]
+
+
+FORMS: dict[str, Form] = {
+    "peft": Form(_write_peft, _load_peft),
+    "axolotl": Form(_write_axolotl, _load_settings(_read_axolotl), _read_axolotl),
+    "trainer": Form(_write_trainer, _load_settings(_read_trainer), _read_trainer),
+    "merged": Form(_write_merged, _load_merged, weights=True),
+    "padded": Form(_write_padded, _load_peft, weights=True),
+}

@@ -1,0 +1,82 @@
+"""What is exported: the folder of a run, with or without an adapter, or a plain PEFT adapter."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from peft import LoraConfig
+
+from autolora_meta.config import RunConfig
+from autolora_meta.errors import InputError
+from autolora_meta.finetuning.models import ModelOptions, local_name, public_name
+from autolora_meta.ranks.export import lora_config
+from autolora_meta.ranks.pattern import RankPattern
+from autolora_meta.ranks.stored import CONFIG, read_adapter
+
+
+@dataclass(frozen=True)
+class Source:
+    """An adapter, or the ranks of one that has not been trained yet.
+
+    Args:
+        folder: what was given.
+        adapter: the folder with its weights; None where there are ranks only.
+        config: PEFT's configuration.
+        pattern: the ranks.
+        scales: smallest and largest alpha / r of the layers.
+        base: which model it adapts; None where nothing says so.
+        name: what other people call that model.
+    """
+
+    folder: Path
+    adapter: Path | None
+    config: LoraConfig
+    pattern: RankPattern
+    scales: tuple[float, float]
+    base: ModelOptions | None
+    name: str | None
+
+
+def find(folder: str | Path, base: str | None = None) -> Source:
+    """What `folder` holds.
+
+    Args:
+        folder: of a run, or with adapter_config.json and adapter_model.safetensors.
+        base: folder or hub id of the base model, where it is not where the adapter says.
+
+    Raises:
+        InputError: it holds neither an adapter nor the ranks of a run.
+    """
+    folder = Path(folder)
+    run = folder / "config.yaml"
+    model = RunConfig.load(run).model if run.is_file() else None
+    for place in (folder, folder / "adapter"):
+        if (place / CONFIG).is_file():
+            return _adapter(folder, place, model, base)
+    if model is not None and (folder / "ranks.json").is_file():
+        pattern = RankPattern.load(folder / "ranks.json")
+        about = folder / "search" / "search.json"
+        kind = json.loads(about.read_text("utf-8"))["task_type"] if about.is_file() else None
+        config = lora_config(pattern, task_type=kind)
+        if base is not None:
+            model = model.model_copy(update={"name": base})
+        config.base_model_name_or_path = public_name(model.name)
+        scales = (pattern.scale, pattern.scale)
+        return Source(folder, None, config, pattern, scales, model, public_name(model.name))
+    raise InputError(
+        f"{folder} holds nothing to export; give the folder of a finished run, or an adapter that "
+        f"PEFT has saved (a folder with {CONFIG})"
+    )
+
+
+def _adapter(folder: Path, place: Path, model: ModelOptions | None, base: str | None) -> Source:
+    stored = read_adapter(place)
+    config, name = stored.config, stored.config.base_model_name_or_path
+    if base is not None:
+        model = (model or ModelOptions()).model_copy(update={"name": base, "revision": None})
+    elif model is None and name is not None:
+        model = ModelOptions(name=local_name(name), revision=config.revision)
+    scales = (min(stored.scales), max(stored.scales))
+    return Source(
+        folder, place, config, stored.pattern, scales, model, public_name(base) if base else name
+    )

@@ -1,0 +1,127 @@
+"""A LoraConfig in the words of other tools: axolotl's YAML, a Python file for Trainer and TRL."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+from peft import LoraConfig
+
+from autolora_meta.errors import InputError
+
+# PEFT's option -> axolotl's key. The patterns came with axolotl's pull request 3673 (July 2026).
+_AXOLOTL = {
+    "r": "lora_r",
+    "lora_alpha": "lora_alpha",
+    "lora_dropout": "lora_dropout",
+    "target_modules": "lora_target_modules",
+    "rank_pattern": "lora_rank_pattern",
+    "alpha_pattern": "lora_alpha_pattern",
+    "modules_to_save": "lora_modules_to_save",
+    "fan_in_fan_out": "lora_fan_in_fan_out",
+    "use_rslora": "peft_use_rslora",
+    "use_dora": "peft_use_dora",
+    "layers_to_transform": "peft_layers_to_transform",
+    "layers_pattern": "peft_layers_pattern",
+}
+_ALWAYS = ("r", "lora_alpha", "lora_dropout", "target_modules")
+# Where an adapter comes from and what it is for: no settings of the LoRA itself.
+_ABOUT = {
+    "auto_mapping",
+    "base_model_name_or_path",
+    "inference_mode",
+    "peft_type",
+    "peft_version",
+    "revision",
+}
+
+
+def settings(config: LoraConfig) -> dict[str, Any]:
+    """The options of `config` that differ from PEFT's defaults, and those that everybody expects.
+
+    >>> settings(LoraConfig(r=2, target_modules=["q"]))["target_modules"]
+    ['q']
+    """
+    usual = LoraConfig().to_dict()
+    given = {
+        key: sorted(value) if isinstance(value, set) else value
+        for key, value in config.to_dict().items()
+        if key not in _ABOUT and (key in _ALWAYS or value != usual.get(key))
+    }
+    if "task_type" in given:
+        given["task_type"] = getattr(config.task_type, "value", config.task_type)
+    return given
+
+
+def to_axolotl(config: LoraConfig, base: str | None) -> str:
+    """The adapter's part of an axolotl configuration, as YAML.
+
+    Args:
+        config: of the adapter.
+        base: name or folder of the base model.
+
+    Raises:
+        InputError: the adapter has a setting that axolotl has no key for.
+
+    Source: axolotl's configuration reference, and pull request 3673 for the two patterns.
+    """
+    given = settings(config)
+    given.pop("task_type", None)  # axolotl takes it from the model
+    given.pop("init_lora_weights", None)  # how the factors began says nothing about their ranks
+    if foreign := sorted(given.keys() - _AXOLOTL.keys()):
+        raise InputError(
+            f"axolotl has no key for these settings of the adapter: {', '.join(foreign)}; use "
+            "`--to trainer`, which holds them all"
+        )
+    keys = {"base_model": base} if base else {}
+    body = {_AXOLOTL[key]: value for key, value in given.items()}
+    text = yaml.safe_dump({**keys, "adapter": "lora", **body}, sort_keys=False, width=1000)
+    return (
+        "# The adapter's part of an axolotl configuration: its own rank for each layer.\n"
+        "# lora_rank_pattern and lora_alpha_pattern need an axolotl of July 2026 or newer; leave\n"
+        "# lora_target_linear out, which would adapt the other layers too.\n" + text
+    )
+
+
+def from_axolotl(text: str) -> LoraConfig:
+    """The LoraConfig that axolotl makes of what `to_axolotl` wrote."""
+    given = yaml.safe_load(text)
+    return LoraConfig(**{ours: given[key] for ours, key in _AXOLOTL.items() if key in given})
+
+
+def to_trainer(config: LoraConfig, base: str | None, model_class: str, labels: int | None) -> str:
+    """A Python file with the `lora_config`, which runs, for transformers' Trainer and for TRL.
+
+    Args:
+        config: of the adapter.
+        base: name or folder of the base model.
+        model_class: transformers' class for base and head.
+        labels: number of classes, where the head has classes.
+    """
+    count = "" if labels is None else f", num_labels={labels}"
+    return f'''"""LoRA with its own rank for each layer; run this file to see what is trained."""
+
+from peft import LoraConfig, get_peft_model
+from transformers import {model_class}
+
+base = {base or "a folder or an id of the hub"!r}
+lora_config = LoraConfig(
+{_arguments(settings(config))})
+
+if __name__ == "__main__":
+    model = {model_class}.from_pretrained(base{count})
+    model = get_peft_model(model, lora_config)
+    model.print_trainable_parameters()
+    # transformers: Trainer(model=model, args=..., train_dataset=...).train()
+    # TRL:          SFTTrainer(model=base, peft_config=lora_config, train_dataset=...).train()
+'''
+
+
+def _arguments(given: Mapping[str, Any]) -> str:
+    lines = []
+    for key, value in given.items():
+        if isinstance(value, dict):
+            entries = "".join(f"        {name!r}: {number!r},\n" for name, number in value.items())
+            lines.append(f"    {key}={{\n{entries}    }},\n")
+        else:
+            lines.append(f"    {key}={value!r},\n")
+    return "".join(lines)

@@ -1,0 +1,116 @@
+"""The ranks of an adapter on disk, read from its two files; no base model is needed."""
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from peft import LoraConfig
+from peft.utils.other import get_pattern_key
+from safetensors import SafetensorError, safe_open
+
+from autolora_meta.errors import InputError
+from autolora_meta.ranks.pattern import RankPattern
+
+CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+PREFIX = "base_model.model."
+# Ends of a factor's name in the file: A and B of linear layers and convolutions, of embeddings.
+FACTORS = ((".lora_A.weight", ".lora_B.weight"), (".lora_embedding_A", ".lora_embedding_B"))
+
+
+@dataclass(frozen=True)
+class StoredAdapter:
+    """What the files of an adapter say.
+
+    Args:
+        config: PEFT's configuration.
+        names, ranks, costs, scales: one entry for each layer that has factors. (L,)
+    """
+
+    config: LoraConfig
+    names: tuple[str, ...]
+    ranks: tuple[int, ...]
+    costs: tuple[int, ...]
+    scales: tuple[float, ...]
+
+    @property
+    def pattern(self) -> RankPattern:
+        """The ranks; k is the largest, c the scale of the first layer."""
+        return RankPattern(
+            self.names, self.ranks, self.costs, k=max(self.ranks), scale=self.scales[0]
+        )
+
+
+def read_config(folder: Path) -> LoraConfig:
+    """The LoRA configuration in an adapter's folder.
+
+    Raises:
+        InputError: it cannot be read, or is of another method than LoRA.
+    """
+    path = folder / CONFIG
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        kind = content["peft_type"]
+        if kind == "LORA":
+            config: Any = LoraConfig.from_pretrained(str(folder))
+            return config
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} is no configuration of a PEFT adapter: {error}") from None
+    raise InputError(f"{path} is of an adapter of type {kind}; only LORA has a rank for each layer")
+
+
+def read_adapter(folder: str | Path) -> StoredAdapter:
+    """Names, ranks, costs and scales of an adapter, whoever made it.
+
+    Args:
+        folder: holds adapter_config.json and adapter_model.safetensors.
+
+    Raises:
+        InputError: a file is missing or broken, or the adapter is no LoRA.
+
+    >>> read_adapter("runs/quickstart/adapter").pattern.total_rank  # doctest: +SKIP
+    23
+    """
+    folder = Path(folder)
+    config, path = read_config(folder), folder / WEIGHTS
+    try:
+        with safe_open(path, framework="pt") as file:
+            shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise InputError(
+            f"{path} cannot be read: {error}; an adapter's weights are expected as safetensors "
+            "(files of other kinds are pickles, which can run code: save the adapter again with "
+            "PEFT's save_pretrained)"
+        ) from None
+    found: dict[str, tuple[int, int]] = {}
+    for key, shape in shapes.items():
+        for a, b in FACTORS:
+            other = key.removesuffix(a) + b
+            if key.endswith(a) and other in shapes:
+                name = key.removesuffix(a).removeprefix(PREFIX)
+                size = math.prod(shape) + math.prod(shapes[other])
+                found[name] = (shape[0], size // shape[0])
+    if not found:
+        raise InputError(f"{path} holds no LoRA factors")
+    names = tuple(sorted(found, key=_natural))
+    ranks = tuple(found[name][0] for name in names)
+    return StoredAdapter(
+        config,
+        names,
+        ranks,
+        tuple(found[name][1] for name in names),
+        tuple(_scale(config, name, rank) for name, rank in zip(names, ranks, strict=True)),
+    )
+
+
+def _scale(config: LoraConfig, name: str, rank: int) -> float:
+    alphas = config.alpha_pattern or {}
+    alpha = alphas.get(get_pattern_key(list(alphas), name), config.lora_alpha)
+    # c = alpha / r; rsLoRA: alpha / sqrt(r)
+    return alpha / (math.sqrt(rank) if config.use_rslora else rank)
+
+
+def _natural(name: str) -> list[tuple[int, int | str]]:
+    """Layer 10 after layer 9: the file is in the order of the alphabet."""
+    return [(0, int(part)) if part.isdigit() else (1, part) for part in name.split(".")]
