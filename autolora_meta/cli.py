@@ -7,6 +7,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from autolora_meta.cli_export import export
+from autolora_meta.cli_plot import plot
 from autolora_meta.errors import InputError
 
 
@@ -73,7 +75,7 @@ def search(layers: Layers, runs: Runs = Path("runs"), overwrite: Overwrite = Fal
     from autolora_meta.progress import Bar
     from autolora_meta.reporting.folder import made
     from autolora_meta.reporting.report import draw_search, plan_words
-    from autolora_meta.reporting.summary import ranks_table
+    from autolora_meta.reporting.summary import search_words
     from autolora_meta.search import check
     from autolora_meta.search import search as run_search
 
@@ -86,7 +88,9 @@ def search(layers: Layers, runs: Runs = Path("runs"), overwrite: Overwrite = Fal
         )
     result.save(folder)
     draw_search(result, folder)
-    typer.echo(ranks_table(result.ranks))
+    typer.echo(search_words(result))
+    if unspent := result.options.unspent(result.ranks):
+        typer.echo(unspent)
     typer.echo(f"written to {folder}")
 
 
@@ -117,6 +121,8 @@ def allocate(
         given |= setting(change)
     pattern = result.allocate(**given)
     typer.echo(ranks_table(pattern))
+    if unspent := result.options.changed(**given).unspent(pattern):
+        typer.echo(unspent)
     if output is not None:
         _unused(output)
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -154,17 +160,8 @@ def retrain(
     typer.echo(f"written to {output}")
 
 
-@app.command()
-def plot(run: Run) -> None:
-    """Draw the figures of a run again, into its `figures/`."""
-    from autolora_meta.reporting.report import draw_comparison, draw_search
-    from autolora_meta.result import SearchResult
-    from autolora_meta.studies.compare import Comparison
-
-    draw_search(SearchResult.load(run), run)
-    if (run / "comparison.json").is_file():
-        draw_comparison(Comparison.load(run / "comparison.json"), run)
-    typer.echo(f"written to {run / 'figures'}")
+app.command()(plot)
+app.command()(export)
 
 
 @app.command()

@@ -19,7 +19,16 @@ from autolora_meta.finetuning.prepare import prepare
 from autolora_meta.hypergradients.methods import METHODS
 from tests.end_to_end import Tiny, command, contents
 
-FIGURES = ("ranks", "gates", "losses", "comparison-cross_entropy", "comparison-accuracy")
+FIGURES = (
+    "ranks",
+    "ranks-over-time",
+    "ranks-spread",
+    "ranks-stability",
+    "gates",
+    "losses",
+    "comparison-cross_entropy",
+    "comparison-accuracy",
+)
 # The same bytes whenever the same configuration runs on the same machine.
 REPRODUCIBLE = (
     "config.yaml",
@@ -161,6 +170,9 @@ def test_another_budget_without_another_search_and_an_adapter_for_it(
     said = command("allocate", tiny.run, "budget=uniform:2", "min_rank=1", "--output", wide)
     assert said.status == 0, said.err
     assert "total rank 8, 256 parameters" in said.out
+    assert "unspent" not in said.out
+    full = command("allocate", tiny.run, "budget=uniform:5")
+    assert "256 of the 640 parameters of budget uniform:5 stay unspent" in full.out
     again = command("allocate", tiny.run, "--output", wide)
     assert again.status == 2 and "finished work is not overwritten" in again.err
     adapter = tmp_path / "adapter"
@@ -194,7 +206,7 @@ def test_one_replicate_with_the_paper_s_rule_and_an_iterative_method(
     tiny: Tiny, tmp_path: Path
 ) -> None:
     changes = ["compare.replicates=1", "compare.arms=[learned, uniform]", "cg", "seed=7"]
-    changes += ["ranks.rule=threshold", "ranks.importance=alpha", "compare.metrics=[accuracy]"]
+    changes += ["ranks.rule=paper", "compare.metrics=[accuracy]"]
     said = command("run", tiny.config, *changes, "--runs", tmp_path)
     assert said.status == 0, said.err
     assert "rule threshold; hypergradient cg" in said.out

@@ -85,3 +85,21 @@ def unspent(pattern: RankPattern, budget: Budget) -> int:
     """
     limit, units = budget.limit(pattern.costs)
     return limit - sum(r * u for r, u in zip(pattern.ranks, units, strict=True))
+
+
+def unspent_words(pattern: RankPattern, budget: Budget) -> str:
+    """What is to be said of a budget that pays for more than `pattern` took; empty if it does not.
+
+    >>> full = RankPattern(("q", "v"), (2, 2), (10, 10), k=2, scale=1.0)
+    >>> unspent_words(full, Budget("uniform:3"))
+    '20 of the 60 parameters of budget uniform:3 stay unspent: what fits them is at its full rank'
+    """
+    limit, units = budget.limit(pattern.costs)
+    left = unspent(pattern, budget)
+    if left < min(units):
+        return ""
+    kind = "ranks" if units != pattern.costs else "parameters"
+    return (
+        f"{left:,} of the {limit:,} {kind} of budget {budget} stay unspent: what fits them is "
+        "at its full rank"
+    )

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -11,6 +11,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from autolora_meta.errors import InputError, unknown
+from autolora_meta.ranks.directions import Factors, measured
 
 _TENSORS = ("gates", "norm_u", "norm_v", "singular")
 
@@ -21,6 +22,9 @@ class Components:
 
     Layer l's update is c * sum_j gate_j u_j v_j^T: u_j is column j of B, v_j is row j of A.
 
+    Several searches of the same layers are held together, pooled: every tensor then has a first
+    axis of S searches, (S, L, k).
+
     Args:
         names: full module names, relative to the base model, in the order of the model. (L,)
         costs: trainable parameters that one rank costs in each layer. (L,)
@@ -30,6 +34,8 @@ class Components:
         norm_v: norm of each row of A. (L, k)
         singular: singular values of c * B diag(gates) A, descending; zeros where the layer has
             fewer than k. (L, k)
+        sensitivity: rise of the validation loss when the j-th singular direction is removed; None
+            where it was not measured. (L, k)
 
     Raises:
         InputError: shapes do not agree, a name stands twice, or a cost is below 1.
@@ -42,15 +48,17 @@ class Components:
     norm_u: Tensor
     norm_v: Tensor
     singular: Tensor
+    sensitivity: Tensor | None = None
 
     def __post_init__(self) -> None:
-        shapes = {name: tuple(getattr(self, name).shape) for name in _TENSORS}
+        shapes = {name: tuple(tensor.shape) for name, tensor in self._tensors.items()}
         layers = len(self.names)
-        if len(set(shapes.values())) > 1 or self.gates.ndim != 2 or self.gates.shape[1] < 1:
+        if len(set(shapes.values())) > 1 or self.gates.ndim not in (2, 3) or self.k < 1:
             raise InputError(
-                f"gates, norms and singular values need one shape (L, k); given {shapes}"
+                "gates, norms, singular values and sensitivity need one shape, (L, k) or, of "
+                f"several searches, (S, L, k); given {shapes}"
             )
-        if not layers == len(self.costs) == self.gates.shape[0] or not layers:
+        if not layers == len(self.costs) == self.gates.shape[-2] or not layers:
             raise InputError(
                 f"components need a name and a cost for each row; given {layers} names, "
                 f"{len(self.costs)} costs and tensors of shape {shapes['gates']}"
@@ -63,19 +71,57 @@ class Components:
     @property
     def k(self) -> int:
         """Components of each layer."""
-        return self.gates.shape[1]
+        return self.gates.shape[-1]
+
+    @property
+    def _tensors(self) -> dict[str, Tensor]:
+        tensors = {name: getattr(self, name) for name in _TENSORS}
+        return tensors if self.sensitivity is None else {**tensors, "sensitivity": self.sensitivity}
+
+    @property
+    def searches(self) -> tuple["Components", ...]:
+        """The components of each search: of several that are pooled, or these alone."""
+        if self.gates.ndim == 2:
+            return (self,)
+        each = [{n: t[s] for n, t in self._tensors.items()} for s in range(len(self.gates))]
+        return tuple(replace(self, **tensors) for tensors in each)
 
     def scores(self, importance: str) -> Tensor:
         """The score of every component under a name from `IMPORTANCE`. float64, (L, k)
 
-        For `singular`, component j is the j-th singular direction, not the j-th pair of factors.
+        For `singular` and `sensitivity`, component j is the j-th singular direction, not the j-th
+        pair of factors.
+
+        Of several searches, j is the place in the layer: each search's scores are sorted within
+        each layer, divided by their mean size, and averaged over the searches. Component 3 of one
+        search has nothing to do with component 3 of another, which began elsewhere, but the third
+        best of a layer has; and no search counts for more because its scores are larger.
 
         Raises:
-            InputError: the name is unknown.
+            InputError: the name is unknown, or what it needs was not measured.
         """
         if importance not in IMPORTANCE:
             raise InputError(unknown("importance", importance, IMPORTANCE))
-        return IMPORTANCE[importance].score(self).double()
+        scores = IMPORTANCE[importance].score(self).double()
+        if scores.ndim == 2:
+            return scores
+        ordered = scores.sort(dim=-1, descending=True).values  # (S, L, k)
+        size = ordered.abs().mean(dim=(1, 2), keepdim=True)
+        # s_lj = (1/S) sum_S s^S_l(j) / mean |s^S|; a search whose scores are all 0 says nothing
+        return (ordered / torch.where(size > 0, size, 1.0)).mean(dim=0)
+
+    @classmethod
+    def pooled(cls, searches: Sequence["Components"]) -> "Components":
+        """Several searches of the same layers as one, whose scores are pooled.
+
+        Raises:
+            InputError: there is none, or they are of different layers.
+        """
+        if not searches or len({(c.names, c.costs, c.scale, c.gates.shape) for c in searches}) > 1:
+            raise InputError("only searches of the same layers, k and scale can be pooled")
+        shared = set.intersection(*(set(c._tensors) for c in searches))
+        stacked = {n: torch.stack([getattr(c, n) for c in searches]) for n in shared}
+        return replace(searches[0], **{"sensitivity": None, **stacked})
 
     @classmethod
     def from_factors(
@@ -84,7 +130,8 @@ class Components:
         costs: Sequence[int],
         scale: float,
         gates: Tensor,
-        factors: Sequence[tuple[Tensor, Tensor]],
+        factors: Sequence[Factors],
+        sensitivity: Tensor | None = None,
     ) -> "Components":
         """Measure the factors of each layer.
 
@@ -95,6 +142,7 @@ class Components:
             gates: (L, k); the result keeps its dtype.
             factors: (A, B) of each layer: A (k, in) or (k, in, kh, kw), B (out, k) or
                 (out, k, 1, 1).
+            sensitivity: where it was measured. (L, k)
 
         Raises:
             InputError: there is no layer, lengths differ, or factors do not have k components.
@@ -105,20 +153,13 @@ class Components:
                 f"gates need shape (layers, k) with at least one layer; given {tuple(gates.shape)} "
                 f"for {len(names)} names and the factors of {layers} layers"
             )
-        g = gates.detach().to("cpu", torch.float64)
-        measured = [
-            _measure(name, g_l, a, b, scale)
-            for name, g_l, (a, b) in zip(names, g, factors, strict=True)
-        ]
-        norm_u, norm_v, singular = (
-            torch.stack(column).to(gates.dtype) for column in zip(*measured, strict=True)
-        )
+        u, v, singular = (t.to(gates.dtype) for t in measured(names, gates, factors, scale))
         kept = gates.detach().to("cpu", copy=True)
-        return cls(tuple(names), tuple(costs), float(scale), kept, norm_u, norm_v, singular)
+        return cls(tuple(names), tuple(costs), float(scale), kept, u, v, singular, sensitivity)
 
     def save(self, path: str | Path) -> None:
         """Write one safetensors file. Equal components give equal bytes."""
-        tensors = {name: getattr(self, name).contiguous() for name in _TENSORS}
+        tensors = {name: tensor.contiguous() for name, tensor in self._tensors.items()}
         tensors["costs"] = torch.tensor(self.costs, dtype=torch.int64)
         # One metadata entry: safetensors writes several in an order that differs between runs.
         head = json.dumps({"names": self.names, "scale": self.scale})
@@ -134,34 +175,14 @@ class Components:
         try:
             with safe_open(path, framework="pt") as file:
                 head = json.loads((file.metadata() or {})["components"])
-                tensors = {name: file.get_tensor(name) for name in (*_TENSORS, "costs")}
+                optional = {"sensitivity"} & set(file.keys())
+                tensors = {n: file.get_tensor(n) for n in (*_TENSORS, "costs", *optional)}
             costs = tuple(int(c) for c in tensors.pop("costs"))
             return cls(tuple(head["names"]), costs, float(head["scale"]), **tensors)
         except FileNotFoundError:
             raise InputError(f"there is no file {path}; a search leaves one behind") from None
         except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"{path} does not hold the components of a search: {error}") from None
-
-
-def _measure(
-    name: str, gates: Tensor, a: Tensor, b: Tensor, scale: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Norms of columns of B and rows of A, singular values of c B diag(gates) A; float64, (k,)."""
-    k = gates.shape[0]
-    if a.shape[0] != k or b.ndim < 2 or b.shape[1] != k or b[0, 0].numel() != 1:
-        raise InputError(
-            f"layer '{name}' does not have k = {k} components: A {tuple(a.shape)} must be "
-            f"(k, in...), B {tuple(b.shape)} must be (out, k) or (out, k, 1, 1)"
-        )
-    a = a.detach().to("cpu", torch.float64).flatten(1)  # (k, in)
-    b = b.detach().to("cpu", torch.float64).flatten(1)  # (out, k)
-    norm_u = torch.linalg.vector_norm(b, dim=0)
-    norm_v = torch.linalg.vector_norm(a, dim=1)
-    # B diag(g) = Q_b R_b, A^T = Q_a R_a  =>  sv(B diag(g) A) = sv(R_b R_a^T), at most k x k
-    r_b = torch.linalg.qr(b * gates, mode="r").R
-    r_a = torch.linalg.qr(a.T, mode="r").R
-    values = abs(scale) * torch.linalg.svdvals(r_b @ r_a.T)
-    return norm_u, norm_v, torch.nn.functional.pad(values, (0, k - len(values)))
 
 
 @dataclass(frozen=True)
@@ -190,6 +211,15 @@ def _singular(c: Components) -> Tensor:
     return c.singular  # sigma_j(c B diag(alpha) A)
 
 
+def _sensitivity(c: Components) -> Tensor:
+    if c.sensitivity is None:
+        raise InputError(
+            "importance 'sensitivity' was not measured in this search; search again with "
+            "search.sensitivity_batches above 0, or take another importance"
+        )
+    return c.sensitivity
+
+
 IMPORTANCE: dict[str, Importance] = {
     record.name: record
     for record in (
@@ -210,6 +240,13 @@ IMPORTANCE: dict[str, Importance] = {
             "singular values of the layer's gated update; does not depend on how it is factored",
             "with all gates equal: PARA, arXiv 2604.27796",
             _singular,
+        ),
+        Importance(
+            "sensitivity",
+            "rise of the validation loss when a singular direction of the gated update is removed; "
+            "measured at the end of the search, on search.sensitivity_batches",
+            "this project",
+            _sensitivity,
         ),
     )
 }

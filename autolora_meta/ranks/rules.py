@@ -3,82 +3,37 @@
 import math
 import random
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
-from pydantic import Field, field_validator, model_validator
 from torch import Tensor
 
-from autolora_meta.errors import InputError, unknown
-from autolora_meta.options import Options
+from autolora_meta.errors import InputError
 from autolora_meta.ranks.budget import Budget
-from autolora_meta.ranks.importance import IMPORTANCE, Components
+from autolora_meta.ranks.importance import Components
+from autolora_meta.ranks.options import RankOptions, bounds
 from autolora_meta.ranks.pattern import RankPattern
 
 GOLDEN = (math.sqrt(5) - 1) / 2
-
-
-class RankOptions(Options):
-    """How ranks are read from a search."""
-
-    importance: str = Field(
-        default="contribution",
-        description="Score of a component: alpha (the gate), contribution (norm of the gated "
-        "component) or singular (singular values of the gated update).",
-    )
-    rule: Literal["budget", "threshold"] = Field(
-        default="budget",
-        description="budget: the best components over all layers until the budget is spent. "
-        "threshold: in each layer, the components whose score reaches the layer's mean; with "
-        "importance alpha this is the paper's rule, alpha >= 1/k.",
-    )
-    budget: Budget = Field(
-        default=Budget("uniform:2"),
-        description="What the rule `budget`, and every arm of a comparison, may spend: a number of "
-        "adapter parameters, uniform:R (as many as rank R in every targeted layer) or total-rank:N "
-        "(ranks that sum to N).",
-    )
-    min_rank: int = Field(
-        default=0, ge=0, description="Every layer gets at least this rank; 0 may leave it out."
-    )
-    max_rank: int | None = Field(
-        default=None,
-        ge=1,
-        description="No layer gets more than this rank; null means k, all components.",
-    )
-    per: Literal["component", "parameter"] = Field(
-        default="component",
-        description="What the rule `budget` ranks by. component: the score. parameter: squared "
-        "score over cost, the energy bought per unit of budget, which favours small layers.",
-    )
-
-    @field_validator("importance")
-    @classmethod
-    def _known_importance(cls, value: str) -> str:
-        if value not in IMPORTANCE:
-            raise ValueError(unknown("importance", value, IMPORTANCE))
-        return value
-
-    @model_validator(mode="after")
-    def _ordered(self) -> "RankOptions":
-        if self.max_rank is not None and self.min_rank > self.max_rank:
-            raise ValueError(
-                f"min_rank {self.min_rank} is above max_rank {self.max_rank}; lower one or "
-                "raise the other"
-            )
-        return self
+NOTHING = 1e-2  # of the largest score: what lies below is told apart by no gap
 
 
 def allocate(components: Components, options: RankOptions) -> RankPattern:
     """Integer ranks for the layers of a search.
 
-    Rule `threshold`: r_l = #{j : s_lj >= mean_j s_lj}, so gates that sum to one and gates that sum
-    to k give the same ranks, and every layer gets at least 1.
+    Rule `threshold`: r_l = #{j : s_lj >= t mean_j s_lj}, so gates that sum to one and gates that
+    sum to k give the same ranks, and with t = 1 every layer gets at least 1. With the unit `score`
+    it is r_l = #{j : s_lj >= t}.
 
     Rule `budget`: components in descending priority, over all layers, for as long as they fit; one
     that does not fit is passed over, and cheaper ones may still enter. Ties go to the component
     that stands higher in its own layer, then to the layer that comes first in the model, so that
     scores that are all equal give uniform ranks. What stays unspent is `unspent(pattern, budget)`.
+
+    Rule `gap`: with all scores of all layers in descending order, s_(1) >= s_(2) >= ..., those are
+    kept that stand above the largest ratio s_(i) / s_(i+1), the first of equal ones. Scores below a
+    hundredth of the largest count as a hundredth, so that no gap is found among what is nothing;
+    where no ratio reaches `gap`, all are kept. It suits spectra with a step, such as equal singular
+    values over noise; one that decays evenly has no gap that means anything.
 
     Args:
         components: what a search left behind, L layers with k components.
@@ -102,12 +57,11 @@ def allocate(components: Components, options: RankOptions) -> RankPattern:
     """
     scores = _finite(components, options.importance)
     least, most = bounds(components.k, options)
-    if options.rule == "threshold":
-        # r_l = #{j : s_lj >= (1/k) sum_j s_lj}; the slack keeps k equal scores above their own mean
-        reached = scores >= scores.mean(dim=1, keepdim=True) * (1 - 1e-12)
-        ranks = reached.sum(dim=1).clamp(least, most).tolist()
-    else:
+    if options.rule == "budget":
         ranks = _spend(scores, components.costs, least, most, options)
+    else:
+        kept = _above_gap(scores, options) if options.rule == "gap" else _reached(scores, options)
+        ranks = kept.sum(dim=1).clamp(least, most).tolist()
     return RankPattern(
         components.names, tuple(ranks), components.costs, components.k, components.scale
     )
@@ -128,19 +82,24 @@ def _finite(components: Components, importance: str) -> Tensor:
     return scores
 
 
-def bounds(k: int, options: RankOptions) -> tuple[int, int]:
-    """Smallest and largest rank that a layer of k components may get.
+def _reached(scores: Tensor, options: RankOptions) -> Tensor:
+    limit = torch.full_like(scores, options.threshold)  # t
+    if options.threshold_unit == "layer_mean":
+        limit *= scores.mean(dim=1, keepdim=True)  # t (1/k) sum_j s_lj
+    # The slack keeps k equal scores above their own mean, and gates that never moved at theirs.
+    return scores >= limit - 1e-12 * limit.abs()
 
-    Raises:
-        InputError: a limit is above k.
-    """
-    for name, value in (("min_rank", options.min_rank), ("max_rank", options.max_rank)):
-        if value is not None and value > k:
-            raise InputError(
-                f"{name} {value} is above k = {k}, the components of each layer in the search; "
-                f"give at most {k}, or search with a larger k"
-            )
-    return options.min_rank, options.max_rank or k
+
+def _above_gap(scores: Tensor, options: RankOptions) -> Tensor:
+    ordered = scores.flatten().sort(descending=True).values
+    if ordered[0] <= 0:
+        return torch.ones_like(scores, dtype=torch.bool)
+    ordered = ordered.clamp_min(NOTHING * float(ordered[0]))
+    ratios = (ordered[:-1] / ordered[1:]).tolist()  # s_(i) / s_(i+1)
+    widest = max(ratios, default=1.0)
+    if widest < options.gap:
+        return torch.ones_like(scores, dtype=torch.bool)
+    return scores >= ordered[ratios.index(widest)]
 
 
 def _spend(
@@ -150,8 +109,9 @@ def _spend(
     ordered = scores.sort(dim=1, descending=True, stable=True).values  # (L, k)
     priority = ordered
     if options.per == "parameter":
-        # s^2 / cost: for singular values, the share of ||Delta W||_F^2 that a unit of budget buys
-        priority = ordered.square() / torch.tensor(units, dtype=ordered.dtype)[:, None]
+        # s |s| / cost: for singular values, the share of ||Delta W||_F^2 that a unit of budget
+        # buys; a score below zero stays below
+        priority = ordered * ordered.abs() / torch.tensor(units, dtype=ordered.dtype)[:, None]
     ranks = [least] * len(units)
     left = limit - least * sum(units)
     # Flattened place by place, a stable sort breaks ties by place in the layer, then by layer.

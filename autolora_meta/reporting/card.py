@@ -4,6 +4,7 @@ import json
 from collections import Counter
 
 import yaml
+from transformers import BaseImageProcessor
 
 from autolora_meta.config import RunConfig
 from autolora_meta.finetuning.prepare import Prepared
@@ -41,6 +42,14 @@ def model_card(
         },
         sort_keys=False,
     )
+    task = prepared.task
+    pictures = isinstance(prepared.tokenizer, BaseImageProcessor)
+    auto, variable = (
+        ("AutoImageProcessor", "processor") if pictures else ("AutoTokenizer", "tokenizer")
+    )
+    named = f"labels = {json.dumps(list(task.labels))}\n" if task.labels else ""
+    count = "len(labels)" if task.labels else task.model_settings().get("num_labels")
+    settings = f", num_labels={count}" if count else ""
     search, ranks = config.search, config.ranks
     budget, origin = "", "given by hand"
     if not by_hand:
@@ -74,12 +83,11 @@ On the test rows, for this one seed (see the run's comparison for what may be co
 
 ```python
 from peft import PeftModel
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import {task.model_class}, {auto}
 
-labels = {json.dumps(list(prepared.task.labels))}
-base = AutoModelForSequenceClassification.from_pretrained("{base}", num_labels=len(labels))
+{named}base = {task.model_class}.from_pretrained("{base}"{settings})
 model = PeftModel.from_pretrained(base, "path/to/this/folder")
-tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")
+{variable} = {auto}.from_pretrained("path/to/this/folder")
 ```
 
 ## Ranks

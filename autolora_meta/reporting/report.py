@@ -9,21 +9,22 @@ from matplotlib.figure import Figure
 
 from autolora_meta.allocators.replicate import allocator
 from autolora_meta.config import RunConfig
+from autolora_meta.errors import InputError
 from autolora_meta.finetuning.adapter import save_adapter
 from autolora_meta.finetuning.models import load_model
 from autolora_meta.finetuning.prepare import Prepared
 from autolora_meta.finetuning.retrain import RetrainResult
-from autolora_meta.finetuning.tasks.metrics import METRICS
+from autolora_meta.finetuning.tasks import metric_called
 from autolora_meta.ranks.pattern import RankPattern
 from autolora_meta.reporting import plots
 from autolora_meta.reporting.card import model_card
-from autolora_meta.reporting.style import save
+from autolora_meta.reporting.draw import over_time
+from autolora_meta.reporting.ranked import read_ranked
+from autolora_meta.reporting.style import save_all
 from autolora_meta.reporting.summary import ranks_table, summary
 from autolora_meta.result import SearchResult
 from autolora_meta.search import Plan
 from autolora_meta.studies.compare import Comparison
-
-FORMATS = ("png", "svg", "pdf")
 
 
 def plan_words(config: RunConfig, plan: Plan) -> str:
@@ -39,11 +40,27 @@ def plan_words(config: RunConfig, plan: Plan) -> str:
 
 
 def draw_search(result: SearchResult, folder: Path) -> None:
-    """The figures of one search: ranks, gates over time, losses."""
+    """The figures of one search: ranks, now and over time, gates over time, losses."""
     steps = [0] + [row["step"] for row in result.rows if "outer_step" in row]
     _save(plots.rank_heatmap(result), folder, "ranks")
     _save(plots.gates_over_time(steps, result.trajectory, result.components.names), folder, "gates")
     _save(plots.losses(result.rows), folder, "losses")
+    _save(over_time(result), folder, "ranks-over-time")
+
+
+def draw_run(folder: Path) -> None:
+    """Every figure of a run or of a search, from what stands in its folder."""
+    ranked = read_ranked(folder)
+    if ranked.result is None:
+        raise InputError(
+            f"{folder} is no run with figures of its own; say where the figures go with --output"
+        )
+    draw_search(ranked.result, folder)
+    if len(ranked.searches) > 1:
+        _save(plots.rank_spread(ranked.searches), folder, "ranks-spread")
+        _save(plots.rank_stability(ranked.searches), folder, "ranks-stability")
+    if (folder / "comparison.json").is_file():
+        draw_comparison(Comparison.load(folder / "comparison.json"), folder)
 
 
 def draw_comparison(comparison: Comparison, folder: Path) -> None:
@@ -54,8 +71,8 @@ def draw_comparison(comparison: Comparison, folder: Path) -> None:
             comparison.against_baseline(metric),
             metric,
             baseline=comparison.baseline,
-            better=METRICS[metric].better,
-            label=METRICS[metric].label,
+            better=metric_called(metric).better,
+            label=metric_called(metric).label,
         )
         _save(figure, folder, f"comparison-{metric}")
 
@@ -69,11 +86,13 @@ def conclude(config: RunConfig, comparison: Comparison, folder: Path) -> str:
     result = SearchResult.load(folder / "replicates" / str(config.seed) / "learned")
     result.save(folder)
     comparison.save(folder / "comparison.json")
-    draw_search(result, folder)
-    draw_comparison(comparison, folder)
+    draw_run(folder)
+    ranks = "\n".join(
+        filter(None, [ranks_table(result.ranks), result.options.unspent(result.ranks)])
+    )
     words = (
         f"# {config.name}\n\n## Ranks learned (replicate of seed {config.seed})\n\n"
-        f"{ranks_table(result.ranks)}\n\n## Comparison\n\n"
+        f"{ranks}\n\n## Comparison\n\n"
         f"{summary(comparison, _seconds(config, folder))}\n"
     )
     (folder / "summary.md").write_text(words, encoding="utf-8")
@@ -105,8 +124,7 @@ class KeepAdapter:
 def _save(figure: Figure, folder: Path, name: str) -> None:
     place = folder / "figures"
     place.mkdir(exist_ok=True)
-    for suffix in FORMATS:
-        save(figure, place / f"{name}.{suffix}")
+    save_all(figure, place, name)
 
 
 def _seconds(config: RunConfig, folder: Path) -> dict[str, float]:

@@ -1,12 +1,14 @@
 """How every figure looks: sizes for a column of a paper, colours that print in grey."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec
 
 import matplotlib
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colorbar import Colorbar
 from matplotlib.figure import Figure
 
 from autolora_meta.errors import InputError
@@ -28,6 +30,8 @@ _STYLE: dict[Any, Any] = {
     "svg.hashsalt": "autolora-meta",  # else the names inside an SVG are drawn by lot
 }
 _UNDATED = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}  # equal runs, equal bytes
+
+FORMATS = ("png", "svg", "pdf")
 
 P = ParamSpec("P")
 
@@ -52,6 +56,19 @@ def save(figure: Figure, path: Path) -> None:
         figure.savefig(path, metadata=_UNDATED.get(path.suffix.removeprefix(".")))
 
 
+def save_all(figure: Figure, folder: Path, name: str) -> list[Path]:
+    """Write a figure in every format of `FORMATS`; its parts are laid out once for all of them."""
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        with matplotlib.rc_context(_STYLE):
+            engine.execute(figure)
+        figure.set_layout_engine("none")
+    files = [folder / f"{name}.{kind}" for kind in FORMATS]
+    for file in files:
+        save(figure, file)
+    return files
+
+
 def axes(ax: Axes | None, width: float, height: float) -> tuple[Figure, Axes]:
     """The given axes and their figure, or new ones of that size in inches; no window opens."""
     if ax is None:
@@ -63,8 +80,16 @@ def axes(ax: Axes | None, width: float, height: float) -> tuple[Figure, Axes]:
     return figure, ax
 
 
-def panels(ax: Axes, rows: int, columns: int, sharex: bool = False) -> list[Axes]:
-    """Cut the place of `ax` into rows x columns panels with one y axis, row by row; `ax` goes.
+def panels(
+    ax: Axes,
+    rows: int,
+    columns: int,
+    *,
+    sharex: bool = False,
+    sharey: bool = True,
+    heights: Sequence[float] | None = None,
+) -> list[Axes]:
+    """Cut the place of `ax` into rows x columns panels, row by row; `ax` goes.
 
     Raises:
         InputError: `ax` was placed by hand, so there is no grid to cut.
@@ -73,5 +98,15 @@ def panels(ax: Axes, rows: int, columns: int, sharex: bool = False) -> list[Axes
     if place is None or figure is None:
         raise InputError("a figure of several panels needs axes made by a figure's subplots")
     ax.remove()
-    grid = place.subgridspec(rows, columns).subplots(squeeze=False, sharex=sharex, sharey=True)
-    return list(grid.flat)
+    grid = place.subgridspec(rows, columns, height_ratios=heights)
+    return list(grid.subplots(squeeze=False, sharex=sharex, sharey=sharey).flat)
+
+
+def colour_bar(
+    figure: Figure, image: ScalarMappable, ax: Axes | Sequence[Axes], **settings: Any
+) -> Colorbar:
+    """A key to colours beside `ax`, as narrow in a high figure as in a low one."""
+    aspect = 20 * max(1.0, figure.get_figheight() / 3)
+    bar = figure.colorbar(image, ax=ax, aspect=aspect, **settings)
+    bar.ax.tick_params(which="both", length=0)
+    return bar

@@ -9,6 +9,7 @@ from autolora_meta.hypergradients.choice import parse
 from autolora_meta.hypergradients.methods import METHODS
 from autolora_meta.ranks.pattern import RankPattern
 from autolora_meta.reporting.grid import layer_grid
+from autolora_meta.result import SearchResult
 from autolora_meta.statistics import MIN_REPLICATES
 from autolora_meta.studies.compare import Comparison
 
@@ -36,6 +37,17 @@ def ranks_table(pattern: RankPattern) -> str:
         [[name, *row] for name, row in zip(grid.rows, cells, strict=True)],
     )
     return f"{body}\n\ntotal rank {pattern.total_rank}, {pattern.parameters:,} parameters"
+
+
+def search_words(result: SearchResult) -> str:
+    """What a search found: its ranks, whether it ended early, and what may be said of them."""
+    early = [
+        f"{'The search' if len(result.searches) == 1 else f'Search {index}'} ended early, at step "
+        f"{search.rows[-1]['step']}: its ranks had settled."
+        for index, search in enumerate(result.searches)
+        if search.settled
+    ]
+    return "\n".join([ranks_table(result.ranks), "", *early, result.stability.sentence()])
 
 
 def comparison_table(comparison: Comparison, seconds: Mapping[str, float] | None = None) -> str:
@@ -83,7 +95,9 @@ def summary(comparison: Comparison, seconds: Mapping[str, float] | None = None) 
             "",
             _reach(comparison),
             "",
-            _hypergradient(comparison.searches),
+            " ".join([_hypergradient(comparison.searches), *_settled(comparison.searches)]),
+            "",
+            comparison.stability.sentence(),
         ]
     )
 
@@ -109,6 +123,20 @@ def _hypergradient(searches: Mapping[str, Any]) -> str:
         share = searches["implicit_share"]
         parts.append(f"the implicit part was {share:.2g} times the direct part")
     return f"{', '.join(parts)}."
+
+
+def _settled(searches: Mapping[str, Any]) -> list[str]:
+    """When searches ended early, if they could."""
+    if "settled" not in searches:
+        return []
+    steps, count = searches["settled"], searches["searches"]
+    if not steps:
+        return [f"None of {count} searches ended early: the ranks went on moving."]
+    low, high = min(steps), max(steps)
+    when = f"step {low}" if low == high else f"steps {low} to {high}"
+    return [
+        f"The ranks had settled in {len(steps)} of {count} searches, which ended at outer {when}."
+    ]
 
 
 def methods_table() -> str:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,8 @@ def _factors(out: int, features: int, seed: int) -> tuple[torch.Tensor, torch.Te
 def components() -> Components:
     factors = [_factors(7, 5, 0), _factors(6, 2, 1), _factors(2, 9, 2)]
     gates = torch.tensor([[2.0, 0.5, 0.5], [1.0, -1.5, 0.0], [1.0, 1.0, 1.0]], dtype=torch.float64)
-    return Components.from_factors(["a", "b", "c"], [12, 8, 11], SCALE, gates, factors)
+    names, rises = ["a", "b", "c"], torch.linspace(-1, 1, 9, dtype=torch.float64).view(3, K)
+    return Components.from_factors(names, [12, 8, 11], SCALE, gates, factors, rises)
 
 
 def test_singular_values_are_those_of_the_dense_update(components: Components) -> None:
@@ -57,7 +59,7 @@ def test_scale_moved_from_gate_to_factor_changes_alpha_alone() -> None:
     factor = torch.tensor([0.2, 1.0, 5.0], dtype=torch.float64)
     before = Components.from_factors(["a"], [12], 1.0, gates, [(a, b)])
     after = Components.from_factors(["a"], [12], 1.0, gates * factor, [(a, b / factor)])
-    for name in IMPORTANCE:
+    for name in ("alpha", "contribution", "singular"):
         same = torch.allclose(before.scores(name), after.scores(name), rtol=1e-10)
         assert same == (name != "alpha")
 
@@ -89,6 +91,45 @@ def test_save_and_load_give_back_the_same(components: Components, tmp_path: Path
     )
     for name in IMPORTANCE:
         assert torch.equal(loaded.scores(name), components.scores(name))
+
+
+def test_components_are_saved_without_a_sensitivity_that_was_not_measured(
+    components: Components, tmp_path: Path
+) -> None:
+    replace(components, sensitivity=None).save(tmp_path / "importance.safetensors")
+    loaded = Components.load(tmp_path / "importance.safetensors")
+    assert torch.equal(loaded.scores("singular"), components.scores("singular"))
+    with pytest.raises(InputError, match=r"not measured.*search\.sensitivity_batches above 0"):
+        loaded.scores("sensitivity")
+
+
+def _of(gates: list[list[float]]) -> Components:
+    one = torch.ones(len(gates), len(gates[0]))
+    names = tuple(f"layer.{i}" for i in range(len(gates)))
+    return Components(names, (5,) * len(gates), 1.0, torch.tensor(gates), one, one, one)
+
+
+def test_searches_are_pooled_by_place_in_the_layer_and_none_outweighs_another() -> None:
+    # The same scores, in another order within the layers and a hundred times as large.
+    first, second = _of([[3.0, 1.0], [2.0, 2.0]]), _of([[100.0, 300.0], [200.0, 200.0]])
+    pooled = Components.pooled([first, second])
+    assert pooled.k == 2 and pooled.names == first.names
+    assert pooled.scores("alpha").tolist() == [[1.5, 0.5], [1.0, 1.0]]  # over the mean, 2
+    silent = Components.pooled([first, _of([[0.0, 0.0], [0.0, 0.0]])])
+    assert silent.scores("alpha").tolist() == [[0.75, 0.25], [0.5, 0.5]]
+
+
+def test_pooled_searches_are_kept_apart_on_disk(components: Components, tmp_path: Path) -> None:
+    other = replace(components, gates=components.gates.flip(0), sensitivity=None)
+    Components.pooled([components, other]).save(tmp_path / "pooled")
+    loaded = Components.load(tmp_path / "pooled")
+    assert len(loaded.searches) == 2 and components.searches == (components,)
+    for found, given in zip(loaded.searches, (components, other), strict=True):
+        assert torch.equal(found.scores("contribution"), given.scores("contribution"))
+    assert loaded.sensitivity is None  # one of the two has none
+    for others in ([], [components, _of([[1.0]])]):
+        with pytest.raises(InputError, match="same layers, k and scale"):
+            Components.pooled(others)
 
 
 def test_saving_in_another_process_gives_the_same_bytes(

@@ -1,5 +1,6 @@
 """Allocation: the paper's threshold, the budget, the controls, and what is refused."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import pytest
@@ -8,7 +9,8 @@ import yaml
 from pydantic import ValidationError
 
 from autolora_meta.errors import InputError
-from autolora_meta.ranks.budget import Budget, unspent
+from autolora_meta.gating import GateOptions, Gates
+from autolora_meta.ranks.budget import Budget, unspent, unspent_words
 from autolora_meta.ranks.importance import Components
 from autolora_meta.ranks.pattern import RankPattern
 from autolora_meta.ranks.rules import (
@@ -61,6 +63,74 @@ def test_threshold_keeps_to_min_and_max_rank() -> None:
     gates = [[0.97, 0.01, 0.01, 0.01], [0.25, 0.25, 0.25, 0.25]]
     options = RankOptions(importance="alpha", rule="threshold", min_rank=2, max_rank=3)
     assert allocate(_components(gates), options).ranks == (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("threshold", "ranks"), [(0.5, (3, 4, 1)), (1.0, (2, 4, 1)), (1.5, (1, 0, 1)), (4.0, (0, 0, 0))]
+)
+def test_threshold_is_a_multiple_of_the_layer_s_mean(
+    threshold: float, ranks: tuple[int, ...]
+) -> None:
+    gates = [[0.4, 0.3, 0.2, 0.1], [0.25, 0.25, 0.25, 0.25], [0.97, 0.01, 0.01, 0.01]]
+    options = RankOptions(importance="alpha", rule="threshold", threshold=threshold)
+    assert allocate(_components(gates), options).ranks == ranks
+
+
+def test_sigmoid_gates_are_kept_from_half_on() -> None:
+    logits = torch.tensor([[0.3, -0.1, 0.0], [-2.0, -1.0, -0.5]], dtype=torch.float64)
+    gates = Gates(["a", "b"], 3, GateOptions(constraint="sigmoid"))(logits)
+    options = RankOptions(importance="alpha", rule="threshold", threshold_unit="score")
+    assert allocate(_components(gates.tolist()), options).ranks == (2, 0)
+
+
+def test_the_paper_s_rule_is_alpha_of_at_least_one_in_k_whatever_the_base_reads() -> None:
+    paper = RankOptions(rule="paper")
+    assert paper == RankOptions(importance="alpha", rule="threshold")
+    assert RankOptions(importance="singular").changed(rule="paper") == paper
+    assert RankOptions(min_rank=1).changed(rule="paper").min_rank == 1
+    with pytest.raises(InputError, match="importance singular is given, and the rule paper reads"):
+        RankOptions().changed(rule="paper", importance="singular")
+    with pytest.raises(InputError, match="threshold 2 is given, and the rule paper reads"):
+        RankOptions().changed(rule="paper", threshold=2)
+
+
+# The gap -------------------------------------------------------------------------------------
+
+
+def _noisy(ranks: Sequence[int], k: int, noise: float) -> Components:
+    """Equal scores for the true rank of each layer, noise for the rest of its components."""
+    draw = torch.Generator().manual_seed(0)
+    scores = noise * torch.rand(len(ranks), k, generator=draw, dtype=torch.float64)
+    for layer, rank in enumerate(ranks):
+        scores[layer, :rank] = 1.0 + 0.1 * torch.rand(rank, generator=draw, dtype=torch.float64)
+    return _components(scores.tolist())
+
+
+@pytest.mark.parametrize("noise", [0.0, 1e-4, 0.1, 0.3])
+@pytest.mark.parametrize("ranks", [(0, 1, 2, 4), (4, 4, 4, 3), (0, 0, 0, 1)])
+def test_a_step_over_noise_is_found_with_layers_of_no_rank_and_of_full_rank(
+    ranks: tuple[int, ...], noise: float
+) -> None:
+    options = RankOptions(importance="alpha", rule="gap")
+    assert allocate(_noisy(ranks, 4, noise), options).ranks == ranks
+
+
+def test_no_gap_is_found_among_what_is_nothing() -> None:
+    scores = [[1.0, 0.9, 0.3], [0.8, 1e-5, 1e-9], [0.7, 0.3, 0.0]]
+    assert allocate(_components(scores), RankOptions(importance="alpha", rule="gap")).ranks == (
+        3,
+        1,
+        2,
+    )
+
+
+def test_without_a_gap_every_component_is_kept() -> None:
+    options = RankOptions(importance="singular", rule="gap", max_rank=2)
+    for scores in ([[1.0, 0.8, 0.6], [0.9, 0.7, 0.5]], [[0.0] * 3] * 2, [[-0.1, -0.2, -9.0]] * 2):
+        assert allocate(_components(scores), options).ranks == (2, 2)
+    wide = [[1.0, 0.8, 0.3], [0.9, 0.7, 0.3]]
+    assert allocate(_components(wide), options.changed(max_rank=None)).ranks == (2, 2)
+    assert allocate(_components(wide), options.changed(gap=3, max_rank=None)).ranks == (3, 3)
 
 
 # The budget ----------------------------------------------------------------------------------
@@ -117,6 +187,16 @@ def test_what_full_layers_leave_is_said() -> None:
     pattern = allocate(components, options)
     assert pattern.ranks == (2, 2, 2)
     assert unspent(pattern, options.budget) == 90
+    words = unspent_words(pattern, options.budget)
+    assert words and words.startswith("90 of the 150 parameters of budget uniform:5 stay unspent")
+    ranks = unspent_words(pattern, Budget("total-rank:7"))
+    assert ranks and ranks.startswith("1 of the 7 ranks of budget total-rank:7 stay unspent")
+
+
+def test_what_buys_no_component_is_not_worth_a_word() -> None:
+    pattern = allocate(_components([[0.9, 0.8]] * 3), RankOptions(budget=Budget(39)))
+    assert unspent(pattern, Budget(39)) == 9
+    assert unspent_words(pattern, Budget(39)) == ""
 
 
 def test_per_parameter_weighs_energy_against_cost() -> None:
@@ -165,6 +245,12 @@ def test_scores_that_are_not_finite_are_refused(rule: str, value: float) -> None
         ({"importance": "alhpa"}, "did you mean 'alpha'"),
         ({"min_rank": 3, "max_rank": 2}, "min_rank 3 is above max_rank 2"),
         ({"rank": 3}, "rank"),
+        ({"rule": "threshold", "budget": 30}, "budget 30 parameters is given, and the rule thresh"),
+        ({"rule": "gap", "per": "parameter"}, "set rule to budget, or leave per out"),
+        ({"threshold": 1.0}, "the rule budget does not read it; set rule to threshold"),
+        ({"rule": "paper", "gap": 3}, "the rule threshold does not read it; set rule to gap"),
+        ({"rule": "gap", "gap": 1}, "gap"),
+        ({"rule": "threshold", "threshold": 0}, "threshold"),
         ({"budget": "uniform"}, "'uniform' is no budget; allowed: a number"),
         ({"budget": "uniform:0"}, "is no budget"),
         ({"budget": "uniform:-1"}, "is no budget"),
@@ -185,6 +271,25 @@ def test_budgets_go_to_yaml_and_back_as_given(given: int | str) -> None:
     dumped = yaml.safe_dump(options.model_dump())
     assert yaml.safe_load(dumped)["budget"] == given
     assert RankOptions.model_validate(yaml.safe_load(dumped)) == options
+
+
+@pytest.mark.parametrize("rule", ["budget", "threshold", "gap", "paper"])
+def test_options_are_written_without_those_of_other_rules(rule: str) -> None:
+    options = RankOptions.model_validate({"rule": rule, "min_rank": 1})
+    written = options.model_dump(mode="json")
+    assert RankOptions.model_validate(written) == options
+    own = {"budget": {"budget", "per"}, "gap": {"gap"}}.get(rule, {"threshold", "threshold_unit"})
+    assert written.keys() == {"importance", "rule", "min_rank", "max_rank"} | own
+
+
+def test_an_option_of_one_rule_implies_it() -> None:
+    by_gap = RankOptions(rule="gap", importance="singular")
+    assert by_gap.changed(min_rank=1).rule == "gap"
+    for change, rule in (({"budget": 9}, "budget"), ({"threshold": 2}, "threshold")):
+        assert by_gap.changed(**change).rule == rule
+        assert by_gap.changed(**change).importance == "singular"
+    with pytest.raises(InputError, match="budget 9 parameters is given, and the rule gap"):
+        by_gap.changed(rule="gap", budget=9)
 
 
 # The controls --------------------------------------------------------------------------------

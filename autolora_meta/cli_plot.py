@@ -1,0 +1,66 @@
+"""`autolora-meta plot`: figures of ranks, of runs or of adapters made elsewhere."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from autolora_meta.errors import InputError
+
+
+def plot(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="PATH...",
+            help="Folders of runs, of searches or of PEFT adapters (LoRA, whoever made them), or "
+            "rank patterns of `allocate`; all of one model.",
+        ),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="A file (.png, .svg, .pdf) for one figure, or a folder for all that the paths "
+            "allow. Without it, the figures of one run are drawn again, in its `figures/`.",
+        ),
+    ] = None,
+    figure: Annotated[
+        str | None,
+        typer.Option(
+            help="`ranks`: a heatmap, layers by kind of module, side by side for several paths. "
+            "`spread`: each layer's ranks over searches, beside equal ranks. `stability`: mean and "
+            "deviation over searches, Kendall's W. `over-time`: the ranks during one search. By "
+            "default `ranks` of one search, `spread` of several.",
+        ),
+    ] = None,
+) -> None:
+    """Draw the ranks of runs, of searches, or of adapters made elsewhere.
+
+    No model is loaded: the ranks of an adapter are the shapes of its factors. A run counts one
+    search for each replicate, a pooled search one for each seed.
+
+    Examples:
+
+    `autolora-meta plot runs/quickstart`
+
+    `autolora-meta plot runs/quickstart --figure stability --output stability.pdf`
+
+    `autolora-meta plot runs/quickstart my-adapter --figure ranks --output side-by-side.svg`
+
+    `autolora-meta plot runs/seed-* --output figures/seeds`
+    """
+    from autolora_meta.reporting.draw import draw_ranks
+    from autolora_meta.reporting.report import draw_run
+
+    if output is not None:
+        for file in draw_ranks(paths, output, figure):
+            typer.echo(f"written to {file}")
+        return
+    if len(paths) > 1 or figure is not None:
+        raise InputError(
+            "say where the figure goes: --output with a file (.png, .svg, .pdf) or a new folder"
+        )
+    draw_run(paths[0])
+    typer.echo(f"written to {paths[0] / 'figures'}")

@@ -1,0 +1,79 @@
+"""What the factors of a layer are made of: norms of its components, directions of its update."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from autolora_meta.errors import InputError
+
+Factors = tuple[Tensor, Tensor]  # A (k, in) or (k, in, kh, kw), B (out, k) or (out, k, 1, 1)
+
+
+def measured(
+    names: Sequence[str], gates: Tensor, factors: Sequence[Factors], scale: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Norms of the columns of B, norms of the rows of A, singular values of c B diag(gates) A.
+
+    Layers of one shape are measured together: a search does this after every outer step.
+
+    Args:
+        names: for messages. (L,)
+        gates: weight of each component. (L, k)
+        factors: (A, B) of each layer.
+        scale: the constant c.
+
+    Returns:
+        Three tensors (L, k) in float64; singular values descend, and zeros stand where a layer has
+        fewer than k.
+
+    Raises:
+        InputError: factors do not have k components.
+    """
+    gates = gates.detach().to("cpu", torch.float64)
+    matrices = [_matrices(name, gates.shape[1], *f) for name, f in zip(names, factors, strict=True)]
+    alike: dict[tuple[torch.Size, torch.Size], list[int]] = defaultdict(list)
+    for layer, (a, b) in enumerate(matrices):
+        alike[a.shape, b.shape].append(layer)
+    norm_u, norm_v, singular = (torch.zeros_like(gates) for _ in range(3))
+    for layers in alike.values():
+        a = torch.stack([matrices[layer][0] for layer in layers])  # (n, k, in)
+        b = torch.stack([matrices[layer][1] for layer in layers])  # (n, out, k)
+        norm_u[layers] = torch.linalg.vector_norm(b, dim=1)
+        norm_v[layers] = torch.linalg.vector_norm(a, dim=2)
+        # B diag(g) = Q_b R_b, A^T = Q_a R_a  =>  sv(B diag(g) A) = sv(R_b R_a^T), at most k x k
+        r_b = torch.linalg.qr(b * gates[layers, None, :], mode="r").R
+        r_a = torch.linalg.qr(a.mT, mode="r").R
+        values = abs(scale) * torch.linalg.svdvals(r_b @ r_a.mT)
+        singular[layers, : values.shape[1]] = values
+    return norm_u, norm_v, singular
+
+
+def singular_directions(gates: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The update in singular form: B diag(gates) A = P diag(s) Q^T, by k x k matrices alone.
+
+    Args:
+        gates: (k,)
+        a: (k, in) with in >= k
+        b: (out, k) with out >= k
+
+    Returns:
+        P (out, k) and Q (in, k) with orthonormal columns, and s (k,), descending.
+    """
+    # B diag(g) = Q_b R_b, A^T = Q_a R_a, R_b R_a^T = U diag(s) V^T  =>  P = Q_b U, Q = Q_a V
+    q_b, r_b = torch.linalg.qr(b * gates)
+    q_a, r_a = torch.linalg.qr(a.mT)
+    u, s, v_t = torch.linalg.svd(r_b @ r_a.mT)
+    return q_b @ u, s, q_a @ v_t.mT
+
+
+def _matrices(name: str, k: int, a: Tensor, b: Tensor) -> Factors:
+    """A (k, in) and B (out, k) in float64 on the CPU."""
+    if a.shape[0] != k or b.ndim < 2 or b.shape[1] != k or b[0, 0].numel() != 1:
+        raise InputError(
+            f"layer '{name}' does not have k = {k} components: A {tuple(a.shape)} must be "
+            f"(k, in...), B {tuple(b.shape)} must be (out, k) or (out, k, 1, 1)"
+        )
+    a, b = (t.detach().to("cpu", torch.float64).flatten(1) for t in (a, b))
+    return a, b

@@ -1,0 +1,194 @@
+"""RankOptions: how ranks are read from a search, and what of it belongs to which rule."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
+
+from autolora_meta.errors import InputError, unknown
+from autolora_meta.options import Options, read
+from autolora_meta.ranks.budget import Budget, unspent_words
+from autolora_meta.ranks.importance import IMPORTANCE
+from autolora_meta.ranks.pattern import RankPattern
+
+# What each rule alone reads.
+_OWN = {
+    "budget": {"budget", "per"},
+    "threshold": {"threshold", "threshold_unit"},
+    "gap": {"gap"},
+}
+# What the rule `paper` is short for: AutoLoRA, arXiv 2403.09113, section 3.2.
+_PAPER = {
+    "rule": "threshold",
+    "importance": "alpha",
+    "threshold": 1.0,
+    "threshold_unit": "layer_mean",
+}
+
+
+class RankOptions(Options):
+    """How ranks are read from a search.
+
+    An option that the rule does not read is refused, and does not stand in what is written.
+    """
+
+    importance: str = Field(
+        default="singular",
+        description="Score of a component. "
+        + "; ".join(f"{record.name}: {record.summary}" for record in IMPORTANCE.values())
+        + ".",
+    )
+    rule: Literal["budget", "threshold", "gap", "paper"] = Field(
+        default="budget",
+        description="budget: the best components over all layers until the budget is spent. "
+        "threshold: in each layer, the components whose score reaches `threshold`. gap: over all "
+        "layers, the components above the widest gap between scores. paper: short for importance "
+        "alpha, rule threshold, threshold 1 of the layer's mean, which is alpha >= 1/k. Under "
+        "another rule than budget every arm of a comparison may spend what the learned ranks cost.",
+    )
+    budget: Budget = Field(
+        default=Budget("uniform:2"),
+        description="Rule budget: what may be spent, by every arm of a comparison: a number of "
+        "adapter parameters, uniform:R (as many as rank R in every targeted layer) or total-rank:N "
+        "(ranks that sum to N).",
+    )
+    per: Literal["component", "parameter"] = Field(
+        default="component",
+        description="Rule budget: what it ranks by. component: the score. parameter: squared "
+        "score over cost, the energy bought per unit of budget, which favours small layers.",
+    )
+    threshold: float = Field(
+        default=1.0,
+        gt=0,
+        description="Rule threshold: a component is kept where its score reaches so many "
+        "`threshold_unit`. Above 1 a layer may be left out; min_rank keeps it in.",
+    )
+    threshold_unit: Literal["layer_mean", "score"] = Field(
+        default="layer_mean",
+        description="Rule threshold: layer_mean, the mean score of the component's layer, which is "
+        "1/k for gates that sum to one; score, an absolute number. With sigmoid gates and gate_sum "
+        "k a gate is 2 sigmoid, so that an absolute 1 keeps sigmoid >= 0.5.",
+    )
+    gap: float = Field(
+        default=2.0,
+        gt=1,
+        description="Rule gap: the smallest ratio of two neighbouring scores that counts as a gap; "
+        "where there is none, every component is kept.",
+    )
+    min_rank: int = Field(
+        default=0, ge=0, description="Every layer gets at least this rank; 0 may leave it out."
+    )
+    max_rank: int | None = Field(
+        default=None,
+        ge=1,
+        description="No layer gets more than this rank; null means k, all components.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spelled_out(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping) or given.get("rule") != "paper":
+            return given
+        for key, value in _PAPER.items():
+            if key != "rule" and given.get(key, value) != value:
+                raise ValueError(
+                    f"{key} {given[key]} is given, and the rule paper reads {key} {value}; leave "
+                    f"{key} out, or set rule to threshold"
+                )
+        return {**given, **_PAPER}
+
+    @field_validator("importance")
+    @classmethod
+    def _known_importance(cls, value: str) -> str:
+        if value not in IMPORTANCE:
+            raise ValueError(unknown("importance", value, IMPORTANCE))
+        return value
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "RankOptions":
+        if self.max_rank is not None and self.min_rank > self.max_rank:
+            raise ValueError(
+                f"min_rank {self.min_rank} is above max_rank {self.max_rank}; lower one or "
+                "raise the other"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _read_by_the_rule(self) -> "RankOptions":
+        for owner, own in _OWN.items():
+            for key in sorted(own & self.model_fields_set) if owner != self.rule else ():
+                why = (
+                    "; without it every arm may spend what the learned ranks cost"
+                    if key == "budget"
+                    else ""
+                )
+                raise ValueError(
+                    f"{key} {getattr(self, key)} is given, and the rule {self.rule} does not read "
+                    f"it; set rule to {owner}, or leave {key} out{why}"
+                )
+        return self
+
+    @model_serializer(mode="wrap")
+    def _written(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        foreign = _foreign(self.rule)
+        return {key: value for key, value in dump(self).items() if key not in foreign}
+
+    def changed(self, **changes: Any) -> "RankOptions":
+        """These options with others in their place.
+
+        An option that one rule alone reads implies that rule, where none is given.
+
+        Raises:
+            InputError: an option is unknown, out of range, or not read by the rule.
+
+        >>> RankOptions(rule="threshold").changed(budget="uniform:3").rule
+        'budget'
+        """
+        owners = [rule for rule, own in _OWN.items() if own & changes.keys()]
+        given = ({"rule": owners[0]} if owners else {}) | changes
+        kept = kept_under(self.model_dump(), given)
+        return read(RankOptions, kept | given, "the options of `ranks`")
+
+    def unspent(self, pattern: RankPattern) -> str:
+        """What is to be said of a budget that `pattern` does not spend; empty if there is none."""
+        return unspent_words(pattern, self.budget) if self.rule == "budget" else ""
+
+
+def kept_under(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """What of the options `below` still holds once `above` is laid over them.
+
+    A rule that `above` sets drops what another rule reads, so that a base's budget is not in the
+    way of a rule that has none.
+
+    >>> kept_under({"rule": "budget", "budget": 9, "min_rank": 1}, {"rule": "gap"})
+    {'rule': 'budget', 'min_rank': 1}
+    """
+    dropped = _foreign(above["rule"]) if "rule" in above else set()
+    return {key: value for key, value in below.items() if key not in dropped}
+
+
+def _foreign(rule: object) -> set[str]:
+    """Options that the rule does not read; `paper` brings its own importance."""
+    foreign = set().union(*(own for owner, own in _OWN.items() if owner != rule))
+    return foreign | {"importance"} if rule == "paper" else foreign
+
+
+def bounds(k: int, options: RankOptions) -> tuple[int, int]:
+    """Smallest and largest rank that a layer of k components may get.
+
+    Raises:
+        InputError: a limit is above k.
+    """
+    for name, value in (("min_rank", options.min_rank), ("max_rank", options.max_rank)):
+        if value is not None and value > k:
+            raise InputError(
+                f"{name} {value} is above k = {k}, the components of each layer in the search; "
+                f"give at most {k}, or search with a larger k"
+            )
+    return options.min_rank, options.max_rank or k

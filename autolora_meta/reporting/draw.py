@@ -1,0 +1,98 @@
+"""Figures of ranks from paths on disk, as files."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from autolora_meta.errors import InputError, unknown
+from autolora_meta.reporting import plots
+from autolora_meta.reporting.ranked import Ranked, labels, read_ranked
+from autolora_meta.reporting.style import FORMATS, save, save_all
+from autolora_meta.result import SearchResult
+
+
+def _ranks(given: Sequence[Ranked]) -> Figure:
+    if len(given) == 1:
+        return plots.rank_heatmap(given[0].pattern)
+    return plots.rank_heatmaps(dict(zip(labels(given), (r.pattern for r in given), strict=True)))
+
+
+def _spread(given: Sequence[Ranked]) -> Figure:
+    return plots.rank_spread([pattern for ranked in given for pattern in ranked.searches])
+
+
+def _stability(given: Sequence[Ranked]) -> Figure:
+    return plots.rank_stability([pattern for ranked in given for pattern in ranked.searches])
+
+
+def _over_time(given: Sequence[Ranked]) -> Figure:
+    if len(given) > 1 or given[0].result is None:
+        raise InputError(
+            "ranks over time are those of one search; give the folder of one run or search"
+        )
+    return over_time(given[0].result)
+
+
+def over_time(result: SearchResult) -> Figure:
+    """The allocation during a search, and how many ranks moved."""
+    steps, moved = ([0, *[row[key] for row in result.rows]] for key in ("step", "ranks_moved"))
+    names = result.components.names
+    return plots.ranks_over_time(steps, result.ranks_trajectory, names, moved)
+
+
+FIGURES: dict[str, Callable[[Sequence[Ranked]], Figure]] = {
+    "ranks": _ranks,
+    "spread": _spread,
+    "stability": _stability,
+    "over-time": _over_time,
+}
+
+
+def draw_ranks(paths: Sequence[Path], output: Path, figure: str | None = None) -> list[Path]:
+    """Draw the ranks that `paths` hold, one figure into a file or all into a folder.
+
+    Args:
+        paths: folders of runs, searches or PEFT adapters, or rank patterns; of one model.
+        output: not there yet: a file whose ending tells the format, or a folder for every figure
+            that the paths allow, in every format.
+        figure: a name from `FIGURES`; by default the heatmap of one path's ranks, and the spread of
+            several; every one for a folder.
+
+    Returns:
+        The files written.
+
+    Raises:
+        InputError: a path holds no ranks, they are of different models, the figure needs more, or
+            `output` exists.
+    """
+    if output.exists():
+        raise InputError(
+            f"{output} exists, and finished work is not overwritten; give another --output"
+        )
+    suffix = output.suffix.removeprefix(".")
+    if suffix and suffix not in FORMATS:
+        raise InputError(
+            f"{output} ends with .{suffix}; figures are written as .{', .'.join(FORMATS)}, or all "
+            "of them into a folder (a name without an ending)"
+        )
+    if figure is not None and figure not in FIGURES:
+        raise InputError(unknown("figure", figure, FIGURES))
+    given = [read_ranked(path) for path in paths]
+    count = sum(len(ranked.searches) for ranked in given)
+    if suffix or figure is not None:
+        names = [figure or ("spread" if count > 1 else "ranks")]
+    else:
+        several = ["spread", "stability"] if count > 1 else []
+        course = ["over-time"] if len(given) == 1 and given[0].result else []
+        names = ["ranks", *several, *course]
+    drawn = {name: FIGURES[name](given) for name in names}
+    folder = output.parent if suffix else output
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder} cannot be made: {error.strerror}; give another") from None
+    if suffix:
+        save(drawn[names[0]], output)
+        return [output]
+    return [file for name, made in drawn.items() for file in save_all(made, folder, name)]

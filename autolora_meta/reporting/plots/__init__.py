@@ -1,0 +1,19 @@
+"""Figures of a run: its ranks, gates, losses and comparison, as functions of the data they show."""
+
+from autolora_meta.reporting.plots.comparison import comparison
+from autolora_meta.reporting.plots.heatmap import rank_heatmap, rank_heatmaps
+from autolora_meta.reporting.plots.search import gates_over_time, losses
+from autolora_meta.reporting.plots.spread import rank_spread
+from autolora_meta.reporting.plots.stability import rank_stability
+from autolora_meta.reporting.plots.trajectory import ranks_over_time
+
+__all__ = [
+    "comparison",
+    "gates_over_time",
+    "losses",
+    "rank_heatmap",
+    "rank_heatmaps",
+    "rank_spread",
+    "rank_stability",
+    "ranks_over_time",
+]

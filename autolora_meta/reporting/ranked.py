@@ -1,0 +1,76 @@
+"""What a path on disk says of ranks: a run, a search, a PEFT adapter, or a rank pattern."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from autolora_meta.errors import InputError
+from autolora_meta.ranks.pattern import RankPattern
+from autolora_meta.ranks.stored import CONFIG, read_adapter
+from autolora_meta.result import SearchResult
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """The ranks at one place.
+
+    Args:
+        label: the last part of the path, for titles.
+        pattern: the ranks: of a run, those of its first replicate.
+        searches: ranks of each search, of each replicate where there are several.
+        result: the search behind `pattern`; None for ranks that are not of a search of ours.
+    """
+
+    label: str
+    pattern: RankPattern
+    searches: tuple[RankPattern, ...]
+    result: SearchResult | None = None
+
+
+def read_ranked(path: Path) -> Ranked:
+    """Read the ranks at `path`; no model is loaded.
+
+    Args:
+        path: the folder of a run, a search or a PEFT adapter (the shapes of its factors are its
+            ranks), or a JSON file of a rank pattern.
+
+    Raises:
+        InputError: it is none of these, or broken.
+    """
+    if path.is_file():
+        pattern = RankPattern.load(path)
+        return Ranked(path.stem, pattern, (pattern,))
+    if (path / CONFIG).is_file():
+        pattern = read_adapter(path).pattern
+        return Ranked(_label(path), pattern, (pattern,))
+    if not (path / "search").is_dir():
+        raise InputError(
+            f"{path} holds no ranks; give the folder of a run or a search, the folder of a PEFT "
+            f"adapter (with {CONFIG}), or the JSON file of a rank pattern"
+        )
+    result = SearchResult.load(path)
+    files = sorted(path.glob("replicates/*/learned/ranks.json"), key=_seed)
+    searches = [RankPattern.load(file) for file in files]
+    if len(searches) < 2:
+        searches = [each.ranks for each in result.searches]
+    return Ranked(_label(path), result.ranks, tuple(searches), result)
+
+
+def labels(given: Sequence[Ranked]) -> list[str]:
+    """One title each: the label, numbered where another has the same."""
+    names = [ranked.label for ranked in given]
+    return [
+        f"{name} ({names[: i + 1].count(name)})" if names.count(name) > 1 else name
+        for i, name in enumerate(names)
+    ]
+
+
+def _label(path: Path) -> str:
+    """The folder's name; an adapter in a run's `adapter` goes by the run."""
+    path = path.resolve()
+    return f"{path.parent.name}/{path.name}" if path.name == "adapter" else path.name
+
+
+def _seed(file: Path) -> tuple[int, str]:
+    name = file.parent.parent.name
+    return (int(name) if name.isdecimal() else 0, name)

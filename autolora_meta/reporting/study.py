@@ -1,0 +1,73 @@
+"""What a study found, as text: a table of means, sentences, and what failed."""
+
+import json
+import statistics
+from collections.abc import Sequence
+
+from autolora_meta.reporting.summary import table
+from autolora_meta.studies.executor import Job
+from autolora_meta.studies.options import StudyOptions
+from autolora_meta.studies.plan import Planned, value_label
+from autolora_meta.studies.table import StudyTable
+
+
+def study_means(found: StudyTable) -> str:
+    """One row for each point and arm: mean and standard deviation over seeds."""
+    groups: dict[str, list[dict]] = {}
+    for row in found.finished:
+        groups.setdefault(json.dumps([row["settings"], row["arm"]], sort_keys=True), []).append(row)
+    metrics = found.metrics
+    cells = []
+    for rows in groups.values():
+        values = {**rows[0]["settings"], "arm": rows[0]["arm"]}
+        line: list[object] = [value_label(values[key]) for key in found.keys]
+        line.append(f"{statistics.fmean(row['parameters'] for row in rows):,.0f}")
+        for metric in metrics:
+            each = [row["metrics"][metric] for row in rows]
+            spread = f" ± {statistics.stdev(each):.3f}" if len(each) > 1 else ""
+            line.append(f"{statistics.fmean(each):.3f}{spread}")
+        line += [f"{statistics.fmean(row['cost'] for row in rows):.0f}", len(rows)]
+        cells.append(line)
+    return table([*found.keys, "parameters", *metrics, "plain steps", "replicates"], cells)
+
+
+def study_summary(options: StudyOptions, found: StudyTable) -> str:
+    """The answer of a study in Markdown."""
+    parts = [f"# {options.name}"]
+    parts += [options.question] * bool(options.question)
+    parts.append(study_means(found))
+    for asked in options.asked():
+        contrasts = found.compare(
+            asked.key, baseline=asked.baseline, metric=asked.metric, over=asked.over
+        )
+        if contrasts:
+            head = f"## {asked.key}, against {value_label(asked.baseline)}"
+            parts += [head, "\n".join(f"- {contrast.sentence}" for contrast in contrasts)]
+    parts.append("Mean ± standard deviation over replicates, which are random splits of the data.")
+    if found.failed:
+        lines = [
+            f"- {row['id']} ({row['arm']}, seed {row['seed']}): {row['error']}"
+            for row in found.failed
+        ]
+        again = "Run again with --retry-failed to try them once more."
+        parts += ["## Failed", "\n".join(lines), again]
+    return "\n\n".join(parts) + "\n"
+
+
+def study_plan(runs: Sequence[Planned], jobs: Sequence[Job]) -> str:
+    """What a study would still do: its runs, and the plain steps behind them."""
+    behind = {job.key: job for job in jobs}
+    header = ["run", "what", "searches to do", "plain steps beside them"]
+    rows = [
+        [
+            run.id,
+            run.label,
+            len(behind[run.id].needs & behind.keys()),
+            f"{behind[run.id].work:,.0f}",
+        ]
+        for run in runs
+    ]
+    searches = len(jobs) - len(runs)
+    work = sum(job.work for job in jobs)
+    end = f"{len(runs)} runs, and {searches} searches that they share: {work:,.0f} plain steps"
+    return f"{table(header, rows)}\n\n{end} at most"
