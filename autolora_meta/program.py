@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from datasets import Dataset, DatasetDict
 from peft import PeftModel
 from torch import Tensor, nn
 
@@ -28,6 +29,7 @@ from autolora_meta.finetuning.lora import (
 )
 from autolora_meta.finetuning.prepare import Prepared
 from autolora_meta.finetuning.prepare import prepare as prepare_parts
+from autolora_meta.finetuning.tasks import Task, refuse_unmeasured
 from autolora_meta.gating import Gates, gated
 from autolora_meta.randomness import derive, seeded
 from autolora_meta.ranks.rules import RankOptions, bounds
@@ -36,33 +38,50 @@ _LOG = logging.getLogger(__name__)
 
 
 def prepare(
-    config: RunConfig, seed: int | None = None, *, say: Callable[[str], None] = _LOG.info
+    config: RunConfig,
+    seed: int | None = None,
+    *,
+    data: DatasetDict | Dataset | None = None,
+    task: Task | type[Task] | None = None,
+    say: Callable[[str], None] = _LOG.info,
 ) -> Prepared:
     """Load, split and encode everything that one replicate of a run needs.
 
     Args:
         config: of the run.
         seed: of the replicate: of its split and its head; `config.seed` where it is not given.
+        data: rows at hand, in the place of `config.data.source`; splits and columns are found, and
+            cut, in the same way.
+        task: a task of your own, in the place of `config.task.type`.
         say: told what was chosen, dropped and cut.
 
     Raises:
         InputError: data or model cannot be used as given.
 
     >>> prepare(RunConfig.load("quickstart")).rows["train"]  # doctest: +SKIP
+    >>> mine = prepare(config, data=dataset)                 # doctest: +SKIP
+    >>> result = search(config, prepared=mine)
+    >>> retrain(config, result.ranks, prepared=mine)
     """
     seed = config.seed if seed is None else seed
-    return prepare_parts(config.model, config.data, config.task, seed, say=say)
+    sections = config.model, config.data, config.task
+    prepared = prepare_parts(*sections, seed, given=data, task=task, say=say)
+    refuse_unmeasured(prepared.task, config.compare.metrics or ())
+    return prepared
 
 
 def fingerprint(config: RunConfig, seed: int, selection: Selection) -> str:
     """A hash of all that a search depends on, by which a finished one is known again.
 
     Args:
-        config: of the run; ranks, retraining and arms play no part.
-        seed: of the replicate.
-        selection: learned gates, or frozen ones.
+        config: of the run; retraining and arms play no part, and ranks only where
+            `search.patience` reads them.
+        seed: of the search.
+        selection: learned gates, frozen ones or random ones.
     """
-    sections = config.model_dump(mode="json", include={"model", "data", "task", "lora", "search"})
+    read = {"model", "data", "task", "lora", "search"}
+    read |= {"ranks"} if config.search.patience is not None else set()
+    sections = config.model_dump(mode="json", include=read)
     about = {**sections, "seed": seed, "selection": selection, "version": __version__}
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
 
@@ -85,6 +104,16 @@ class Program:
     task_type: str | None = None
     fingerprint: str | None = None
 
+    @property
+    def followed_ranks(self) -> RankOptions:
+        """How ranks are read during the search, where sensitivity cannot be had yet.
+
+        Singular values stand in for it: they belong to the same directions.
+        """
+        if self.ranks.importance != "sensitivity":
+            return self.ranks
+        return self.ranks.model_copy(update={"importance": "singular"})
+
     @contextmanager
     def opened(self) -> Iterator[tuple[PeftModel, Gates, tuple[int, ...]]]:
         """The model wrapped and gated inside, with the costs; afterwards it is as it was."""
@@ -93,6 +122,13 @@ class Program:
         costs = layer_costs(self.model, names)
         refuse_narrow_layers(self.model, names, self.lora.k)
         bounds(self.lora.k, self.ranks)
+        if self.ranks.importance == "sensitivity" and not self.options.sensitivity_batches:
+            raise InputError(
+                "ranks.importance is sensitivity, and search.sensitivity_batches is 0, so it would "
+                "not be measured; set search.sensitivity_batches to 1 or more (each costs one "
+                f"forward for each of the {len(names) * self.lora.k} components), or take another "
+                "importance"
+            )
         if self.ranks.rule == "budget":
             self.ranks.budget.checked_limit(costs, self.ranks.min_rank)
         with unwrapped_afterwards(self.model), seeded(derive(self.seed, "search")):
@@ -116,16 +152,21 @@ def _scalar(value: object) -> None:
         )
 
 
+def search_seeds(seed: int, count: int) -> list[int]:
+    """The seeds of `count` searches of one replicate, whose own seed is the first."""
+    return [seed, *(derive(seed, "another search", i) for i in range(1, count))]
+
+
 def program_of(
     config: RunConfig, prepared: Prepared, seed: int, selection: Selection = "learned"
 ) -> Program:
-    """What the search of one replicate needs.
+    """What one search of one replicate needs.
 
     Args:
         config: of the run.
         prepared: base model and encoded rows of this replicate.
-        seed: of this replicate.
-        selection: learned gates, or frozen ones.
+        seed: of this search.
+        selection: learned gates, frozen ones or random ones.
     """
     options, collate = config.search, prepared.collate
     train, validation = prepared.rows["train"], prepared.rows["validation"]

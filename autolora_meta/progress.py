@@ -58,6 +58,29 @@ class Bar:
             self._bar = None
 
 
+class Part:
+    """Progress of a part of a larger work, which takes its share of it, no more and no less.
+
+    Args:
+        whole: progress of the larger work, which whoever started that closes.
+        share: plain steps of this part; what it did not need counts as done when it closes.
+    """
+
+    def __init__(self, whole: Progress, share: float) -> None:
+        self._whole, self._left = whole, share
+
+    def start(self, label: str, total: float) -> None:
+        pass
+
+    def step(self, loss: float | None = None, work: float = 1.0) -> None:
+        work = min(work, self._left)
+        self._left -= work
+        self._whole.step(loss, work)
+
+    def close(self) -> None:
+        self.step(None, self._left)
+
+
 class Sender:
     """Progress of a worker process: every step is put on a queue that the parent listens to."""
 

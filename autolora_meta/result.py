@@ -1,7 +1,8 @@
 """SearchResult: what a search learned, on disk and in memory, and the ranks that follow."""
 
 import json
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,11 @@ from torch import Tensor
 from autolora_meta.bilevel.engine import Row
 from autolora_meta.errors import InputError
 from autolora_meta.hypergradients.products import Cost
-from autolora_meta.options import read
 from autolora_meta.ranks.export import lora_config
 from autolora_meta.ranks.importance import Components
 from autolora_meta.ranks.pattern import RankPattern
 from autolora_meta.ranks.rules import RankOptions, allocate
+from autolora_meta.ranks.stability import Stability, stability
 
 
 @dataclass(frozen=True)
@@ -25,56 +26,103 @@ class SearchResult:
     """What a search learned, and all that later allocations need.
 
     Args:
-        components: scores of every rank-1 component at the end of the search.
+        components: scores of every rank-1 component at the end of the search; of several searches,
+            pooled.
         trajectory: gates at the start and after each outer step. (T, L, k)
+        ranks_trajectory: ranks at the same times, under the options of `ranks` that the search ran
+            with; of a search with frozen gates after each step. (T, L)
         rows: figures of each outer step.
         cost: forwards, backwards and double backwards that the search took.
         options: how `ranks` are allocated.
         seconds: wall time.
         task_type: PEFT's name for the task, for `lora_config`.
         fingerprint: of the configuration that was searched (`program.fingerprint`).
+        settled: the ranks had stood still for `search.patience` outer steps, and the search ended.
+        members: of several searches that are pooled, each by itself; trajectories and rows above
+            are then those of the first.
     """
 
     components: Components
     trajectory: Tensor
+    ranks_trajectory: Tensor
     rows: list[Row]
     cost: Cost
     options: RankOptions = field(default_factory=RankOptions)
     seconds: float = 0.0
     task_type: str | None = None
     fingerprint: str | None = None
+    settled: bool = False
+    members: tuple["SearchResult", ...] = ()
+
+    @classmethod
+    def pooled(cls, members: Sequence["SearchResult"]) -> "SearchResult":
+        """Several searches of the same layers as one, whose importance is pooled.
+
+        Raises:
+            InputError: there is none, or they are of different layers.
+        """
+        return replace(
+            members[0],
+            components=Components.pooled([member.components for member in members]),
+            cost=sum((member.cost for member in members), Cost()),
+            seconds=sum(member.seconds for member in members),
+            members=tuple(members),
+        )
+
+    @property
+    def searches(self) -> tuple["SearchResult", ...]:
+        """Each search by itself: this one, or those that are pooled in it."""
+        return self.members or (self,)
+
+    @property
+    def stability(self) -> Stability:
+        """How far the searches agree, and whether the ranks are distinguishable from noise.
+
+        >>> result.stability.sentence()  # doctest: +SKIP
+        """
+        return stability([search.components for search in self.searches], self.options)
 
     @property
     def ranks(self) -> RankPattern:
         """The ranks under the options of the run."""
         return allocate(self.components, self.options)
 
+    def under(self, options: RankOptions) -> "SearchResult":
+        """The same search, whose `ranks` are allocated by other options."""
+        members = tuple(member.under(options) for member in self.members)
+        return replace(self, options=options, members=members)
+
     def allocate(self, **changes: Any) -> RankPattern:
         """Ranks under other options (`RankOptions`), without a new search.
 
-        A budget that is given is kept to: it implies the rule `budget`.
+        An option that one rule alone reads implies it: a budget that is given is kept to.
 
         Raises:
             InputError: an option is unknown or out of range, or the budget is too small.
 
         >>> result.allocate(budget="uniform:2", importance="contribution")  # doctest: +SKIP
         """
-        implied = {"rule": "budget"} if "budget" in changes else {}
-        options = self.options.model_dump() | implied | changes
-        return allocate(self.components, read(RankOptions, options, "the options of `ranks`"))
+        return allocate(self.components, self.options.changed(**changes))
 
     def lora_config(self, **settings: Any) -> LoraConfig:
         """A stock PEFT configuration with the ranks learned."""
         return lora_config(self.ranks, **{"task_type": self.task_type, **settings})
 
     def save(self, folder: str | Path) -> None:
-        """Write ranks.json, alphas.safetensors, metrics.jsonl and search/ into `folder`."""
+        """Write ranks.json, alphas.safetensors, metrics.jsonl and search/ into `folder`.
+
+        Of several searches that are pooled, each goes whole into `search/0`, `search/1` and so on.
+        """
         folder = Path(folder)
         (folder / "search").mkdir(parents=True, exist_ok=True)
         self.ranks.save(folder / "ranks.json")
         self.components.save(folder / "search" / "importance.safetensors")
         save_file(
-            {"gates": self.components.gates, "trajectory": self.trajectory},
+            {
+                "gates": self.components.gates,
+                "trajectory": self.trajectory,
+                "ranks_trajectory": self.ranks_trajectory,
+            },
             folder / "alphas.safetensors",
             metadata={"names": json.dumps(self.components.names)},
         )
@@ -85,8 +133,12 @@ class SearchResult:
             "ranks": self.options.model_dump(mode="json"),
             "task_type": self.task_type,
             "fingerprint": self.fingerprint,
+            "settled": self.settled,
+            "members": len(self.members),
         }
         (folder / "search" / "search.json").write_text(json.dumps(about, indent=2) + "\n", "utf-8")
+        for index, member in enumerate(self.members):
+            member.save(folder / "search" / str(index))
 
     @classmethod
     def load(cls, folder: str | Path) -> "SearchResult":
@@ -99,14 +151,19 @@ class SearchResult:
         try:
             about = json.loads((folder / "search" / "search.json").read_text(encoding="utf-8"))
             lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+            courses = load_file(folder / "alphas.safetensors")
+            each = [folder / "search" / str(index) for index in range(about["members"])]
             return cls(
                 components=Components.load(folder / "search" / "importance.safetensors"),
-                trajectory=load_file(folder / "alphas.safetensors")["trajectory"],
+                trajectory=courses["trajectory"],
+                ranks_trajectory=courses["ranks_trajectory"],
                 rows=[json.loads(line) for line in lines],
                 cost=Cost(**about["cost"]),
                 options=RankOptions.model_validate(about["ranks"]),
                 task_type=about["task_type"],
                 fingerprint=about["fingerprint"],
+                settled=about["settled"],
+                members=tuple(cls.load(place) for place in each),
             )
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             missing = isinstance(error, FileNotFoundError) and Path(error.filename).name

@@ -1,6 +1,5 @@
 """The search: a configuration, or a person's own objects, in; importance and ranks out."""
 
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, overload
@@ -9,7 +8,6 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from autolora_meta import plugins
 from autolora_meta.bilevel.engine import Row
 from autolora_meta.bilevel.options import SearchOptions, Selection
 from autolora_meta.config import RunConfig
@@ -19,14 +17,13 @@ from autolora_meta.finetuning.batches import LoaderStream
 from autolora_meta.finetuning.lora import LoraOptions
 from autolora_meta.finetuning.models import head_modules
 from autolora_meta.finetuning.prepare import Prepared
-from autolora_meta.gating import lora_layers
 from autolora_meta.options import read
-from autolora_meta.program import Loss, Program, prepare, program_of
+from autolora_meta.program import Loss, Program, prepare, program_of, search_seeds
 from autolora_meta.progress import Progress
 from autolora_meta.randomness import derive
-from autolora_meta.ranks.importance import Components
-from autolora_meta.ranks.rules import RankOptions
+from autolora_meta.ranks.options import RankOptions, kept_under
 from autolora_meta.result import SearchResult
+from autolora_meta.running import run_programs
 
 
 @dataclass(frozen=True)
@@ -58,7 +55,7 @@ def search(
     *,
     loss: Loss,
     targets: str | Sequence[str] = "all-linear",
-    budget: int | str = "uniform:1",
+    budget: int | str | None = None,
     head: Sequence[str] = (),
     lora: Mapping[str, Any] | None = None,
     options: Mapping[str, Any] | None = None,
@@ -96,15 +93,17 @@ def search(
         validation: batches of the outer problem; rows that `train` does not hold.
         loss: (model, batch) -> scalar tensor.
         targets: `all-linear`, PEFT's `default` for the architecture, or names of layers.
-        budget: adapter parameters, `uniform:R` or `total-rank:N` (`RankOptions.budget`).
+        budget: adapter parameters, `uniform:R` or `total-rank:N` (`RankOptions.budget`); uniform:1
+            where `ranks` names no rule that has none.
         head: names of modules that are trained in full in the inner problem; by default the head of
             a transformers model, nothing of any other.
         lora: k, scale and dropout (`LoraOptions`).
-        options: schedule, optimizers, hypergradient (`SearchOptions`).
+        options: schedule, optimizers, hypergradient, number of searches (`SearchOptions`).
         ranks: importance and rule (`RankOptions`).
-        seed: of the factors and of the dropout masks.
+        seed: of the factors, of the order of batches and of the dropout masks; with
+            `options={"seeds": n}` that of the first of n searches, whose importance is pooled.
         selection: learned; or frozen, which leaves all gates at their start: plain LoRA, read out
-            the same way.
+            the same way; or random, which moves them along noise.
         device: where the search runs; the model comes back to where it was.
         prepared: with a RunConfig: model and rows, where they are at hand already.
         progress: told once per inner step.
@@ -139,8 +138,10 @@ def _search_config(
 ) -> SearchResult:
     seed = config.seed if seed is None else seed
     with threads(config.runtime.threads):
-        program = program_of(config, prepared or prepare(config, seed), seed, selection)
-        return _run(program, progress=progress, observe=observe)
+        prepared = prepared or prepare(config, seed)
+        seeds = search_seeds(seed, config.search.seeds)
+        programs = [program_of(config, prepared, one, selection) for one in seeds]
+        return run_programs(programs, progress=progress, observe=observe)
 
 
 def check(config: RunConfig) -> "Plan":
@@ -163,7 +164,7 @@ def _search_objects(
     *,
     loss: Loss,
     targets: str | Sequence[str] = "all-linear",
-    budget: int | str = "uniform:1",
+    budget: int | str | None = None,
     head: Sequence[str] = (),
     lora: Mapping[str, Any] | None = None,
     options: Mapping[str, Any] | None = None,
@@ -174,59 +175,26 @@ def _search_objects(
     progress: Progress | None = None,
     observe: Callable[[Row], None] = lambda row: None,
 ) -> SearchResult:
+    allocation = {**(ranks or {}), **({} if budget is None else {"budget": budget})}
     lora_options = read(LoraOptions, {**(lora or {}), "targets": targets}, "lora")
-    program = Program(
-        model,
-        LoaderStream(train, derive(seed, "train order")),
-        LoaderStream(validation, derive(seed, "outer order")),
-        loss,
-        lora_options,
-        tuple(head) or (head_modules(model) if isinstance(model, PreTrainedModel) else ()),
-        read(SearchOptions, options or {}, "options"),
-        read(RankOptions, {**(ranks or {}), "budget": budget}, "ranks"),
-        seed,
-        usable_device(str(device)),
-        selection,
+    search_options = read(SearchOptions, options or {}, "options")
+    rank_options = read(
+        RankOptions, kept_under({"budget": "uniform:1"}, allocation) | allocation, "ranks"
     )
-    return _run(program, progress=progress, observe=observe)
-
-
-def _run(
-    program: Program, *, progress: Progress | None, observe: Callable[[Row], None]
-) -> SearchResult:
-    """Open the program, run its engine, read the components."""
-    started = time.perf_counter()
-    build = plugins.load(plugins.PROBLEMS, program.options.problem)
-    with program.opened() as (wrapped, gates, costs):
-        engine = build(
-            wrapped,
-            gates,
-            program.train,
-            program.validation,
-            program.loss,
-            program.options,
-            selection=program.selection,
-            device=program.device,
-            progress=progress,
-            observe=observe,
+    programs = [
+        Program(
+            model,
+            LoaderStream(train, derive(one, "train order")),
+            LoaderStream(validation, derive(one, "outer order")),
+            loss,
+            lora_options,
+            tuple(head) or (head_modules(model) if isinstance(model, PreTrainedModel) else ()),
+            search_options,
+            rank_options,
+            one,
+            usable_device(str(device)),
+            selection,
         )
-        engine.run()
-        with torch.no_grad():
-            layers: list[Any] = lora_layers(wrapped, gates.names)
-            components = Components.from_factors(
-                gates.names,
-                costs,
-                program.lora.scale,
-                gates(),
-                [(x.lora_A["default"].weight, x.lora_B["default"].weight) for x in layers],
-            )
-    return SearchResult(
-        components=components,
-        trajectory=torch.stack(engine.trajectory),
-        rows=engine.rows,
-        cost=engine.cost,
-        options=program.ranks,
-        seconds=time.perf_counter() - started,
-        task_type=program.task_type,
-        fingerprint=program.fingerprint,
-    )
+        for one in search_seeds(seed, search_options.seeds)
+    ]
+    return run_programs(programs, progress=progress, observe=observe)

@@ -9,9 +9,11 @@ sum_j alpha_lj u_lj v_lj^T. One search step (section 3.3 of the paper):
     1. Finetune takes a step on a training batch:             W' = W - eta dL_train/dW
     2. Validation takes the loss of its batch at W' and moves alpha along the hypergradient
     3. Finetune goes back to W and repeats its step with the new alpha (look-ahead)
+
+A control puts RandomGradients in the place of Validation: the same search, but alpha is fed noise.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -23,6 +25,7 @@ from autolora_meta.bilevel.options import SearchOptions, Selection
 from autolora_meta.bilevel.problem import LoraProblem
 from autolora_meta.gating import Gates
 from autolora_meta.progress import Progress
+from autolora_meta.randomness import derive
 
 
 class Finetune(LoraProblem):
@@ -41,6 +44,51 @@ class Validation(LoraProblem):
 
     def training_step(self, batch: Any) -> Tensor:
         return self.finetune.loss_function(self.finetune.module, batch)
+
+
+class Noise:
+    """Gaussian tensors without end, in the place of batches.
+
+    Args:
+        shape: of each.
+        seed: of them all.
+    """
+
+    def __init__(self, shape: Sequence[int], seed: int) -> None:
+        self._shape, self._seed, self._drawn = tuple(shape), seed, 0
+
+    def next(self) -> Tensor:
+        noise = self.peek()
+        self._drawn += 1
+        return noise
+
+    def peek(self) -> Tensor:
+        generator = torch.Generator().manual_seed(derive(self._seed, "noise", self._drawn))
+        return torch.randn(self._shape, generator=generator)
+
+    def state_dict(self) -> dict[str, int]:
+        return {"drawn": self._drawn}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        self._drawn = state["drawn"]
+
+
+class RandomGradients(LoraProblem):
+    """Outer problem of the control: a random linear functional of alpha, whose gradient is noise.
+
+    The model takes no part in it, so it costs nothing.
+    """
+
+    def training_step(self, batch: Tensor) -> Tensor:
+        return (batch * self.module.logits).sum()
+
+    def training_step_exec(self, batch: Tensor) -> Tensor:
+        return self.training_step(batch)
+
+    def backward(
+        self, loss: Tensor, params: Sequence[Tensor], paths: Sequence[Any], **_: Any
+    ) -> None:
+        self.set_grads(params, torch.autograd.grad(loss, list(params)))
 
 
 def autolora(
@@ -65,38 +113,41 @@ def autolora(
         validation_batches: endless validation batches, for the outer problem.
         loss: (model, batch) -> scalar.
         options: schedule, optimizers and hypergradient method.
-        selection: frozen leaves Validation out, and the gates at their start.
+        selection: frozen leaves Validation out, and the gates at their start; random puts
+            RandomGradients in its place, seeded as torch is.
         device: where model, gates and batches go.
         progress: told once per inner step.
         observe: told one row of figures after each outer step.
     """
     autocast = options.precision == "bf16"
-    learned = selection == "learned"
-    gates.to(device).requires_grad_(learned)
+    gates.to(device).requires_grad_(selection != "frozen")
     finetune = Finetune(
         "finetune",
         loss=loss,
         module=model.to(device),
-        optimizer=options.inner.build(p for p in model.parameters() if p.requires_grad),
+        optimizer=options.inner.build_for(model),
         batches=train_batches,
-        hypergradient=options.hypergradient,
+        hypergradient=options.hypergradient if selection == "learned" else None,
         inner_steps=options.inner_steps,
         warmup_steps=options.warmup_steps,
         autocast=autocast,
     )
     problems: list[LoraProblem] = [finetune]
     dependencies: Dependencies = {"u2l": {}, "l2u": {}}
-    if learned:
-        validation = Validation(
+    if selection != "frozen":
+        learned = selection == "learned"
+        outer = (Validation if learned else RandomGradients)(
             "validation",
             module=gates,
             optimizer=options.outer.build(gates.parameters()),
-            batches=validation_batches,
+            batches=validation_batches
+            if learned
+            else Noise(gates.logits.shape, torch.initial_seed()),
             autocast=autocast,
         )
-        problems = [validation, finetune]
+        problems = [outer, finetune]
         # Validation differentiates through Finetune's step; alpha stands in Finetune's loss.
-        dependencies = {"u2l": {validation: [finetune]}, "l2u": {finetune: [validation]}}
+        dependencies = {"u2l": {outer: [finetune]} if learned else {}, "l2u": {finetune: [outer]}}
     return SearchEngine(
         problems,
         dependencies,

@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from autolora_meta.allocators.random_gates import ALLOCATOR as RANDOM_GATES
 from autolora_meta.allocators.replicate import Replicate, allocator
 from autolora_meta.config import RunConfig
 from autolora_meta.errors import InputError
+from autolora_meta.ranks.stability import stability
 from autolora_meta.reporting.run import run
 from autolora_meta.reporting.summary import summary
 from autolora_meta.result import SearchResult
@@ -118,6 +120,26 @@ def test_under_a_threshold_every_arm_gets_what_the_learned_ranks_cost(tiny: Tiny
         assert budget - 32 < allocator(arm).allocate(replicate).parameters <= budget, arm
 
 
+def test_random_gates_are_read_as_the_learned_ones_are_at_their_budget(
+    tiny: Tiny, tmp_path: Path
+) -> None:
+    replicate = Replicate(RunConfig.load(tiny.run / "config.yaml"), 0, folder=tmp_path)
+    pattern = RANDOM_GATES.allocate(replicate)
+    assert RANDOM_GATES.searches == ("random",)
+    assert pattern == replicate.search("random").ranks and pattern.parameters == 4 * 32
+    assert (tmp_path / "0" / "random" / "search" / "search.json").is_file()
+
+
+def test_a_search_that_read_the_ranks_serves_no_others(tiny: Tiny, tmp_path: Path) -> None:
+    config = RunConfig.load(tiny.run / "config.yaml", "search.patience=1", "search.seeds=2")
+    found = Replicate(config, 0, folder=tmp_path).search("learned")
+    again = Replicate(config, 0, folder=tmp_path).search("learned")
+    assert again.ranks == found.ranks and len(again.searches) == 2
+    wide = RunConfig.load(config.model_dump(mode="json"), "ranks.budget=uniform:2")
+    with pytest.raises(InputError, match=r"with search\.patience, ranks decide which"):
+        Replicate(wide, 0, folder=tmp_path).search("learned")
+
+
 def test_what_is_saved_is_json_and_loaded_again(comparison: Comparison, tmp_path: Path) -> None:
     comparison.save(tmp_path / "comparison.json")
     text = (tmp_path / "comparison.json").read_text()
@@ -155,15 +177,22 @@ def test_figures_of_the_searches_are_medians_over_their_outer_steps(
 ) -> None:
     searches = [SearchResult.load(tiny.run / f"replicates/{seed}/learned") for seed in (0, 1)]
     shares = [r["implicit_norm"] / r["direct_norm"] for s in searches for r in s.rows]
+    found = stability([s.components for s in searches], searches[0].options, over="replicates")
+    assert comparison.stability == found
     assert comparison.searches == {
         "method": "darts",
         "implicit_share": pytest.approx(np.median(shares)),
+        "stability": found.written(),
     }
 
 
 def test_the_summary_says_how_far_its_intervals_reach(comparison: Comparison) -> None:
     assert "Replicates are random splits of this one data set.\n" in summary(comparison)
     three = replace(comparison, differences=[row | {"n": 3} for row in comparison.differences])
+    assert "Two replicates cannot show whether the learned ranks" in summary(comparison)
+    settled = {"searches": 2, "settled": [40, 61]}
+    early = replace(comparison, searches=comparison.searches | settled)
+    assert "had settled in 2 of 2 searches, which ended at outer steps 40 to 61." in summary(early)
     told = "this one data set, and 10 intervals are given, uncorrected for their number."
     assert told in summary(three)
 

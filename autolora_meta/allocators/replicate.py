@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from autolora_meta.config import RunConfig
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.lora import layer_costs, target_layers
 from autolora_meta.finetuning.prepare import Prepared
+from autolora_meta.hypergradients.products import Cost
 from autolora_meta.program import fingerprint, prepare
 from autolora_meta.progress import Progress
 from autolora_meta.ranks.budget import Budget
@@ -30,6 +31,9 @@ class Replicate:
         seed: of this replicate; `config.seed` is that of the first.
         folder: where finished searches are kept and found again; None keeps them in memory only.
         progress: told once per step of long work.
+
+    Attributes:
+        cost: what allocators ran on it, searches aside: those keep their own.
     """
 
     def __init__(
@@ -41,6 +45,7 @@ class Replicate:
         progress: Progress | None = None,
     ) -> None:
         self.config, self.seed, self.folder, self.progress = config, seed, folder, progress
+        self.cost = Cost()
         self._searches: dict[Selection, SearchResult] = {}
 
     @cached_property
@@ -56,8 +61,8 @@ class Replicate:
 
     @property
     def budget(self) -> Budget:
-        """What every arm may spend; under `threshold`, what the learned ranks happen to cost."""
-        if self.config.ranks.rule == "threshold":
+        """What every arm may spend; without one, what the learned ranks happen to cost."""
+        if self.config.ranks.rule != "budget":
             return Budget(self.search("learned").ranks.parameters)
         return self.config.ranks.budget
 
@@ -65,7 +70,7 @@ class Replicate:
         """The search of this seed, run once and then found again.
 
         Args:
-            selection: learned gates, or frozen ones.
+            selection: learned gates, frozen ones or random ones.
 
         Raises:
             InputError: the folder holds the search of another configuration.
@@ -84,11 +89,12 @@ class Replicate:
         result = SearchResult.load(place)
         if result.fingerprint != fingerprint(self.config, self.seed, selection):
             raise InputError(
-                f"{place} holds a search of another configuration (model, data, task, lora, search "
-                "and version decide which); give another folder"
+                f"{place} holds a search of another configuration (model, data, task, lora, "
+                "search, version and, with search.patience, ranks decide which); give another "
+                "folder"
             )
         if result.options != self.config.ranks:  # other ranks need no other search
-            result = replace(result, options=self.config.ranks)
+            result = result.under(self.config.ranks)
             result.save(place)
         return result
 
@@ -128,12 +134,14 @@ class Allocator:
         summary: one line for people.
         source: paper or reason.
         searches: the searches it reads, so that they can be run first, side by side.
+        work: what it will run beside them, in plain steps, as far as the configuration tells.
     """
 
     allocate: Callable[[Replicate], RankPattern]
     summary: str
     source: str
     searches: tuple[Selection, ...] = ()
+    work: Callable[[RunConfig], float] = lambda config: 0.0
 
 
 def allocator(name: str) -> Allocator:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from autolora_meta.bilevel import hypergradient as _registered  # noqa: F401
 from autolora_meta.bilevel.guards import check_second_order, stop_unless_finite_loss
-from autolora_meta.bilevel.options import SearchOptions
+from autolora_meta.bilevel.options import SearchOptions, Selection
 from autolora_meta.bilevel.problem import LoraProblem
 from autolora_meta.bilevel.watch import Watch
 from autolora_meta.gating import Gates
@@ -42,6 +42,7 @@ class SearchEngine(Engine):
         inner_problem: the problem at the bottom; its steps are those of the engine.
         outer_problem: the one above it; None where there is none.
         trajectory: the gates at the start and after every outer step, each (L, k).
+        ranks_trajectory: the allocation where `follow` began and at every row since, each (L,).
         rows: the figures so far.
         diagnostics_cost: passes that went into checks, not into the search.
     """
@@ -62,6 +63,8 @@ class SearchEngine(Engine):
         self.progress = progress or Silent()
         self.rows: list[Row] = []
         self.trajectory: list[Tensor] = [gates().detach().cpu().clone()]
+        self.ranks_trajectory: list[Tensor] = []
+        self._allocation: Callable[[], Tensor] | None = None
         self.diagnostics_cost = Cost()
         self._watch = Watch(options.gates.constraint, options.outer.learning_rate)
         self._asked_device = torch.device(device)
@@ -82,7 +85,7 @@ class SearchEngine(Engine):
         return systems
 
     def run(self) -> None:
-        """Take the inner steps that are left, each followed by what is due after it.
+        """Take the inner steps that are left, until the allocation has settled.
 
         Raises:
             InputError: the base cannot carry the hypergradient method, or a loss or a part of the
@@ -93,10 +96,10 @@ class SearchEngine(Engine):
         if self.outer_problem is not None and self.global_step == 0:
             hyper = self.outer_problem.parameters()
             self.diagnostics_cost += check_second_order(self.inner_problem, hyper)
-        work = self.options.work("learned" if self.outer_problem else "frozen")
+        work = self.options.work(self._selection)
         self.progress.start("search", work - plain_steps(self.cost))
         try:
-            while self.global_step < self.train_iters:
+            while self.global_step < self.train_iters and not self.settled:
                 done = plain_steps(self.cost)
                 self.global_step += 1
                 self.inner_problem.examination_is_due = self._examination_is_due
@@ -109,41 +112,55 @@ class SearchEngine(Engine):
             self.progress.close()
 
     @property
+    def _selection(self) -> Selection:
+        if self.outer_problem is None:
+            return "frozen"
+        return "random" if self.inner_problem.hypergradient is None else "learned"
+
+    @property
     def cost(self) -> Cost:
         """All passes so far, of both problems and of the hypergradients."""
         return sum((problem.cost for problem in self.problems), Cost())
+
+    def follow(self, allocation: Callable[[], Tensor]) -> None:
+        """Measure the allocation now and at every row from here on; `patience` reads it.
+
+        Args:
+            allocation: the ranks that follow from factors and gates as they are; integers, (L,).
+        """
+        self._allocation = allocation
+        if not self.ranks_trajectory:
+            self.ranks_trajectory.append(allocation())
+
+    @property
+    def settled(self) -> bool:
+        """The allocation has stood still for as many outer steps as `patience` says."""
+        if self.options.patience is None:
+            return False
+        a_step = self.options.inner_steps if self.outer_problem is None else 1
+        last = self.rows[-self.options.patience * a_step :]
+        return (
+            len(last) == self.options.patience * a_step
+            and last[0]["step"] > self.options.warmup_steps
+            and all(row.get("ranks_moved") == 0 for row in last)
+        )
 
     def _record(self) -> None:
         inner, outer = self.inner_problem, self.outer_problem
         row: Row = {"step": self.global_step, "inner_loss": inner.loss}
         if outer is not None:
-            assert outer.record is not None
             self.trajectory.append(self.gates().detach().cpu().clone())
-            row |= {
-                "outer_step": len(self.trajectory) - 1,
-                "outer_loss": outer.loss,
-                "gate_entropy": self.gates.entropy(),
-                "direct_norm": outer.record.direct_norm,
-                "implicit_norm": outer.record.implicit_norm,
-                "cosine": outer.record.cosine,
-            }
-            solver = outer.record.solver
-            if solver is not None:
-                row |= {
-                    "iterations": solver.iterations,
-                    "residual": solver.residual,
-                    "smallest_curvature": solver.smallest_curvature,
-                    "stopped": solver.stopped,
-                }
-            if (examined := outer.record.examined) is not None:
-                self.diagnostics_cost += examined.cost
-                row |= {
-                    "replay_error": examined.replay_error,
-                    "mask_agreement": examined.mask_agreement,
-                    "difference_cosine": examined.difference_cosine,
-                    "paid_residual": examined.residual,
-                }
+            row |= {"outer_step": len(self.trajectory) - 1, "gate_entropy": self.gates.entropy()}
+            if outer.record is not None:
+                row |= {"outer_loss": outer.loss, **outer.record.figures()}
+                if outer.record.examined is not None:
+                    self.diagnostics_cost += outer.record.examined.cost
             self._watch.look(row, self.trajectory)
+        if self._allocation is not None:
+            self.ranks_trajectory.append(self._allocation())
+            before, now = self.ranks_trajectory[-2:]
+            # (1/2) sum_l |r_l(t) - r_l(t-1)|: a rank that goes from one layer to another counts 1
+            row["ranks_moved"] = float((now - before).abs().sum()) / 2
         self.rows.append(row)
         self.observe(row)
 
@@ -161,6 +178,7 @@ class SearchEngine(Engine):
             "problems": {problem.name: problem.state_dict() for problem in self.problems},
             "random": RandomState.snapshot(),
             "trajectory": [gates.clone() for gates in self.trajectory],
+            "ranks_trajectory": [ranks.clone() for ranks in self.ranks_trajectory],
             "rows": [dict(row) for row in self.rows],
             "diagnostics_cost": self.diagnostics_cost,
         }
@@ -171,6 +189,7 @@ class SearchEngine(Engine):
         for problem in self.problems:
             problem.load_state_dict(state["problems"][problem.name])
         self.trajectory = [gates.clone() for gates in state["trajectory"]]
+        self.ranks_trajectory = [ranks.clone() for ranks in state["ranks_trajectory"]]
         self.rows = [dict(row) for row in state["rows"]]
         self.diagnostics_cost = state["diagnostics_cost"]
         state["random"].restore()

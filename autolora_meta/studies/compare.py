@@ -8,15 +8,17 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from autolora_meta.allocators.replicate import allocator
+from autolora_meta.bilevel.options import Selection
 from autolora_meta.bilevel.watch import STOPPED_EARLY
 from autolora_meta.config import RunConfig
 from autolora_meta.errors import InputError
-from autolora_meta.finetuning.tasks.metrics import METRICS
+from autolora_meta.finetuning.tasks import metric_called
 from autolora_meta.hypergradients.products import plain_steps
 from autolora_meta.progress import Progress, Silent
+from autolora_meta.ranks.stability import Stability, stability
 from autolora_meta.result import SearchResult
 from autolora_meta.statistics import PairedDifference, paired_difference, sentence
 from autolora_meta.studies.jobs import Keep, Outcome, run_all
@@ -29,7 +31,8 @@ class Comparison:
     Args:
         rows: one a value: arm, seed, metric, value, parameters.
         differences: one a pair: arm, baseline, metric, and the fields of PairedDifference.
-        costs: arm -> what finding and retraining its ranks took in one replicate, in plain steps.
+        costs: arm -> what finding and retraining its ranks took in plain steps, the mean over
+            replicates.
         searches: figures of the searches with learned gates (`_figures`).
         baseline: the arm that differences are taken from.
         metrics: names of the metrics, the main one first.
@@ -64,12 +67,17 @@ class Comparison:
             if row["metric"] == metric and row["baseline"] == self.baseline
         }
 
+    @property
+    def stability(self) -> Stability:
+        """How far the learned ranks of the replicates agree."""
+        return Stability.read(self.searches["stability"])
+
     def sentences(self) -> list[str]:
         """What can and what cannot be concluded, one sentence a pair and metric."""
         return [self._sentence(row) for row in self.differences]
 
     def _sentence(self, row: Mapping[str, Any]) -> str:
-        metric = METRICS[row["metric"]]
+        metric = metric_called(row["metric"])
         difference = _difference(row).scaled(metric.factor)
         names = row["arm"], row["baseline"], metric.label
         return sentence(difference, *names, better=metric.better, unit=metric.unit)
@@ -141,7 +149,7 @@ def compare(
                 contents[outcome.job[2], outcome.job[1]] = outcome.content
         searches = {
             selection: [SearchResult.load(place / str(seed) / selection) for seed in seeds]
-            for selection in ("learned", "frozen")
+            for selection in get_args(Selection)
             if (place / str(seeds[0]) / selection / "search").is_dir()
         }
     return _comparison(config, seeds, contents, searches)
@@ -154,7 +162,7 @@ def _comparison(
     searches: Mapping[str, Sequence[SearchResult]],
 ) -> Comparison:
     arms, baseline = config.compare.arms, config.compare.baseline
-    metrics = config.compare.metrics
+    metrics = config.compare.metrics or contents[arms[0], seeds[0]]["compared"]
     values: dict[tuple[str, str], list[float]] = defaultdict(list)
     rows = []
     for arm in arms:
@@ -178,8 +186,7 @@ def _comparison(
         for a, b in pairs
     ]
     costs = {
-        arm: config.retrain.steps
-        + sum(plain_steps(searches[s][0].cost) for s in allocator(arm).searches)
+        arm: config.retrain.steps + sum(_mean_steps(searches[s]) for s in allocator(arm).searches)
         for arm in arms
     }
     return Comparison(
@@ -192,16 +199,23 @@ def _comparison(
     )
 
 
+def _mean_steps(searches: Sequence[SearchResult]) -> float:
+    return statistics.fmean(plain_steps(result.cost) for result in searches)
+
+
 def _figures(config: RunConfig, searches: Sequence[SearchResult]) -> dict[str, Any]:
-    """How the hypergradients went: medians over all outer steps of all replicates.
+    """How the searches went; figures of hypergradients are medians over all outer steps of all.
 
     Returns:
-        `method`; `implicit_share`, implicit_norm over direct_norm; and for methods that iterate
+        `method`; `implicit_share`, implicit_norm over direct_norm; for methods that iterate
         `median_iterations`, `damping` and `stopped_early`, the share of outer steps whose solver
-        met negative curvature or diverged.
+        met negative curvature or diverged; with `search.patience`, `searches`, their number, and
+        `settled`, the outer step at which each that ended early did; and `stability` of the ranks
+        over replicates (`Stability.written`).
     """
     method, solver = config.search.hypergradient.method, config.search.hypergradient.solver
-    rows = [row for result in searches for row in result.rows]
+    each = [search for result in searches for search in result.searches]
+    rows = [row for search in each for row in search.rows]
     shares = [r["implicit_norm"] / r["direct_norm"] for r in rows if r["direct_norm"]]
     figures: dict[str, Any] = {
         "method": method,
@@ -214,4 +228,11 @@ def _figures(config: RunConfig, searches: Sequence[SearchResult]) -> dict[str, A
             "damping": getattr(solver, "damping", getattr(solver, "rho", None)),
             "stopped_early": statistics.fmean(r["stopped"] in STOPPED_EARLY for r in iterated),
         }
+    if config.search.patience is not None:
+        settled = [search.rows[-1]["outer_step"] for search in each if search.settled]
+        figures |= {"searches": len(each), "settled": settled}
+    over_replicates = stability(
+        [result.components for result in searches], config.ranks, over="replicates"
+    )
+    figures["stability"] = over_replicates.written()
     return figures

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 
@@ -19,7 +19,7 @@ from autolora_meta.bilevel.options import Selection
 from autolora_meta.config import RunConfig
 from autolora_meta.finetuning.prepare import Prepared
 from autolora_meta.finetuning.retrain import RetrainResult
-from autolora_meta.progress import Progress, Sender, listening
+from autolora_meta.progress import Part, Progress, Sender, Silent, listening
 from autolora_meta.ranks.pattern import RankPattern
 from autolora_meta.retrain import retrain
 
@@ -39,7 +39,10 @@ class Outcome:
 def run_search(config: RunConfig, seed: int, selection: Selection, folder: Path) -> Outcome:
     """One search of one replicate, kept in `folder/seed/selection`."""
     started = time.perf_counter()
-    Replicate(config, seed, folder=folder, progress=_progress).search(selection)
+    work = config.search.seeds * config.search.work(selection)
+    progress = Part(_progress or Silent(), work)
+    Replicate(config, seed, folder=folder, progress=progress).search(selection)
+    progress.close()
     return Outcome(("search", seed, selection), time.perf_counter() - started)
 
 
@@ -69,6 +72,7 @@ def run_retrain(
         "ranks": dict(pattern),
         "retrain_steps": config.retrain.steps,
         "metrics": result.metrics,
+        "compared": prepared.task.compared,
     }
     place = folder / str(seed) / arm
     place.mkdir(parents=True, exist_ok=True)
@@ -102,11 +106,9 @@ def run_all(
         The outcome of each job, as it ends.
     """
     arms = config.compare.arms
-    threshold = config.ranks.rule == "threshold"
-    reads = {
-        arm: set(allocator(arm).searches) | ({"learned"} if threshold else set()) for arm in arms
-    }
-    needed: list[Selection] = sorted(set().union(*reads.values()), key=("learned", "frozen").index)
+    bought = config.ranks.rule != "budget"  # every arm may spend what the learned ranks cost
+    reads = {arm: set(allocator(arm).searches) | ({"learned"} if bought else set()) for arm in arms}
+    needed: list[Selection] = sorted(set().union(*reads.values()), key=get_args(Selection).index)
     waiting: list[Job] = [("retrain", seed, arm) for arm in arms for seed in seeds]
     kept = dict([keep] if keep else [])
 
@@ -115,7 +117,7 @@ def run_all(
 
     work = float(config.retrain.steps * len(waiting))
     for selection in needed:
-        work += len(seeds) * config.search.work(selection)
+        work += len(seeds) * config.search.seeds * config.search.work(selection)
     progress.start("searches and retrainings", work)
     with _pool(config, progress) as pool:
         done: set[Job] = set()

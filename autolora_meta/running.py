@@ -1,0 +1,109 @@
+"""Programs run to their result: one search, or several pooled."""
+
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from autolora_meta import plugins
+from autolora_meta.bilevel.batches import to_device
+from autolora_meta.bilevel.engine import Row
+from autolora_meta.gating import lora_layers
+from autolora_meta.program import Program
+from autolora_meta.progress import Part, Progress, Silent
+from autolora_meta.ranks.importance import Components
+from autolora_meta.ranks.rules import allocate
+from autolora_meta.result import SearchResult
+from autolora_meta.sensitivity import sensitivity
+
+
+def run_programs(
+    programs: Sequence[Program],
+    *,
+    progress: Progress | None = None,
+    observe: Callable[[Row], None] = lambda row: None,
+) -> SearchResult:
+    """Run one search after another and pool them.
+
+    Args:
+        programs: alike but for their seed; at least one.
+        progress: told once per inner step, of all searches as one work.
+        observe: told one row of figures after each outer step; of several searches, `search` in it
+            says which.
+    """
+    progress = progress or Silent()
+    if len(programs) == 1:
+        return _run(programs[0], progress, observe)
+    work = programs[0].options.work(programs[0].selection)
+    progress.start(f"{len(programs)} searches", len(programs) * work)
+    try:
+        return SearchResult.pooled(
+            [
+                _run(program, Part(progress, work), partial(_told, observe, index))
+                for index, program in enumerate(programs)
+            ]
+        )
+    finally:
+        progress.close()
+
+
+def _told(observe: Callable[[Row], None], index: int, row: Row) -> None:
+    observe({"search": index, **row})
+
+
+def _run(program: Program, progress: Progress, observe: Callable[[Row], None]) -> SearchResult:
+    """Open the program, run its engine, read the components."""
+    started = time.perf_counter()
+    build = plugins.load(plugins.PROBLEMS, program.options.problem)
+    start = program.validation.state_dict()
+    with program.opened() as (wrapped, gates, costs):
+
+        def components(measured: Tensor | None = None) -> Components:
+            layers: list[Any] = lora_layers(wrapped, gates.names)
+            factors = [(x.lora_A["default"].weight, x.lora_B["default"].weight) for x in layers]
+            with torch.no_grad():
+                return Components.from_factors(
+                    gates.names, costs, program.lora.scale, gates(), factors, measured
+                )
+
+        engine = build(
+            wrapped,
+            gates,
+            program.train,
+            program.validation,
+            program.loss,
+            program.options,
+            selection=program.selection,
+            device=program.device,
+            progress=progress,
+            observe=observe,
+        )
+        followed = program.followed_ranks
+        engine.follow(lambda: torch.tensor(allocate(components(), followed).ranks))
+        engine.run()
+        cost, measured = engine.cost, None
+        if program.options.sensitivity_batches:
+            # The same batches whatever the search did with them.
+            program.validation.load_state_dict(start)
+            batches = [
+                to_device(program.validation.next(), program.device)
+                for _ in range(program.options.sensitivity_batches)
+            ]
+            measured, extra = sensitivity(wrapped, gates, program.loss, batches, progress)
+            cost += extra
+        found = components(measured)
+    return SearchResult(
+        components=found,
+        trajectory=torch.stack(engine.trajectory),
+        ranks_trajectory=torch.stack(engine.ranks_trajectory),
+        rows=engine.rows,
+        cost=cost,
+        options=program.ranks,
+        seconds=time.perf_counter() - started,
+        task_type=program.task_type,
+        fingerprint=program.fingerprint,
+        settled=engine.settled,
+    )
