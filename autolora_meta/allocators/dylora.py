@@ -1,0 +1,147 @@
+"""DyLoRA: one training in which every rank is a prefix of the same components."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from autolora_meta.allocators.replicate import Allocator, Replicate
+from autolora_meta.allocators.scored import by_scores
+from autolora_meta.allocators.training import Training, learned_work, peer_steps, plain_lora
+from autolora_meta.gating import Gates, lora_layers
+from autolora_meta.randomness import derive
+from autolora_meta.ranks.directions import Factors
+from autolora_meta.ranks.pattern import RankPattern
+
+BATCHES = 2  # validation batches on which a rank is judged
+
+
+def every_rank(replicate: Replicate, *, frozen: bool = False) -> Tensor:
+    """Validation loss of every uniform rank, from one training.
+
+    Args:
+        replicate: one seed of a run.
+        frozen: each step moves component b alone, b being the rank drawn; else all up to b.
+
+    Returns:
+        The loss at rank 0 (the trained head alone) to k, on `BATCHES` batches. (k + 1,)
+
+    Source: DyLoRA, arXiv 2210.07558.
+
+    >>> smallest_within(every_rank(Replicate(config, seed=0)), 0.01)  # doctest: +SKIP
+    2
+    """
+    with _nested(replicate, frozen) as (training, gates):
+        batches = training.validation(BATCHES)
+        losses = []
+        for rank in range(gates.k + 1):
+            _keep(gates.logits, rank)
+            losses.append(training.loss(batches))
+    return torch.tensor(losses, dtype=torch.float64)
+
+
+def smallest_within(losses: Tensor, tolerance: float) -> int:
+    """The smallest rank whose loss is within `tolerance` of the best.
+
+    Args:
+        losses: at rank 0, 1, ... (k + 1,)
+        tolerance: in the unit of the loss.
+
+    >>> smallest_within(torch.tensor([2.0, 1.02, 1.0, 1.1]), 0.05)
+    1
+    """
+    return int((losses <= losses.min() + tolerance).nonzero()[0])
+
+
+def scores(losses: Tensor) -> Tensor:
+    """Until which tolerance component j of a layer is still needed.
+
+    The smallest rank within tau of the best is #{j : s_j > tau}, s_j = min_{b<j} f(b) - min_b f(b):
+    one growing tolerance over all layers drops components in ascending score.
+
+    Args:
+        losses: of each layer at rank 0 to k, the other layers at k. (L, k + 1)
+
+    >>> scores(torch.tensor([[2.0, 1.5, 1.0, 1.25]]))
+    tensor([[1.0000, 0.5000, 0.0000]])
+    """
+    best = losses.cummin(dim=1).values  # min_{b<=j} f(b)
+    return best[:, :-1] - best[:, -1:]
+
+
+def allocate(replicate: Replicate, *, frozen: bool) -> RankPattern:
+    """In every layer the smallest rank within one tolerance of its best, as the budget asks.
+
+    Layer by layer, the others at k, the loss of every rank is measured on validation rows; the
+    tolerance is as small as the budget allows.
+
+    Departures from the paper: it looks for one rank for all layers (`every_rank`), which at a given
+    budget leaves nothing to choose; and the scale of an adapter stays c, where the paper divides
+    by the rank drawn.
+    """
+    with _nested(replicate, frozen) as (training, gates):
+        batches = training.validation(BATCHES)
+        _keep(gates.logits, gates.k)
+        losses = torch.full((len(gates.names), gates.k + 1), training.loss(batches)).double()
+        for layer, logits in enumerate(gates.logits):
+            for rank in range(gates.k):
+                _keep(logits, rank)
+                losses[layer, rank] = training.loss(batches)
+            _keep(logits, gates.k)
+    return by_scores(replicate, scores(losses))
+
+
+@contextmanager
+def _nested(replicate: Replicate, frozen: bool) -> Iterator[tuple[Training, Gates]]:
+    """A model whose every prefix of components was trained; the steps of a learned search long."""
+    steps, draw = peer_steps(replicate.config), torch.Generator()
+    draw.manual_seed(derive(replicate.seed, "dylora"))
+    with plain_lora(replicate) as (program, model, gates):
+        training = Training(replicate, program, model, steps, "dylora")
+        layers: list[Any] = lora_layers(model, gates.names)
+        factors = [(x.lora_A["default"].weight, x.lora_B["default"].weight) for x in layers]
+        for _ in range(steps):
+            rank = int(torch.randint(1, gates.k + 1, (), generator=draw))  # b ~ U{1..k}
+            _keep(gates.logits, rank)
+            if frozen:
+                with _others_stay(factors, rank - 1):
+                    training.step()
+            else:
+                training.step()
+        yield training, gates
+        training.close()
+
+
+def _keep(logits: Tensor, rank: int) -> None:
+    """Gates 1 for the first `rank` components and 0 for the rest. (..., k)"""
+    logits[..., :rank] = 0.0
+    logits[..., rank:] = -1.0
+
+
+@contextmanager
+def _others_stay(factors: Sequence[Factors], j: int) -> Iterator[None]:
+    """All components but j come back: an optimizer with momentum moves them without a gradient."""
+    kept = [(a.detach().clone(), b.detach().clone()) for a, b in factors]
+    yield
+    with torch.no_grad():
+        for (a, b), (a_kept, b_kept) in zip(factors, kept, strict=True):
+            a_kept[j], b_kept[:, j] = a[j], b[:, j]
+            a.copy_(a_kept)
+            b.copy_(b_kept)
+
+
+ALLOCATOR = Allocator(
+    partial(allocate, frozen=False),
+    summary="nested ranks: the smallest of each layer within a tolerance of the best",
+    source="DyLoRA, arXiv 2210.07558",
+    work=learned_work,
+)
+FROZEN = Allocator(
+    partial(allocate, frozen=True),
+    summary="nested ranks, each step moving the last component alone",
+    source="DyLoRA, arXiv 2210.07558, its frozen mode",
+    work=learned_work,
+)

@@ -1,0 +1,62 @@
+"""GoRA: ranks by gradient times weight, measured before anything is trained."""
+
+import torch
+from torch import Tensor
+
+from autolora_meta.allocators.replicate import Allocator, Replicate
+from autolora_meta.allocators.scored import in_proportion
+from autolora_meta.allocators.training import peer_program
+from autolora_meta.allocators.weights import weight_of
+from autolora_meta.bilevel.batches import to_device
+from autolora_meta.finetuning.lora import unwrapped_afterwards
+from autolora_meta.hypergradients.products import Cost
+from autolora_meta.progress import Silent
+from autolora_meta.randomness import derive, seeded
+from autolora_meta.ranks.pattern import RankPattern
+
+BATCHES = 64  # over which the gradient is averaged; the training of other peers is longer
+
+
+def importance(replicate: Replicate) -> Tensor:
+    """I_l = mean |W_l * G_l|, entry by entry, G_l being the mean gradient of the loss. (L,)
+
+    One forward and backward for each of `BATCHES` training batches, in train mode, at the
+    pretrained weights; the head is as it was drawn.
+    """
+    program, (names, _) = peer_program(replicate), replicate.layers
+    model, progress = program.model, replicate.progress or Silent()
+    with unwrapped_afterwards(model), seeded(derive(replicate.seed, "gora")):
+        model.to(program.device).train().requires_grad_(False)
+        weights = [weight_of(model, name).requires_grad_() for name in names]
+        total = [torch.zeros_like(w) for w in weights]
+        progress.start("gora", BATCHES)
+        for _ in range(BATCHES):
+            loss = program.loss(model, to_device(program.train.next(), program.device))
+            for mean, gradient in zip(total, torch.autograd.grad(loss, weights), strict=True):
+                mean += gradient / BATCHES
+            replicate.cost += Cost(forwards=1, backwards=1)
+            progress.step(float(loss.detach()))
+        progress.close()
+        pairs = zip(weights, total, strict=True)
+        # I_l = mean |W_l * G_l|
+        return torch.stack([(w.detach() * g).abs().mean().double().cpu() for w, g in pairs])
+
+
+def allocate(replicate: Replicate) -> RankPattern:
+    """r_l in proportion to I_l / sqrt(in + out), as the budget allows.
+
+    Departures from the paper: its budget counts sqrt(in + out) for a rank, ours parameters, so
+    that the proportion is scaled to ours; limits of ranks are the run's (0 and k where it gives
+    none); its start of B from the gradient is left out, since every arm is retrained alike.
+    """
+    _, costs = replicate.layers
+    # r_l ~ (I_l / sum I) / sqrt(m + n)
+    return in_proportion(replicate, importance(replicate) / torch.tensor(costs).double().sqrt())
+
+
+ALLOCATOR = Allocator(
+    allocate,
+    summary="gradient times pretrained weight, before training",
+    source="GoRA, arXiv 2502.12171",
+    work=lambda config: float(BATCHES),
+)

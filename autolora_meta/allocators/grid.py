@@ -1,0 +1,106 @@
+"""Grid: what people do today, uniform ranks tried one after another on validation data."""
+
+import math
+from dataclasses import replace
+
+import torch
+from datasets import DatasetDict
+
+from autolora_meta.allocators.replicate import Allocator, Replicate
+from autolora_meta.allocators.scored import by_scores
+from autolora_meta.config import RunConfig
+from autolora_meta.finetuning.lora import unwrapped_afterwards
+from autolora_meta.finetuning.retrain import retrain
+from autolora_meta.hypergradients.products import Cost
+from autolora_meta.ranks.pattern import RankPattern
+from autolora_meta.ranks.rules import GOLDEN, uniform_pattern
+
+
+def uniform_in(replicate: Replicate, rank: int) -> RankPattern:
+    """Rank `rank` in as many layers as the budget pays for, spread evenly over depth.
+
+    The layers follow one another in the order of `uniform_pattern`; what is left when all have
+    `rank` goes out one at a time, in the same order.
+    """
+    names, k = replicate.layers[0], replicate.config.lora.k
+    order = sorted(range(len(names)), key=lambda i: (i * GOLDEN) % 1)
+    turn = torch.empty(len(names), 1, dtype=torch.float64)
+    turn[order, 0] = torch.arange(len(names), dtype=torch.float64)
+    place = torch.arange(k, dtype=torch.float64).expand(len(names), k)
+    rounds = torch.where(place < rank, 0.0, place)
+    return by_scores(replicate, -(rounds * len(names) + turn))
+
+
+def candidates(replicate: Replicate) -> dict[int, RankPattern]:
+    """The patterns that are tried: the uniform rank that the budget pays for, twice that, and on.
+
+    At one budget a higher rank is one in fewer layers.
+
+    Returns:
+        Rank -> pattern, from 1 or the uniform rank up to k; equal patterns once.
+    """
+    (names, costs), lora = replicate.layers, replicate.config.lora
+    even = uniform_pattern(names, costs, lora.k, lora.scale, replicate.budget)
+    rank, found = max(1, min(even.ranks)), {}
+    while rank <= lora.k:
+        pattern = uniform_in(replicate, rank)
+        if pattern not in found.values():
+            found[rank] = pattern
+        rank *= 2
+    return found
+
+
+def validation_score(replicate: Replicate, pattern: RankPattern) -> float:
+    """The main metric on validation rows after retraining on training rows alone; high is good.
+
+    The main metric is the first of `compare.metrics`, by default of what the task compares.
+    """
+    config, prepared = replicate.config, replicate.prepared
+    rows = prepared.rows
+    within = DatasetDict(
+        train=rows["train"], validation=rows["validation"].select([]), test=rows["validation"]
+    )
+    with unwrapped_afterwards(prepared.model):
+        result = retrain(
+            replace(prepared, rows=within),
+            pattern,
+            config.retrain,
+            seed=replicate.seed,
+            dropout=config.lora.dropout,
+            device=config.runtime.resolved_device,
+            progress=replicate.progress,
+        )
+    steps = config.retrain.steps
+    evaluated = math.ceil(len(rows["validation"]) / config.retrain.eval_batch_size)
+    replicate.cost += Cost(forwards=steps + evaluated, backwards=steps)
+    metric = (config.compare.metrics or prepared.task.compared)[0]
+    sign = 1 if prepared.task.measures[metric].better == "higher" else -1
+    return sign * result.metrics[metric]
+
+
+def allocate(replicate: Replicate) -> RankPattern:
+    """The best of the candidates on validation rows, the lowest rank where several are.
+
+    Every candidate is retrained as the chosen one will be, with the same options, but on training
+    rows alone. At a given budget the rank of all layers leaves nothing to choose, so the ranks
+    tried are spread over fewer and fewer layers.
+
+    Source: LoRA, arXiv 2106.09685, section 7.1, where a budget is laid out in few layers of high
+    rank or in many of low rank.
+    """
+    scores = {
+        pattern: validation_score(replicate, pattern) for pattern in candidates(replicate).values()
+    }
+    return max(scores, key=scores.__getitem__)
+
+
+def _work(config: RunConfig) -> float:
+    return float(config.retrain.steps * (1 + int(math.log2(config.lora.k))))  # at most
+
+
+ALLOCATOR = Allocator(
+    allocate,
+    summary="uniform ranks in more or fewer layers, tried one after another on validation data",
+    source="what people do today; LoRA, arXiv 2106.09685, section 7.1",
+    work=_work,
+)

@@ -1,0 +1,71 @@
+"""SoRA and L1RA: gates that an L1 penalty drives to zero, by proximal steps."""
+
+import torch
+from torch import Tensor
+
+from autolora_meta.allocators.replicate import Allocator, Replicate
+from autolora_meta.allocators.scored import by_scores
+from autolora_meta.allocators.training import Training, learned_work, peer_steps, plain_lora
+from autolora_meta.ranks.pattern import RankPattern
+
+# What the penalty takes from a gate over the training, in units of its start: a gate that the loss
+# does not hold is gone half-way.
+SHRINKAGE = 2.0
+
+
+def soft_threshold(gates: Tensor, by: float) -> Tensor:
+    """prox(g) = sign(g) max(|g| - eta lambda, 0).
+
+    >>> soft_threshold(torch.tensor([1.0, -0.2, -1.0]), 0.25)
+    tensor([ 0.7500, -0.0000, -0.7500])
+    """
+    return gates.sign() * (gates.abs() - by).clamp_min(0)
+
+
+def survival(replicate: Replicate) -> Tensor:
+    """Size of each gate after the training; below 0 those at zero, the longest gone lowest. (L, k)
+
+    Gates and factors move together on training rows: factors and head by `search.inner`, gates by
+    `search.outer` without its decay, after the warm-up, each step followed by the proximal one.
+    """
+    config = replicate.config
+    steps = peer_steps(config)
+    warmup = config.search.warmup_steps
+    by = SHRINKAGE / (steps - warmup)  # eta lambda
+    with plain_lora(replicate) as (program, model, gates):
+        training = Training(replicate, program, model, steps, "l1")
+        gates.requires_grad_()
+        outer = config.search.outer.model_copy(update={"weight_decay": 0.0})
+        optimizer = outer.build(gates.parameters())
+        alive = torch.zeros_like(gates.logits, dtype=torch.long)  # the last step with g != 0
+        for step in range(steps):
+            optimizer.zero_grad()
+            training.step()
+            if step >= warmup:
+                optimizer.step()
+                with torch.no_grad():
+                    gates.logits.copy_(soft_threshold(gates(), by) - 1)  # g = 1 + logit
+            alive[gates() != 0] = step
+        training.close()
+        size = gates().detach().abs()
+        gone = (alive - steps) / steps
+        return torch.where(size > 0, size, gone).double().cpu()
+
+
+def allocate(replicate: Replicate) -> RankPattern:
+    """Components by the size of their gates; of those at zero, the last to go come first.
+
+    Departures from the papers: the strength of the penalty is fixed (`SHRINKAGE`) and the budget
+    cuts or fills up what it leaves, so that lambda is not tuned to the budget by repeated
+    trainings; all gates start at 1; ranks are not handed on between layers in the course of the
+    training (L1RA).
+    """
+    return by_scores(replicate, survival(replicate))
+
+
+ALLOCATOR = Allocator(
+    allocate,
+    summary="gates on training rows with an L1 penalty, by proximal steps",
+    source="SoRA, arXiv 2311.11696; L1RA",
+    work=learned_work,
+)

@@ -1,0 +1,42 @@
+"""PARA: train LoRA at high rank, then cut all singular values at one threshold."""
+
+from typing import Any
+
+import torch
+
+from autolora_meta.allocators.replicate import Allocator, Replicate
+from autolora_meta.allocators.scored import by_scores
+from autolora_meta.allocators.training import Training, learned_work, peer_steps, plain_lora
+from autolora_meta.gating import lora_layers
+from autolora_meta.ranks.importance import Components
+from autolora_meta.ranks.pattern import RankPattern
+
+
+def allocate(replicate: Replicate) -> RankPattern:
+    """Ranks by the singular values of c B A after plain training at rank k, over all layers.
+
+    It trains for as many plain steps as the learned search costs; `frozen` is the same cut after
+    the steps of the search alone. Departures from the paper: the threshold is where the budget is
+    spent; and the ranks are retrained, where the paper keeps the truncated factors.
+    """
+    steps = peer_steps(replicate.config)
+    names, costs = replicate.layers
+    with plain_lora(replicate) as (program, model, gates):
+        training = Training(replicate, program, model, steps, "para")
+        for _ in range(steps):
+            training.step()
+        training.close()
+        layers: list[Any] = lora_layers(model, names)
+        factors = [(x.lora_A["default"].weight, x.lora_B["default"].weight) for x in layers]
+        with torch.no_grad():
+            scale = replicate.config.lora.scale
+            trained = Components.from_factors(names, costs, scale, gates(), factors)
+    return by_scores(replicate, trained.singular)
+
+
+ALLOCATOR = Allocator(
+    allocate,
+    summary="plain LoRA trained at rank k, all singular values cut at one threshold",
+    source="PARA, arXiv 2604.27796",
+    work=learned_work,
+)

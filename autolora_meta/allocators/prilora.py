@@ -1,0 +1,48 @@
+"""PRILoRA: ranks that grow linearly with depth, whatever the task."""
+
+import torch
+
+from autolora_meta.allocators.replicate import Allocator, Replicate
+from autolora_meta.allocators.scored import in_proportion
+from autolora_meta.ranks.pattern import RankPattern
+
+SHALLOW, DEEP = 4, 12  # the paper's ranks of the first and the last block; their ratio is kept
+
+
+def depths(names: tuple[str, ...]) -> list[int]:
+    """The block that each layer stands in, counted from 0 in the order of the model. (L,)
+
+    A block is all layers whose names agree up to the first number; a layer without one (a pooler)
+    is a block of its own.
+
+    >>> depths(("encoder.0.query", "encoder.0.value", "encoder.1.query", "pooler"))
+    [0, 0, 1, 2]
+    """
+    places: dict[str, int] = {}
+    found = []
+    for name in names:
+        parts = name.split(".")
+        numbers = [i for i, part in enumerate(parts) if part.isdecimal()]
+        block = ".".join(parts[: numbers[0] + 1]) if numbers else name
+        found.append(places.setdefault(block, len(places)))
+    return found
+
+
+def allocate(replicate: Replicate) -> RankPattern:
+    """Ranks in proportion to r(d) = 4 + (12 - 4) d / (D - 1), d being the place of the block of D.
+
+    Departures from the paper: the line is scaled to the budget; the pruning of A that goes with it
+    is left out, since every arm is retrained alike.
+    """
+    names, _ = replicate.layers
+    depth = torch.tensor(depths(names), dtype=torch.float64)
+    # r(d) = r_s + (r_f - r_s) d / (D - 1)
+    line = SHALLOW + (DEEP - SHALLOW) * depth / depth.max().clamp_min(1)
+    return in_proportion(replicate, line)
+
+
+ALLOCATOR = Allocator(
+    allocate,
+    summary="ranks that grow linearly with depth",
+    source="PRILoRA, arXiv 2401.11316",
+)

@@ -1,0 +1,51 @@
+"""From what a peer measures to ranks at the budget: scores of components, or shares of layers."""
+
+import torch
+from torch import Tensor
+
+from autolora_meta.allocators.replicate import Replicate
+from autolora_meta.ranks.importance import Components
+from autolora_meta.ranks.pattern import RankPattern
+from autolora_meta.ranks.rules import allocate
+
+
+def by_scores(replicate: Replicate, scores: Tensor) -> RankPattern:
+    """Components in descending score, over all layers, until the replicate's budget is spent.
+
+    The run's rule `budget` does it, with its limits on ranks, so that every peer is at the same
+    budget in the same way. Ties go as there.
+
+    Args:
+        replicate: gives layers, costs and budget.
+        scores: of the components of every layer, in any order within a layer. (L, k)
+    """
+    names, costs = replicate.layers
+    config = replicate.config
+    ones = torch.ones_like(scores)
+    components = Components(names, costs, config.lora.scale, ones, ones, ones, scores)
+    options = config.ranks.model_copy(
+        update={
+            "rule": "budget",
+            "budget": replicate.budget,
+            "importance": "singular",  # the one that is the scores as they are
+            "per": "component",
+        }
+    )
+    return allocate(components, options)
+
+
+def in_proportion(replicate: Replicate, weights: Tensor) -> RankPattern:
+    """Ranks in proportion to weights, as near as whole numbers at the budget come.
+
+    r_l = round(t w_l) with one t for all layers, as large as the budget pays: component j of layer
+    l enters when t reaches (j - 1/2) / w_l.
+
+    Args:
+        replicate: gives layers, costs and budget.
+        weights: one a layer, at least 0; k cuts what would be above. (L,)
+
+    Source: the divisor method of Webster (1832).
+    """
+    k = replicate.config.lora.k
+    place = torch.arange(1, k + 1, dtype=torch.float64) - 0.5  # j - 1/2
+    return by_scores(replicate, weights.double()[:, None] / place)  # w_l / (j - 1/2)

@@ -1,0 +1,112 @@
+"""What the peers that train have in common: the model of the search, and single steps on it."""
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import torch
+from peft import PeftModel
+from torch import nn
+
+from autolora_meta.allocators.replicate import Replicate
+from autolora_meta.bilevel.batches import to_device
+from autolora_meta.config import RunConfig
+from autolora_meta.errors import InputError
+from autolora_meta.gating import GateOptions, Gates
+from autolora_meta.hypergradients.products import Cost
+from autolora_meta.program import Program, program_of
+from autolora_meta.progress import Silent
+
+# gate = 1 + logit: 1 leaves a component as LoRA has it, 0 takes it away.
+_PLAIN = GateOptions(constraint="free", gate_sum="k")
+
+
+def learned_work(config: RunConfig) -> float:
+    """What the learned search costs at most, in plain steps."""
+    return config.search.seeds * config.search.work("learned")
+
+
+def peer_steps(config: RunConfig) -> int:
+    """Training steps of a peer: as many plain steps as the learned search costs, at most."""
+    return math.ceil(learned_work(config))
+
+
+def peer_program(replicate: Replicate) -> Program:
+    """Model, batches and optimizers of the replicate's search, whatever its gates.
+
+    The decay that our search gives the factors by default is a part of our method: where the person
+    set none, peers have none.
+    """
+    program = program_of(replicate.config, replicate.prepared, replicate.seed, "frozen")
+    inner = program.options.inner
+    inner = inner.model_copy(update={"weight_decay": inner.weight_decay or 0.0})
+    options = program.options.model_copy(update={"gates": _PLAIN, "inner": inner})
+    return replace(program, options=options)
+
+
+@contextmanager
+def plain_lora(replicate: Replicate) -> Iterator[tuple[Program, PeftModel, Gates]]:
+    """Inside, the model wears LoRA of rank k with all gates at 1; afterwards it is as it was."""
+    program = peer_program(replicate)
+    with program.opened() as (model, gates, _):
+        gates.requires_grad_(False)
+        yield program, model, gates
+
+
+class Training:
+    """Plain training steps by the run's `search` section, counted on the replicate.
+
+    Args:
+        replicate: whose cost counts them, and whose progress is told.
+        program: gives batches, loss and the inner optimizer.
+        model: what is trained, on its device; all that requires gradients moves.
+        steps: how many are meant, for progress.
+        label: for progress.
+    """
+
+    def __init__(
+        self, replicate: Replicate, program: Program, model: nn.Module, steps: int, label: str
+    ) -> None:
+        self._replicate, self._program, self._model = replicate, program, model
+        self._optimizer = program.options.inner.build_for(model)
+        self._progress = replicate.progress or Silent()
+        self._progress.start(label, steps)
+
+    def step(self) -> None:
+        """One forward, one backward, one step of the optimizer; the gradients stay."""
+        self._optimizer.zero_grad()
+        program = self._program
+        device = torch.device(program.device)
+        batch = to_device(program.train.next(), device)
+        bf16 = program.options.precision == "bf16"
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            loss = program.loss(self._model, batch)
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise InputError(
+                f"the loss of a peer's training is {value}; lower search.inner.learning_rate"
+            )
+        loss.backward()
+        self._optimizer.step()
+        self._replicate.cost += Cost(forwards=1, backwards=1)
+        self._progress.step(value)
+
+    def validation(self, count: int) -> list[Any]:
+        """The next `count` validation batches, on the model's device."""
+        return [
+            to_device(self._program.validation.next(), self._program.device) for _ in range(count)
+        ]
+
+    @torch.no_grad()
+    def loss(self, batches: Sequence[Any]) -> float:
+        """Mean loss over the batches in evaluation mode, which the model is left in."""
+        self._model.eval()
+        self._replicate.cost += Cost(forwards=len(batches))
+        self._progress.step(work=len(batches) / 2)
+        return sum(float(self._program.loss(self._model, b)) for b in batches) / len(batches)
+
+    def close(self) -> None:
+        """Nothing more comes."""
+        self._progress.close()
