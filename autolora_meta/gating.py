@@ -25,9 +25,10 @@ class GateOptions(Options):
     """How gates follow from their logits."""
 
     constraint: Constraint = Field(
-        default="softmax",
-        description="softmax: the components of a layer compete; sigmoid: each lies between 0 and "
-        "twice its start; free: unbounded.",
+        default="free",
+        description="free: unbounded; found planted ranks best (docs/ranks.md). softmax: the "
+        "components of a layer compete (the paper). sigmoid: each lies between 0 and twice its "
+        "start.",
     )
     gate_sum: Literal["k", "one"] = Field(
         default="k",

@@ -86,7 +86,7 @@ def opened(arm: Arm, config: RunConfig, prepared: Prepared) -> Iterator[Step]:
 
 
 def _plain(model: nn.Module, program: Any) -> Step:
-    optimizer = program.options.inner.build(p for p in model.parameters() if p.requires_grad)
+    optimizer = program.options.inner.build_for(model)
 
     def step() -> None:
         loss = program.loss(model, to_device(program.train.next(), program.device))

@@ -94,7 +94,7 @@ BAD: dict[str, tuple[str | Callable[[Path], str], str]] = {
     "method": ("search.hypergradient=drats", "did you mean 'darts'"),
     "key": ("search.outer_stepz=3", "did you mean 'search.outer_steps'"),
     "target": ("lora.targets=[qurey]", "no layer is called 'qurey' .did you mean 'query'"),
-    "task": ("task.type=regression", "should be 'sequence-classification'"),
+    "task": ("task.type=regresion", "did you mean 'regression'"),
     "shipped name": ("neuman", "unknown config 'neuman' .did you mean 'neumann'"),
     "no such config": ("mine.yaml", "there is no file mine.yaml"),
     "a folder as config": (".", "is a folder; a config is a YAML file"),

@@ -119,7 +119,7 @@ def test_constraints_bound_what_they_say() -> None:
 
 
 def test_entropy_falls_to_zero_when_one_gate_takes_all() -> None:
-    gates = Gates(["a"], K, GateOptions()).double()
+    gates = Gates(["a"], K, GateOptions(constraint="softmax")).double()
     with torch.no_grad():
         gates.logits[0, 1] = 60.0
     assert gates.entropy() == pytest.approx(0.0, abs=1e-6)

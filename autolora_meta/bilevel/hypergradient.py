@@ -36,7 +36,7 @@ def _implicit_part(
             through, cost = unrolled_gradient(curr.recorded, params, hyper, vector)
         curr.cost += cost
         curr.solved = None
-        return scale(-method.weight, through)
+        return scale(-method.factor, through)
     # One-step methods differentiate the step just taken, at the weights before it; methods of the
     # inner optimum stay at the weights after it.
     before = method.record.evaluated_at == "before"

@@ -1,7 +1,7 @@
 """The options of a search: schedule, optimizers, hypergradient, gates."""
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import Field
@@ -12,8 +12,9 @@ from autolora_meta.hypergradients.choice import HypergradientOptions, parse
 from autolora_meta.hypergradients.products import Cost, plain_steps
 from autolora_meta.options import Options
 
-# frozen leaves all gates at their start: plain LoRA, read out the same way.
-Selection = Literal["learned", "frozen"]
+# frozen leaves all gates at their start: plain LoRA, read out the same way. random moves them along
+# noise in place of the hypergradient. Both are controls.
+Selection = Literal["learned", "frozen", "random"]
 
 
 class OptimizerOptions(Options):
@@ -22,34 +23,66 @@ class OptimizerOptions(Options):
     name: Literal["adamw", "adam", "sgd"] = Field(
         default="adamw", description="Which optimizer of torch."
     )
-    learning_rate: float = Field(
-        default=1e-3, gt=0, description="Length of a step; the same through the whole search."
-    )
-    weight_decay: float = Field(
-        default=0.0, ge=0, description="Decay of adamw; L2 penalty of the others."
-    )
     momentum: float = Field(
         default=0.0, ge=0, lt=1, description="Momentum of sgd; the others ignore it."
     )
 
-    def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-        """The optimizer over `parameters`."""
-        lr, decay = self.learning_rate, self.weight_decay
+    def _build(
+        self, groups: Iterable[dict[str, Any]], learning_rate: float
+    ) -> torch.optim.Optimizer:
         if self.name == "sgd":
-            return torch.optim.SGD(parameters, lr=lr, weight_decay=decay, momentum=self.momentum)
+            return torch.optim.SGD(groups, lr=learning_rate, momentum=self.momentum)
         kind = torch.optim.AdamW if self.name == "adamw" else torch.optim.Adam
-        return kind(parameters, lr=lr, weight_decay=decay)
+        return kind(groups, lr=learning_rate)
+
+
+class InnerOptimizerOptions(OptimizerOptions):
+    """The optimizer of the LoRA factors and the head."""
+
+    learning_rate: float = Field(
+        default=5e-3, gt=0, description="Length of a step; the same through the whole search."
+    )
+    weight_decay: float | None = Field(
+        default=None,
+        ge=0,
+        description="Decay of the factors under adamw, L2 penalty under the others; the head has "
+        "none. A penalty on both factors is one on the singular values of their product: layers "
+        "that need no rank lose it, which few and noisy rows ask for. null: 5 for adamw "
+        "(docs/ranks.md), 0 for the others.",
+    )
+
+    def build_for(self, model: nn.Module) -> torch.optim.Optimizer:
+        """The optimizer over all of `model` that requires gradients, decay on the factors alone."""
+        decay = self.weight_decay
+        if decay is None:
+            decay = 5.0 if self.name == "adamw" else 0.0
+        trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+        factors = [p for name, p in trained if "lora_" in name]
+        others = [p for name, p in trained if "lora_" not in name]
+        groups = [
+            {"params": factors, "weight_decay": decay},
+            {"params": others, "weight_decay": 0.0},
+        ]
+        return self._build([group for group in groups if group["params"]], self.learning_rate)
 
 
 class OuterOptimizerOptions(OptimizerOptions):
     """The optimizer of the gates' logits."""
 
     learning_rate: float = Field(
-        default=1e-2,
+        default=3e-2,
         gt=0,
         description="Length of a step of the logits. 5e-2 with softmax gates drove one gate of "
         "each layer to 1 within 100 steps; watch gate_entropy in metrics.jsonl.",
     )
+    weight_decay: float = Field(
+        default=0.0, ge=0, description="Decay of adamw, L2 penalty of the others."
+    )
+
+    def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+        """The optimizer over `parameters`."""
+        group = {"params": list(parameters), "weight_decay": self.weight_decay}
+        return self._build([group], self.learning_rate)
 
 
 class SearchOptions(Options):
@@ -69,20 +102,21 @@ class SearchOptions(Options):
         description="look_ahead puts the weights back and repeats the inner steps with the new "
         "gates (the paper); alternating keeps them, at one plain step less.",
     )
-    outer_steps: int = Field(default=100, ge=1, description="Steps of the gates.")
+    outer_steps: int = Field(default=300, ge=1, description="Steps of the gates.")
     inner_steps: int = Field(
         default=1, ge=1, description="Steps of the LoRA factors per outer step."
     )
     warmup_steps: int = Field(
-        default=20,
+        default=50,
         ge=0,
         description="Inner steps before the gates move: while B is near 0 there is nothing to "
         "learn from.",
     )
     batch_size: int = Field(default=16, ge=1, description="Rows of a training batch.")
     outer_batch_size: int = Field(default=16, ge=1, description="Rows of a validation batch.")
-    inner: OptimizerOptions = Field(
-        default_factory=OptimizerOptions, description="Optimizer of the LoRA factors and the head."
+    inner: InnerOptimizerOptions = Field(
+        default_factory=InnerOptimizerOptions,
+        description="Optimizer of the LoRA factors and the head.",
     )
     outer: OuterOptimizerOptions = Field(
         default_factory=OuterOptimizerOptions, description="Optimizer of the gates' logits."
@@ -102,16 +136,38 @@ class SearchOptions(Options):
         "metrics.jsonl), at about 4 plain steps a time; 0: never.",
     )
 
+    seeds: int = Field(
+        default=1,
+        ge=1,
+        description="Searches of the same rows that differ in their seed (factors, order of "
+        "batches, dropout masks); their importance is pooled. 3 or more can show whether the "
+        "learned ranks are distinguishable from noise.",
+    )
+    patience: int | None = Field(
+        default=None,
+        ge=1,
+        description="End the search when the allocation (at ranks.budget, by ranks.importance) has "
+        "not changed for so many outer steps; null: take them all.",
+    )
+    sensitivity_batches: int = Field(
+        default=0,
+        ge=0,
+        description="Validation batches on which importance `sensitivity` is measured when the "
+        "search is done, at one forward per singular direction and batch; 0: not measured.",
+    )
+
     @property
     def total_inner_steps(self) -> int:
         """Inner steps of the whole search, warm-up included, repeats not."""
         return self.warmup_steps + self.outer_steps * self.inner_steps
 
     def work(self, selection: Selection = "learned") -> float:
-        """The whole search in plain steps, at most: what progress is measured against."""
+        """One whole search in plain steps, at most: what progress is measured against."""
         inner = Cost(self.total_inner_steps, self.total_inner_steps)
         if selection == "frozen":
             return plain_steps(inner)
         again = self.inner_steps if self.schedule == "look_ahead" else 0
-        outer = self.hypergradient.cost(centre_known=True) + Cost(1 + again, 1 + again)
+        outer = Cost(again, again)
+        if selection == "learned":
+            outer += self.hypergradient.cost(centre_known=True) + Cost(1, 1)
         return plain_steps(inner) + self.outer_steps * plain_steps(outer)

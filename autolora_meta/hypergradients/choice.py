@@ -1,7 +1,7 @@
 """What a config says of the hypergradient: a method's name, or a mapping with its options."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_serializer, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
@@ -21,7 +21,7 @@ class HypergradientOptions(Options):
 
     >>> chosen = HypergradientOptions.model_validate({"method": "cg", "iterations": 20})
     >>> chosen.model_dump()
-    {'method': 'cg', 'iterations': 20, 'tolerance': 0.001, 'damping': 10.0, 'weight': 1.0}
+    {'method': 'cg', 'iterations': 20, 'tolerance': 0.001, 'damping': 10.0, 'weight': 'balanced'}
     """
 
     record: Method = Field(description="The method's row in the table.")
@@ -29,17 +29,23 @@ class HypergradientOptions(Options):
     difference: FiniteDifferenceOptions | None = Field(
         default=None, description="How differences are taken, for methods that take them."
     )
-    weight: float = Field(
-        default=1.0,
-        ge=0,
-        description="Weight of the implicit term beside the direct one; 1 is the mathematics. 5 "
-        "found planted ranks better than 1.",
+    weight: Annotated[float, Field(ge=0)] | Literal["balanced"] = Field(
+        default="balanced",
+        description="Weight of the implicit term beside the direct one: balanced, or a number "
+        "that is not negative. 1 is the mathematics. balanced: at each step the weight that makes "
+        "both terms equally long, whatever the scale of the loss and of the learning rate; it "
+        "found planted ranks best (docs/ranks.md).",
     )
 
     @property
     def method(self) -> str:
         """The method's name."""
         return self.record.name
+
+    @property
+    def factor(self) -> float:
+        """What J x is multiplied by as it is formed; a balanced weight comes once f_a is known."""
+        return 1.0 if self.weight == "balanced" else self.weight
 
     def cost(self, *, centre_known: bool = False) -> Cost:
         """What the implicit term costs at most, beyond the inner and the outer pass."""
@@ -87,8 +93,8 @@ def parse(value: str | Mapping[str, Any]) -> HypergradientOptions:
         pydantic.ValidationError: a ValueError that holds every mistake, each with its place.
 
     Example:
-        >>> parse("darts").model_dump()
-        {'method': 'darts', 'scale': 'inner_lr', 'scheme': 'central', 'radius': None, 'weight': 1.0}
+        >>> parse({"method": "one_step", "weight": 1}).model_dump()
+        {'method': 'one_step', 'scale': 'inner_lr', 'weight': 1.0}
     """
     return HypergradientOptions.model_validate(value)
 

@@ -98,4 +98,4 @@ def implicit_term(options: HypergradientOptions, products: Products, x: Vector) 
     """weight * J x, in the shapes of a; `zero` runs nothing."""
     if options.record.solver == "zero":
         return zeros_like(products.hyper)
-    return scale(options.weight, products.mixed(x))
+    return scale(options.factor, products.mixed(x))

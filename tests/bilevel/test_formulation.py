@@ -35,7 +35,7 @@ def size_of_gates(penalty: float) -> float:
             "finetune",
             loss=loss,
             module=model,
-            optimizer=options.inner.build(p for p in model.parameters() if p.requires_grad),
+            optimizer=options.inner.build_for(model),
             batches=LoaderStream(batches(1)),
             hypergradient=options.hypergradient,
         )
@@ -70,7 +70,7 @@ def test_an_inner_problem_alone_trains_the_factors_and_leaves_the_gates() -> Non
             "finetune",
             loss=loss,
             module=model,
-            optimizer=options.inner.build(p for p in model.parameters() if p.requires_grad),
+            optimizer=options.inner.build_for(model),
             batches=LoaderStream(batches(1)),
         )
         start = [p.detach().clone() for p in finetune.trainable_parameters()]

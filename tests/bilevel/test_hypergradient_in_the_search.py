@@ -17,11 +17,13 @@ from tests.bilevel.program import batches, program
 ETA = 0.1
 SGD = {"name": "sgd", "learning_rate": ETA}
 ONE = {"name": "sgd", "learning_rate": 1.0}  # the logits then move by minus the hypergradient
+SOFTMAX = {"constraint": "softmax"}  # where the damping below makes H positive
 
 
-def options(method: object, **others: object) -> dict:
+def options(method: str | dict, weight: object = 1, **others: object) -> dict:
     common = {"inner": SGD, "outer": ONE, "outer_steps": 1, "warmup_steps": 0}
-    return common | {"hypergradient": method} | others
+    named = {"method": method} if isinstance(method, str) else method
+    return common | {"hypergradient": {**named, "weight": weight}} | others
 
 
 def step_of(gates: Gates, engine: SearchEngine) -> Tensor:
@@ -81,7 +83,7 @@ def test_the_implicit_part_matters_here():
 )
 def test_implicit_methods_solve_at_the_weights_after_the_step(method):
     """Against dense H and J at w', at the same damping (which makes H positive here)."""
-    chosen = options(method, schedule="alternating")
+    chosen = options(method, schedule="alternating", gates=SOFTMAX)
     with program(0.0, **chosen) as (_, gates, engine):
         start = gates.logits.detach().clone()
         inner = engine.inner_problem
@@ -106,19 +108,51 @@ def test_implicit_methods_solve_at_the_weights_after_the_step(method):
 def test_the_weight_scales_the_implicit_part_alone():
     steps = {}
     for weight in (0.0, 1.0, 5.0):
-        method = {"method": "one_step", "weight": weight}
-        with program(**options(method)) as (_, gates, engine):
+        with program(**options("one_step", weight)) as (_, gates, engine):
             steps[weight] = step_of(gates, engine)
     implicit = steps[1.0] - steps[0.0]
     torch.testing.assert_close(steps[5.0], steps[0.0] + 5 * implicit)
 
 
+@pytest.mark.parametrize("schedule", ["look_ahead", "alternating"])
+@pytest.mark.parametrize("method", ["darts", "sama", "unrolled", {"method": "cg", "damping": 30.0}])
+def test_a_balanced_weight_makes_both_parts_equally_long(method, schedule):
+    inner = {"name": "adamw", "learning_rate": 1e-2}
+    steps, rows = {}, {}
+    for weight in (0, 1, "balanced"):
+        chosen = options(method, weight, schedule=schedule, inner=inner, gates=SOFTMAX)
+        with program(0.3, **chosen) as (_, gates, engine):
+            steps[weight] = step_of(gates, engine)
+            rows[weight] = engine.rows[-1]
+    implicit, balanced = steps[1] - steps[0], steps["balanced"] - steps[0]
+    assert float(implicit.norm()) != pytest.approx(float(steps[0].norm()), rel=0.05)
+    assert float(balanced.norm()) == pytest.approx(float(steps[0].norm()), rel=1e-9)
+    # Longer or shorter, in the same direction; and its record tells how long it was by itself.
+    torch.testing.assert_close(balanced / balanced.norm(), implicit / implicit.norm())
+    assert rows["balanced"]["implicit_norm"] == pytest.approx(float(implicit.norm()))
+    assert rows["balanced"]["direct_norm"] == pytest.approx(float(steps[0].norm()))
+
+
+def test_balance_takes_the_scale_of_the_implicit_part_out():
+    steps = []
+    for scale in (1e-6, 1.0):
+        chosen = options({"method": "darts", "scale": scale}, "balanced")
+        with program(**chosen) as (_, gates, engine):
+            steps.append(step_of(gates, engine))
+    torch.testing.assert_close(*steps)
+
+
+def test_first_order_has_nothing_to_balance():
+    steps = []
+    for weight in (1, "balanced"):
+        with program(**options("first_order", weight)) as (_, gates, engine):
+            steps.append(step_of(gates, engine))
+    assert torch.equal(*steps) and torch.isfinite(steps[0]).all()
+
+
 def test_records_tell_the_parts():
-    with program(**options({"method": "cg", "iterations": 4, "damping": 30.0, "tolerance": 0})) as (
-        _,
-        __,
-        engine,
-    ):
+    method = {"method": "cg", "iterations": 4, "damping": 30.0, "tolerance": 0}
+    with program(**options(method, gates=SOFTMAX)) as (_, __, engine):
         engine.run()
         row = engine.rows[-1]
     assert row["iterations"] == 4 and row["stopped"] == "iterations"
