@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from autolora_meta.config import RunConfig
     from autolora_meta.errors import InputError
+    from autolora_meta.finetuning.tasks import Task
     from autolora_meta.program import prepare
     from autolora_meta.ranks.pattern import RankPattern
     from autolora_meta.reporting import plots
@@ -27,12 +28,17 @@ if TYPE_CHECKING:
     from autolora_meta.retrain import retrain
     from autolora_meta.search import search
     from autolora_meta.studies.compare import compare
+    from autolora_meta.studies.study import Study
+    from autolora_meta.studies.table import StudyTable
 
 __all__ = [
     "InputError",
     "RankPattern",
     "RunConfig",
     "SearchResult",
+    "Study",
+    "StudyTable",
+    "Task",
     "__version__",
     "compare",
     "plots",
@@ -49,6 +55,9 @@ _HOMES = {
     "RankPattern": "autolora_meta.ranks.pattern:RankPattern",
     "RunConfig": "autolora_meta.config:RunConfig",
     "SearchResult": "autolora_meta.result:SearchResult",
+    "Study": "autolora_meta.studies.study:Study",
+    "StudyTable": "autolora_meta.studies.table:StudyTable",
+    "Task": "autolora_meta.finetuning.tasks:Task",
     "compare": "autolora_meta.studies.compare:compare",
     "plots": "autolora_meta.reporting.plots:",
     "prepare": "autolora_meta.program:prepare",

@@ -9,6 +9,7 @@ from typer.core import TyperGroup
 
 from autolora_meta.cli_export import export
 from autolora_meta.cli_plot import plot
+from autolora_meta.cli_study import study
 from autolora_meta.errors import InputError
 
 
@@ -78,8 +79,10 @@ def search(layers: Layers, runs: Runs = Path("runs"), overwrite: Overwrite = Fal
     from autolora_meta.reporting.summary import search_words
     from autolora_meta.search import check
     from autolora_meta.search import search as run_search
+    from autolora_meta.tracking import Trackers
 
     config, folder = _placed(layers, runs, overwrite)
+    trackers = Trackers(config.runtime.report_to, config.name, folder / "trackers")
     typer.echo(plan_words(config, check(config)))
     made(folder, config)
     with (folder / "metrics.jsonl").open("w", encoding="utf-8", buffering=1) as metrics:
@@ -87,6 +90,7 @@ def search(layers: Layers, runs: Runs = Path("runs"), overwrite: Overwrite = Fal
             config, progress=Bar(), observe=lambda row: print(json.dumps(row), file=metrics)
         )
     result.save(folder)
+    trackers.search("search", folder)
     draw_search(result, folder)
     typer.echo(search_words(result))
     if unspent := result.options.unspent(result.ranks):
@@ -162,6 +166,7 @@ def retrain(
 
 app.command()(plot)
 app.command()(export)
+app.command()(study)
 
 
 @app.command()

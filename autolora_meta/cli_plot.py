@@ -23,7 +23,8 @@ def plot(
             "--output",
             "-o",
             help="A file (.png, .svg, .pdf) for one figure, or a folder for all that the paths "
-            "allow. Without it, the figures of one run are drawn again, in its `figures/`.",
+            "allow. Without it, figures and page of one run or study are made again, in its "
+            "folder.",
         ),
     ] = None,
     figure: Annotated[
@@ -52,6 +53,7 @@ def plot(
     `autolora-meta plot runs/seed-* --output figures/seeds`
     """
     from autolora_meta.reporting.draw import draw_ranks
+    from autolora_meta.reporting.page import page
     from autolora_meta.reporting.report import draw_run
 
     if output is not None:
@@ -64,3 +66,5 @@ def plot(
         )
     draw_run(paths[0])
     typer.echo(f"written to {paths[0] / 'figures'}")
+    if any((paths[0] / name).is_file() for name in ("comparison.json", "study.yaml")):
+        typer.echo(f"written to {page(paths[0])}")

@@ -26,6 +26,7 @@ from autolora_meta.finetuning.retrain import RetrainOptions
 from autolora_meta.finetuning.tasks import TaskOptions, metric_called, task_class, task_names
 from autolora_meta.options import Options, read
 from autolora_meta.ranks.options import RankOptions, bounds, kept_under
+from autolora_meta.tracking import START
 
 
 class CompareOptions(Options):
@@ -98,6 +99,11 @@ class RuntimeOptions(Options):
         ge=1,
         description="Threads of each process; results are the same bytes for the same number.",
     )
+    report_to: tuple[str, ...] = Field(
+        default=(),
+        description=f"Trackers that are told of each search and retraining: {', '.join(START)}; "
+        "each is an extra to be installed. metrics.jsonl is written in any case.",
+    )
 
     @property
     def resolved_device(self) -> str:
@@ -107,6 +113,16 @@ class RuntimeOptions(Options):
             InputError: this machine does not have it.
         """
         return usable_device(self.device)
+
+    @field_validator("report_to")
+    @classmethod
+    def _known_tracker(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if name not in START:
+                raise ValueError(unknown("tracker", name, START))
+        if len(set(value)) < len(value):
+            raise ValueError(f"[{', '.join(value)}] names one twice; name each once")
+        return value
 
     @field_validator("device")
     @classmethod

@@ -26,19 +26,22 @@ from autolora_meta.ranks.options import RankOptions
 from autolora_meta.ranks.pattern import RankPattern
 from autolora_meta.ranks.rules import uniform_pattern
 from autolora_meta.search import search
-from autolora_meta.verification.planted import REGIMES, SCALE, K, Planted, plant
+from autolora_meta.verification.planted import REGIMES, SCALE, K, Planted, Regime, plant
 from autolora_meta.verification.planted_retrain import test_losses
 from benchmarks.planted_table import summary
 
 Row = dict[str, Any]
+UNIFORM = "uniform"
 # All validation rows of the smallest regime: what removing a direction costs is measured on these.
 SENSITIVITY_BATCHES = 4
 READ_OUTS = (
+    ("product", "budget"),
     ("singular", "budget"),
     ("contribution", "budget"),
     ("sensitivity", "budget"),
     ("alpha", "budget"),
     ("alpha", "paper"),
+    ("singular", "gap"),
 )
 
 
@@ -56,6 +59,15 @@ class Setting:
     options: dict[str, Any] = field(default_factory=dict)
     selection: Selection = "learned"
 
+    @property
+    def labels(self) -> Row:
+        """What stands in its rows, and tells them from those of other settings."""
+        if self.arm == UNIFORM:
+            return {"arm": UNIFORM, "method": None, "constraint": None}
+        asked = read(SearchOptions, self.options, "options")
+        method = asked.hypergradient.method if self.selection == "learned" else None
+        return {"arm": self.arm, "method": method, "constraint": asked.gates.constraint}
+
 
 PAPER = {
     "gates": {"constraint": "softmax", "gate_sum": "one"},
@@ -63,10 +75,11 @@ PAPER = {
     "inner": {"weight_decay": 0},
 }
 NULLS = (Setting("frozen", selection="frozen"), Setting("random", selection="random"))
-DEFAULT = (Setting("learned"), *NULLS, Setting("paper", PAPER))
+DEFAULT = (Setting("learned"), *NULLS, Setting("paper", PAPER), Setting(UNIFORM))
+POOLED = Setting("pooled", {"seeds": 3})
 FULL = (
     *DEFAULT,
-    Setting("pooled", {"seeds": 3}),
+    POOLED,
     *(
         Setting("learned", {"hypergradient": method, "gates": {"constraint": constraint}})
         for method in ("first_order", "darts", "sama", "one_step", "neumann", "cg", "nystrom")
@@ -76,26 +89,16 @@ FULL = (
 )
 
 
-def rows_of(regime: str, seed: int, settings: Sequence[Setting]) -> list[Row]:
+def rows_of(regime: str | Regime, seed: int, settings: Sequence[Setting]) -> list[Row]:
     """Search, allocate and retrain: one row for each setting and read-out of one problem."""
     torch.set_num_threads(1)
     problem = plant(regime, seed)
     found: list[tuple[Row, RankPattern]] = []
     for setting in settings:
         found += _read_outs(problem, seed, setting)
-    costs, budget = problem.truth.costs, Budget(problem.budget)
-    uniform = uniform_pattern(problem.truth.names, costs, K, SCALE, budget)
-    found.append(
-        (
-            {"arm": "uniform"}
-            | dict.fromkeys(("method", "constraint", "importance", "rule"))
-            | {"default": False},
-            uniform,
-        )
-    )
     true, *losses = test_losses(problem, [problem.truth, *(pattern for _, pattern in found)], seed)
     return [
-        {"regime": regime, "seed": seed}
+        {"regime": problem.regime.name, "seed": seed}
         | row
         | {
             "spearman": problem.spearman(pattern),
@@ -107,6 +110,11 @@ def rows_of(regime: str, seed: int, settings: Sequence[Setting]) -> list[Row]:
 
 
 def _read_outs(problem: Planted, seed: int, setting: Setting) -> Iterator[tuple[Row, RankPattern]]:
+    if setting.arm == UNIFORM:
+        names, costs = problem.truth.names, problem.truth.costs
+        pattern = uniform_pattern(names, costs, K, SCALE, Budget(problem.budget))
+        yield setting.labels | {"importance": None, "rule": None, "default": False}, pattern
+        return
     options = {**setting.options, "sensitivity_batches": SENSITIVITY_BATCHES}
     result = search(
         problem.model,
@@ -119,7 +127,6 @@ def _read_outs(problem: Planted, seed: int, setting: Setting) -> Iterator[tuple[
         seed=seed,
         selection=setting.selection,
     )
-    asked = read(SearchOptions, options, "options")
     shipped = RankOptions()
     for importance, rule in READ_OUTS:
         if setting.selection == "frozen" and importance == "alpha":
@@ -127,38 +134,46 @@ def _read_outs(problem: Planted, seed: int, setting: Setting) -> Iterator[tuple[
         if rule == "budget":
             pattern = result.allocate(importance=importance, budget=problem.budget)
         else:
-            pattern = result.allocate(rule=rule)
-        row = {
-            "arm": setting.arm,
-            "method": asked.hypergradient.method if setting.selection == "learned" else None,
-            "constraint": asked.gates.constraint,
+            pattern = result.allocate(
+                rule=rule, **({"importance": importance} if rule == "gap" else {})
+            )
+        default = (importance, rule) == (shipped.importance, shipped.rule)
+        row = setting.labels | {
             "importance": importance,
             "rule": rule,
-            "default": setting == Setting("learned")
-            and (importance, rule) == (shipped.importance, shipped.rule),
+            "default": default and setting == Setting("learned"),
         }
         yield row, pattern
 
 
 def run(
-    regimes: Sequence[str], seeds: Sequence[int], settings: Sequence[Setting], file: Path | None
+    regimes: Sequence[Regime], seeds: Sequence[int], settings: Sequence[Setting], file: Path | None
 ) -> list[Row]:
     """All problems, side by side on the cores of this machine; finished ones are not run again."""
     rows: list[Row] = json.loads(file.read_text("utf-8")) if file and file.is_file() else []
-    done = {(row["regime"], row["seed"]) for row in rows}
-    jobs = [(r, s) for r in regimes for s in seeds if (r, s) not in done]
+    done = {_key(row["regime"], row["seed"], row) for row in rows}
+    jobs = [
+        (regime, seed, left)
+        for regime in regimes
+        for seed in seeds
+        if (left := [x for x in settings if _key(regime.name, seed, x.labels) not in done])
+    ]
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
-        futures = [pool.submit(rows_of, regime, seed, settings) for regime, seed in jobs]
+        futures = [pool.submit(rows_of, *job) for job in jobs]
         for future in tqdm(as_completed(futures), "planted ranks", len(futures), unit="problem"):
             rows += future.result()
             if file:
                 _write(file, rows)
-    order = {name: i for i, name in enumerate(REGIMES)}
-    rows.sort(key=lambda row: (order[row["regime"]], row["seed"]))
+    order = {regime.name: i for i, regime in enumerate(regimes)}
+    rows.sort(key=lambda row: (order.get(row["regime"], len(order)), row["seed"]))
     if file:
         _write(file, rows)
     return rows
+
+
+def _key(regime: str, seed: int, labels: Row) -> tuple[Any, ...]:
+    return (regime, seed, labels["arm"], labels["method"], labels["constraint"])
 
 
 def _write(file: Path, rows: list[Row]) -> None:
@@ -173,11 +188,14 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write a list of rows to FILE")
     parser.add_argument("--seeds", default="0:8", metavar="A:B", help="problems A to B - 1")
     parser.add_argument("--regimes", nargs="+", choices=REGIMES, default=list(REGIMES))
-    parser.add_argument("--full", action="store_true", help="the whole grid; hours")
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument("--pooled", action="store_true", help="three searches pooled, as well")
+    size.add_argument("--full", action="store_true", help="the whole grid; hours")
     given = parser.parse_args()
     first, last = (int(number) for number in given.seeds.split(":"))
-    settings = FULL if given.full else DEFAULT
-    print(summary(run(given.regimes, range(first, last), settings, given.json)))
+    settings = FULL if given.full else (*DEFAULT, POOLED) if given.pooled else DEFAULT
+    regimes = [REGIMES[name] for name in given.regimes]
+    print(summary(run(regimes, range(first, last), settings, given.json)))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@ from scipy import stats
 from autolora_meta.errors import InputError
 from autolora_meta.statistics import (
     PairedDifference,
+    corrected_sentence,
+    holm,
     paired_difference,
     replicates_needed,
     sentence,
@@ -74,6 +76,56 @@ def test_sign_flip_test_of_many_replicates_is_drawn_the_same_each_time() -> None
     assert sign_flip_p(many) == sign_flip_p(many)
     # The t test of the same differences is close at n = 24.
     assert sign_flip_p(many) == pytest.approx(stats.ttest_1samp(many, 0)[1], abs=0.03)
+
+
+def test_from_ten_replicates_on_the_interval_is_the_bootstraps() -> None:
+    skewed = RANDOM.exponential(1.0, 12)
+    d = paired_difference(list(skewed), [0.0] * 12)
+    low, high = stats.bootstrap(
+        (skewed,), np.mean, confidence_level=0.95, n_resamples=20_000, rng=RANDOM
+    ).confidence_interval
+    assert (d.low, d.high) == pytest.approx((low, high), rel=0.05)
+    assert d.high - d.mean > 1.1 * (d.mean - d.low)  # as skewed as what it is of
+    assert d == paired_difference(list(skewed), [0.0] * 12)
+    t = paired_difference(list(skewed[:9]), [0.0] * 9)
+    assert t.high - t.mean == pytest.approx(t.mean - t.low)
+    alike = paired_difference([1.1] * 10, [1.0] * 10)
+    assert (alike.low, alike.high) == pytest.approx((0.1, 0.1))
+
+
+def test_the_p_value_goes_with_the_interval() -> None:
+    d = paired_difference(list(A), list(B))
+    assert d.p_test == pytest.approx(stats.ttest_rel(A, B).pvalue)
+    assert (d.p_test < 0.05) == d.conclusive
+    assert paired_difference([1.0], [0.0]).p_test == 1
+    assert paired_difference([1.0, 1.0], [1.0, 1.0]).p_test == 1
+    many = paired_difference(list(RANDOM.normal(0.5, 1, 12)), [0.0] * 12)
+    assert many.p_test == many.p
+
+
+def test_effect_size_and_replicates_needed_of_a_difference() -> None:
+    d = paired_difference([3.0, 4.0, 5.0], [1.0, 2.0, 3.5])
+    assert d.effect == pytest.approx((11 / 6) / math.sqrt(1 / 12))
+    assert d.scaled(-100).effect == pytest.approx(-d.effect)
+    assert d.needed == replicates_needed(d.sd, d.mean)
+    one = paired_difference([3.0], [1.0])
+    assert math.isnan(one.effect) and math.isnan(one.needed)
+
+
+def test_holm_by_hand() -> None:
+    # sorted 0.005, 0.01, 0.03, 0.04 times 4, 3, 2, 1: 0.02, 0.03, 0.06, 0.04 -> 0.06
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.4, 0.9]) == pytest.approx([0.8, 0.9])
+    assert holm([]) == [] and holm([0.02]) == [0.02]
+
+
+def test_a_claim_among_several_says_whether_it_holds() -> None:
+    d = _difference(4.13, 2.14)
+    assert corrected_sentence("said", d, 0.04, 1) == "said"
+    among = "Holm's correction over 3 comparisons"
+    assert corrected_sentence("said", d, 0.04, 3) == f"said; holds after {among} (p = 0.04)"
+    assert corrected_sentence("said", d, 0.06, 3) == f"said; does not hold after {among} (p = 0.06)"
+    assert corrected_sentence("said", _difference(1.2, 5.7), 1.0, 3) == "said"
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from autolora_meta.hypergradients.vectors import scale
 def implicit_part(
     vector: Sequence[Tensor], curr: LoraProblem, prev: LoraProblem, sync: bool
 ) -> list[Tensor]:
-    """-weight * J x with H x = v, by the method that `curr` is configured with.
+    """-weight * J x with H x = v, by the method that `curr` is configured with; balanced as 1.
 
     The entry in betty's table of best-response Jacobians: same arguments, same sign.
     """

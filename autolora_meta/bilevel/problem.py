@@ -289,7 +289,8 @@ class LoraProblem(ImplicitProblem):
         self._count = state_dict["count"]
         assign(self._trainable, state_dict["weights"])
         assign(self.module.buffers(), state_dict["buffers"])
-        self.optimizer.load_state_dict(state_dict["optimizer"])
+        # torch would step the moments of the state that it is given, in place.
+        self.optimizer.load_state_dict(copy.deepcopy(state_dict["optimizer"]))
         self.batches.load_state_dict(state_dict["batches"])
         self.cost = state_dict["cost"]
         self._inner_loop_start = True

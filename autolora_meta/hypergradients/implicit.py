@@ -57,6 +57,8 @@ def implicit_gradient(
 ) -> tuple[list[Tensor], SolverRecord]:
     """weight * J x with H x = v as the method solves it; df/da = f_a - this.
 
+    A balanced weight counts as 1 here: who holds f_a as well puts it in.
+
     Args:
         options: the method, its solver's options and the weight.
         products: H p and J x of the inner loss, at the point the method asks for.
@@ -95,7 +97,7 @@ def solution(
 
 
 def implicit_term(options: HypergradientOptions, products: Products, x: Vector) -> list[Tensor]:
-    """weight * J x, in the shapes of a; `zero` runs nothing."""
+    """weight * J x, in the shapes of a, a balanced weight as 1; `zero` runs nothing."""
     if options.record.solver == "zero":
         return zeros_like(products.hyper)
     return scale(options.factor, products.mixed(x))

@@ -89,8 +89,8 @@ class Components:
     def scores(self, importance: str) -> Tensor:
         """The score of every component under a name from `IMPORTANCE`. float64, (L, k)
 
-        For `singular` and `sensitivity`, component j is the j-th singular direction, not the j-th
-        pair of factors.
+        For `singular` and `sensitivity`, component j is the j-th singular direction, and for
+        `product` the j-th place in the layer, not the j-th pair of factors.
 
         Of several searches, j is the place in the layer: each search's scores are sorted within
         each layer, divided by their mean size, and averaged over the searches. Component 3 of one
@@ -211,6 +211,12 @@ def _singular(c: Components) -> Tensor:
     return c.singular  # sigma_j(c B diag(alpha) A)
 
 
+def _product(c: Components) -> Tensor:
+    # sqrt(contribution_(j) sigma_j), each sorted within its layer; both are sizes of a rank-1 part
+    contribution = _contribution(c).sort(dim=-1, descending=True).values
+    return (contribution.double() * c.singular.double()).sqrt()
+
+
 def _sensitivity(c: Components) -> Tensor:
     if c.sensitivity is None:
         raise InputError(
@@ -240,6 +246,13 @@ IMPORTANCE: dict[str, Importance] = {
             "singular values of the layer's gated update; does not depend on how it is factored",
             "with all gates equal: PARA, arXiv 2604.27796",
             _singular,
+        ),
+        Importance(
+            "product",
+            "geometric mean of a layer's sorted contributions and its singular values; as good as "
+            "the better of the two on planted ranks (docs/ranks.md)",
+            "this project",
+            _product,
         ),
         Importance(
             "sensitivity",

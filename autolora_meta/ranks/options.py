@@ -39,7 +39,7 @@ class RankOptions(Options):
     """
 
     importance: str = Field(
-        default="singular",
+        default="product",
         description="Score of a component. "
         + "; ".join(f"{record.name}: {record.summary}" for record in IMPORTANCE.values())
         + ".",

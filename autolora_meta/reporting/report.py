@@ -1,13 +1,11 @@
 """What a run leaves behind for people: words, figures, summary, adapter."""
 
-import json
-from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from matplotlib.figure import Figure
 
-from autolora_meta.allocators.replicate import allocator
 from autolora_meta.config import RunConfig
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.adapter import save_adapter
@@ -19,12 +17,17 @@ from autolora_meta.ranks.pattern import RankPattern
 from autolora_meta.reporting import plots
 from autolora_meta.reporting.card import model_card
 from autolora_meta.reporting.draw import over_time
+from autolora_meta.reporting.measured import measured
+from autolora_meta.reporting.page_study import figure_names
 from autolora_meta.reporting.ranked import read_ranked
+from autolora_meta.reporting.seconds import mean_seconds
 from autolora_meta.reporting.style import save_all
 from autolora_meta.reporting.summary import ranks_table, summary
 from autolora_meta.result import SearchResult
 from autolora_meta.search import Plan
 from autolora_meta.studies.compare import Comparison
+from autolora_meta.studies.options import read_study
+from autolora_meta.studies.table import StudyTable
 
 
 def plan_words(config: RunConfig, plan: Plan) -> str:
@@ -49,7 +52,10 @@ def draw_search(result: SearchResult, folder: Path) -> None:
 
 
 def draw_run(folder: Path) -> None:
-    """Every figure of a run or of a search, from what stands in its folder."""
+    """Every figure of a run, a search or a study, from what stands in its folder."""
+    if (folder / "study.yaml").is_file():
+        draw_study(folder)
+        return
     ranked = read_ranked(folder)
     if ranked.result is None:
         raise InputError(
@@ -75,6 +81,26 @@ def draw_comparison(comparison: Comparison, folder: Path) -> None:
             label=metric_called(metric).label,
         )
         _save(figure, folder, f"comparison-{metric}")
+    name = metric_called(comparison.metrics[0])
+    points = measured(comparison)
+    figure = plots.metric_against_cost(points, label=name.label, better=name.better)
+    _save(figure, folder, "cost")
+
+
+def draw_study(folder: Path) -> None:
+    """A figure for each question of a study, and what its metric costs."""
+    options, found = read_study(folder / "study.yaml"), StudyTable.load(folder)
+    for name, asked in zip(figure_names(options), options.asked(), strict=True):
+        given: dict[str, Any] = {"baseline": asked.baseline, "metric": asked.metric}
+        if contrasts := found.compare(asked.key, over=asked.over, **given):
+            averaged = plots.paired_differences(contrasts) if asked.over else None
+            _save(averaged or plots.study(found, asked.key, **given), folder, name)
+    points, metric = measured(found), metric_called(found.metrics[0])
+    words: dict[str, Any] = {"label": metric.label, "better": metric.better}
+    _save(plots.metric_against_cost(points, **words), folder, "cost")
+    sizes = [point.parameters for point in points]
+    if max(sizes) > 1.05 * min(sizes):  # several budgets
+        _save(plots.metric_against_parameters(points, **words), folder, "parameters")
 
 
 def conclude(config: RunConfig, comparison: Comparison, folder: Path) -> str:
@@ -93,7 +119,7 @@ def conclude(config: RunConfig, comparison: Comparison, folder: Path) -> str:
     words = (
         f"# {config.name}\n\n## Ranks learned (replicate of seed {config.seed})\n\n"
         f"{ranks}\n\n## Comparison\n\n"
-        f"{summary(comparison, _seconds(config, folder))}\n"
+        f"{summary(comparison, mean_seconds(config, folder))}\n"
     )
     (folder / "summary.md").write_text(words, encoding="utf-8")
     return words
@@ -125,16 +151,3 @@ def _save(figure: Figure, folder: Path, name: str) -> None:
     place = folder / "figures"
     place.mkdir(exist_ok=True)
     save_all(figure, place, name)
-
-
-def _seconds(config: RunConfig, folder: Path) -> dict[str, float]:
-    """Mean seconds of one replicate of each arm, search and retraining together."""
-    spent: dict[tuple[str, str], list[float]] = defaultdict(list)
-    for line in (folder / "timings.jsonl").read_text(encoding="utf-8").splitlines():
-        row = json.loads(line)
-        spent[row["stage"], row["arm"]].append(row["seconds"])
-    mean = {job: sum(seconds) / len(seconds) for job, seconds in spent.items()}
-    return {
-        arm: mean["retrain", arm] + sum(mean["search", s] for s in allocator(arm).searches)
-        for arm in config.compare.arms
-    }

@@ -6,12 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from autolora_meta.config import RunConfig
+from autolora_meta.environment import record
 from autolora_meta.progress import Progress
 from autolora_meta.reporting.folder import made, vacant
+from autolora_meta.reporting.page import page
 from autolora_meta.reporting.report import KeepAdapter, conclude, plan_words
 from autolora_meta.search import check
 from autolora_meta.studies.compare import Comparison, compare
 from autolora_meta.studies.jobs import Outcome
+from autolora_meta.tracking import Trackers
 
 _LOG = logging.getLogger(__name__)
 
@@ -33,8 +36,8 @@ def run(
 
     Args:
         config: the run.
-        folder: where everything goes: summary, ranks, comparison, figures, adapter, and the search
-            and metrics of each replicate. Not there yet, or empty.
+        folder: where everything goes: the page, summary, ranks, comparison, figures, adapter, and
+            the search and metrics of each replicate. Not there yet, or empty.
         overwrite: `folder` may hold a run, which is replaced.
         progress: told about every step of every job.
         say: told what is about to happen, and the summary.
@@ -43,18 +46,25 @@ def run(
         The arms over the replicates, and what can be said of them.
 
     Raises:
-        InputError: the folder is taken, or the configuration cannot work on this model and data;
-            nothing has been written then.
+        InputError: the folder is taken, a tracker is not installed, or the configuration cannot
+            work on this model and data; nothing has been written then.
     """
     place = vacant(Path(folder), overwrite=overwrite)
+    trackers = Trackers(config.runtime.report_to, config.name, place / "trackers")
     say(plan_words(config, check(config)))
     made(place, config)
+    record(place)
     with (place / "timings.jsonl").open("w", encoding="utf-8", buffering=1) as timings:
 
         def observe(outcome: Outcome) -> None:
             stage, seed, arm = outcome.job
             row = {"stage": stage, "seed": seed, "arm": arm, "seconds": round(outcome.seconds, 2)}
-            print(json.dumps(row), file=timings)
+            print(json.dumps(row | dict(outcome.measured)), file=timings)
+            job, left = f"{stage}/{arm}/seed-{seed}", place / "replicates" / str(seed) / arm
+            if stage == "search":
+                trackers.search(job, left)
+            else:
+                trackers.retrain(job, left, outcome.content["metrics"])
 
         comparison = compare(
             config,
@@ -64,5 +74,6 @@ def run(
             keep=KeepAdapter(config, place / "adapter"),
         )
     say(f"\n{conclude(config, comparison, place)}")
-    say(f"Everything is in {place}: summary.md, figures/, adapter/ (PEFT)")
+    written = page(place)
+    say(f"Everything is in {place}: {written.name}, summary.md, figures/, adapter/ (PEFT)")
     return comparison

@@ -11,13 +11,13 @@ from autolora_meta.studies.plan import Planned, value_label
 from autolora_meta.studies.table import StudyTable
 
 
-def study_means(found: StudyTable) -> str:
-    """One row for each point and arm: mean and standard deviation over seeds."""
+def study_cells(found: StudyTable) -> tuple[list[str], list[list[object]]]:
+    """(header, rows): one row for each point and arm, mean and standard deviation over seeds."""
     groups: dict[str, list[dict]] = {}
     for row in found.finished:
         groups.setdefault(json.dumps([row["settings"], row["arm"]], sort_keys=True), []).append(row)
     metrics = found.metrics
-    cells = []
+    cells: list[list[object]] = []
     for rows in groups.values():
         values = {**rows[0]["settings"], "arm": rows[0]["arm"]}
         line: list[object] = [value_label(values[key]) for key in found.keys]
@@ -28,14 +28,14 @@ def study_means(found: StudyTable) -> str:
             line.append(f"{statistics.fmean(each):.3f}{spread}")
         line += [f"{statistics.fmean(row['cost'] for row in rows):.0f}", len(rows)]
         cells.append(line)
-    return table([*found.keys, "parameters", *metrics, "plain steps", "replicates"], cells)
+    return [*found.keys, "parameters", *metrics, "plain steps", "replicates"], cells
 
 
 def study_summary(options: StudyOptions, found: StudyTable) -> str:
     """The answer of a study in Markdown."""
     parts = [f"# {options.name}"]
     parts += [options.question] * bool(options.question)
-    parts.append(study_means(found))
+    parts.append(table(*study_cells(found)))
     for asked in options.asked():
         contrasts = found.compare(
             asked.key, baseline=asked.baseline, metric=asked.metric, over=asked.over

@@ -15,6 +15,8 @@ from autolora_meta.errors import InputError
 
 # Okabe and Ito's palette, two that differ in lightness too.
 DARK, BRIGHT, GREY = "#0072B2", "#E69F00", "#888888"
+PALETTE = (DARK, BRIGHT, "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
+SHAPES = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "*", "h")  # what tells in grey
 BLOCKS = "viridis"  # lightness rises evenly, so the order of blocks survives printing in grey
 
 _STYLE: dict[Any, Any] = {

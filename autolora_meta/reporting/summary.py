@@ -50,9 +50,11 @@ def search_words(result: SearchResult) -> str:
     return "\n".join([ranks_table(result.ranks), "", *early, result.stability.sentence()])
 
 
-def comparison_table(comparison: Comparison, seconds: Mapping[str, float] | None = None) -> str:
-    """One row an arm: mean and standard deviation of each metric, parameters and cost."""
-    rows = []
+def comparison_cells(
+    comparison: Comparison, seconds: Mapping[str, float] | None = None
+) -> tuple[list[str], list[list[object]]]:
+    """(header, rows): one row an arm, mean and deviation of each metric, parameters and cost."""
+    rows: list[list[object]] = []
     for arm in comparison.arms:
         cells: list[object] = [arm]
         sizes = {row["parameters"] for row in comparison.rows if row["arm"] == arm}
@@ -67,7 +69,7 @@ def comparison_table(comparison: Comparison, seconds: Mapping[str, float] | None
             cells.append(f"{seconds[arm]:.0f}")
         rows.append(cells)
     header = ["arm", "parameters", *comparison.metrics, "plain steps"]
-    return table(header + ["seconds"] * bool(seconds), rows)
+    return header + ["seconds"] * bool(seconds), rows
 
 
 def summary(comparison: Comparison, seconds: Mapping[str, float] | None = None) -> str:
@@ -89,24 +91,29 @@ def summary(comparison: Comparison, seconds: Mapping[str, float] | None = None) 
         [
             f"{caption}.",
             "",
-            comparison_table(comparison, seconds),
+            table(*comparison_cells(comparison, seconds)),
             "",
             *[line for lines in by_metric.values() for line in lines],
             "",
-            _reach(comparison),
+            reach_words(comparison),
             "",
-            " ".join([_hypergradient(comparison.searches), *_settled(comparison.searches)]),
+            course_words(comparison),
             "",
             comparison.stability.sentence(),
         ]
     )
 
 
-def _reach(comparison: Comparison) -> str:
+def reach_words(comparison: Comparison) -> str:
     """What replicates and intervals do not say."""
     intervals = sum(row["n"] >= MIN_REPLICATES for row in comparison.differences)
     given = f", and {intervals} intervals are given, uncorrected for their number"
     return f"Replicates are random splits of this one data set{given if intervals else ''}."
+
+
+def course_words(comparison: Comparison) -> str:
+    """How the searches went."""
+    return " ".join([_hypergradient(comparison.searches), *_settled(comparison.searches)])
 
 
 def _hypergradient(searches: Mapping[str, Any]) -> str:

@@ -5,7 +5,7 @@ import math
 import statistics
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, get_args
@@ -16,7 +16,7 @@ from autolora_meta.bilevel.watch import STOPPED_EARLY
 from autolora_meta.config import RunConfig
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.tasks import metric_called
-from autolora_meta.hypergradients.products import plain_steps
+from autolora_meta.hypergradients.products import Cost, plain_steps
 from autolora_meta.progress import Progress, Silent
 from autolora_meta.ranks.stability import Stability, stability
 from autolora_meta.result import SearchResult
@@ -186,7 +186,9 @@ def _comparison(
         for a, b in pairs
     ]
     costs = {
-        arm: config.retrain.steps + sum(_mean_steps(searches[s]) for s in allocator(arm).searches)
+        arm: config.retrain.steps
+        + _mean_steps(Cost(**contents[arm, seed]["cost"]) for seed in seeds)
+        + sum(_mean_steps(r.cost for r in searches[s]) for s in allocator(arm).searches)
         for arm in arms
     }
     return Comparison(
@@ -199,8 +201,8 @@ def _comparison(
     )
 
 
-def _mean_steps(searches: Sequence[SearchResult]) -> float:
-    return statistics.fmean(plain_steps(result.cost) for result in searches)
+def _mean_steps(costs: Iterable[Cost]) -> float:
+    return statistics.fmean(plain_steps(cost) for cost in costs)
 
 
 def _figures(config: RunConfig, searches: Sequence[SearchResult]) -> dict[str, Any]:

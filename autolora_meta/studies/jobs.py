@@ -7,13 +7,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, get_args
 
 import torch
 
+from autolora_meta.allocators.allocation import allocation
 from autolora_meta.allocators.replicate import Replicate, allocator
 from autolora_meta.bilevel.options import Selection
 from autolora_meta.config import RunConfig
@@ -29,11 +30,20 @@ Job = tuple[str, int, str]  # ("search", seed, selection) or ("retrain", seed, a
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a job leaves, beside its files."""
+    """What a job leaves, beside its files.
+
+    Args:
+        job: which one.
+        seconds: wall time of all of it.
+        content: what result.json holds; equal runs give equal content.
+        measured: of a retraining: `allocation_seconds` and `peak_memory` (bytes, or None) of
+            choosing its ranks, searches aside.
+    """
 
     job: Job
     seconds: float
     content: Mapping[str, Any] = field(default_factory=dict)
+    measured: Mapping[str, Any] = field(default_factory=dict)
 
 
 def run_search(config: RunConfig, seed: int, selection: Selection, folder: Path) -> Outcome:
@@ -59,9 +69,12 @@ def run_retrain(
         keep: called with the retrained model, to save it.
     """
     started = time.perf_counter()
-    replicate = Replicate(config, seed, folder=folder, progress=_progress)
-    pattern = allocator(arm).allocate(replicate)
-    prepared = replicate.prepared
+    chosen = allocator(arm)
+    share = Part(_progress or Silent(), chosen.work(config))
+    replicate = Replicate(config, seed, folder=folder, progress=share)
+    found = allocation(chosen, replicate)
+    share.close()
+    pattern, prepared = found.pattern, replicate.prepared
     result = retrain(config, pattern, seed=seed, prepared=prepared, progress=_progress)
     if keep is not None:
         keep(result, pattern, prepared)
@@ -71,6 +84,7 @@ def run_retrain(
         "parameters": pattern.parameters,
         "ranks": dict(pattern),
         "retrain_steps": config.retrain.steps,
+        "cost": asdict(found.cost),
         "metrics": result.metrics,
         "compared": prepared.task.compared,
     }
@@ -80,7 +94,8 @@ def run_retrain(
     (place / "result.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     lines = (json.dumps({"stage": "retrain"} | row) + "\n" for row in result.log)
     (place / "retrain.jsonl").write_text("".join(lines), encoding="utf-8")
-    return Outcome(("retrain", seed, arm), time.perf_counter() - started, content)
+    measured = {"allocation_seconds": found.seconds, "peak_memory": found.peak_memory}
+    return Outcome(("retrain", seed, arm), time.perf_counter() - started, content, measured)
 
 
 def run_all(
@@ -116,10 +131,11 @@ def run_all(
         return all(("search", job[1], selection) in done for selection in reads[job[2]])
 
     work = float(config.retrain.steps * len(waiting))
+    work += len(seeds) * sum(allocator(arm).work(config) for arm in arms)
     for selection in needed:
         work += len(seeds) * config.search.seeds * config.search.work(selection)
     progress.start("searches and retrainings", work)
-    with _pool(config, progress) as pool:
+    with local_pool(config, progress) as pool:
         done: set[Job] = set()
         running: set[Future[Outcome]] = {
             pool.submit(run_search, config, seed, selection, folder)
@@ -148,7 +164,7 @@ def _start(threads: int, queue: Any) -> None:
 
 
 @contextmanager
-def _pool(config: RunConfig, progress: Progress) -> Iterator[ProcessPoolExecutor]:
+def local_pool(config: RunConfig, progress: Progress) -> Iterator[ProcessPoolExecutor]:
     """A pool of fresh processes, which are stopped at once when the body fails."""
     context = get_context("spawn")  # a forked torch hangs in its thread pool
     workers = config.runtime.workers

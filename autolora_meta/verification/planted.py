@@ -10,7 +10,6 @@ rank in each layer. Who recovers those ranks from the rows has understood them.
 >>> problem.spearman(result.ranks), problem.mean_absolute_error(result.ranks)  # doctest: +SKIP
 """
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -43,8 +42,6 @@ class Regime:
         decay: each next singular value of a layer is exp(-decay) times the last.
         floor: directions with a singular value below it do not count as planted rank.
         correlation: standard deviations of the inputs fall from 1 to exp(-correlation).
-        spurious: size of a term that the targets of training rows have and no others do.
-        shift: standard deviation of validation and test inputs over that of training inputs.
         widths: rows of each layer, where they differ; dealt by the seed too. (L,)
         attention: blocks of attention instead of residual layers.
     """
@@ -60,8 +57,6 @@ class Regime:
     decay: float = 0.0
     floor: float = 0.0
     correlation: float = 0.0
-    spurious: float = 0.0
-    shift: float = 1.0
     widths: tuple[int, ...] = ()
     attention: int = 0
 
@@ -118,19 +113,6 @@ REGIMES: dict[str, Regime] = {
             train_rows=256,
             validation_rows=128,
             train_noise=1.0,
-        ),
-        Regime(
-            "spurious",
-            "training targets hold a function of four features that no other rows do",
-            spurious=0.5,
-        ),
-        Regime(
-            "shifted",
-            "128 training rows with half the spread of validation and test inputs",
-            train_rows=128,
-            validation_rows=256,
-            noise=0.2,
-            shift=2.0,
         ),
     )
 }
@@ -238,20 +220,19 @@ def plant(regime: str | Regime, seed: int) -> Planted:
         model = _network(regime, torch.randperm(len(regime.ranks)).tolist())
         layers = {n: m for n, m in model.named_modules() if isinstance(m, nn.Linear)}
         weights = [layer.weight for layer in layers.values()]
+        frozen = [weight.clone() for weight in weights]
         updates = [_update(w.shape, r, regime) for w, r in zip(weights, ranks, strict=True)]
         x = _inputs(regime)
-        y0 = model(x)
         for weight, (update, _) in zip(weights, updates, strict=True):
             weight += update
         y = model(x)
-        for weight, (update, _) in zip(weights, updates, strict=True):
-            weight -= update
+        for weight, before in zip(weights, frozen, strict=True):
+            weight.copy_(before)
         train, validation, test = x.split([regime.train_rows, regime.validation_rows, TEST_ROWS])
         y_train, y_validation, y_test = y.split([len(train), len(validation), len(test)])
         noise = regime.noise if regime.train_noise is None else regime.train_noise
-        y_train = y_train + noise * torch.randn_like(y_train) + _spurious(train, regime)
+        y_train = y_train + noise * torch.randn_like(y_train)
         y_validation = y_validation + regime.noise * torch.randn_like(y_validation)
-    del y0
     model.requires_grad_(False)
     names = tuple(layers)
     truth = RankPattern(
@@ -288,7 +269,6 @@ def _inputs(regime: Regime) -> Tensor:
     x = torch.randn(rows, TOKENS, WIDTH) if regime.attention else torch.randn(rows, WIDTH)
     spread = torch.linspace(0, -regime.correlation, WIDTH).exp()
     x = x * spread / spread.square().mean().sqrt()
-    x[: regime.train_rows] /= regime.shift
     return x
 
 
@@ -298,11 +278,3 @@ def _update(shape: torch.Size, rank: int, regime: Regime) -> tuple[Tensor, int]:
     u, v = (torch.linalg.qr(torch.randn(size, size)).Q[:, :rank] for size in shape)
     s = regime.strength * (-regime.decay * torch.arange(rank)).exp()
     return (u * s) @ v.T, int((s >= regime.floor).sum())
-
-
-def _spurious(x: Tensor, regime: Regime) -> Tensor | float:
-    """relu of four random projections of x, mixed into the targets. (n, width)"""
-    if not regime.spurious:
-        return 0.0
-    four = torch.linalg.qr(torch.randn(WIDTH, WIDTH)).Q[:, :4]
-    return regime.spurious * torch.relu(x @ four) @ torch.randn(4, WIDTH) / math.sqrt(WIDTH / 4)

@@ -117,7 +117,7 @@ def test_the_weight_scales_the_implicit_part_alone():
 @pytest.mark.parametrize("schedule", ["look_ahead", "alternating"])
 @pytest.mark.parametrize("method", ["darts", "sama", "unrolled", {"method": "cg", "damping": 30.0}])
 def test_a_balanced_weight_makes_both_parts_equally_long(method, schedule):
-    inner = {"name": "adamw", "learning_rate": 1e-2}
+    inner = {"name": "adamw", "learning_rate": 2e-3}
     steps, rows = {}, {}
     for weight in (0, 1, "balanced"):
         chosen = options(method, weight, schedule=schedule, inner=inner, gates=SOFTMAX)

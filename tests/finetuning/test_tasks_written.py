@@ -82,7 +82,7 @@ def t5(folder: Path) -> Path:
         num_heads=2,
         pad_token_id=0,
         eos_token_id=1,
-        initializer_factor=3.0,
+        initializer_factor=1.0,
     )
     config.decoder_start_token_id = 0  # pyright: ignore[reportAttributeAccessIssue]
     T5ForConditionalGeneration(config).save_pretrained(folder)

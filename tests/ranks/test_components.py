@@ -49,6 +49,16 @@ def test_contribution_is_the_norm_of_the_component(components: Components) -> No
     torch.testing.assert_close(components.scores("contribution")[1], norms)
 
 
+def test_product_is_the_geometric_mean_of_both_in_their_order(components: Components) -> None:
+    found = components.scores("product")
+    for layer in range(3):
+        by_size = sorted(components.scores("contribution")[layer].tolist(), reverse=True)
+        singular = components.singular[layer].tolist()
+        expected = [(a * b) ** 0.5 for a, b in zip(by_size, singular, strict=True)]
+        assert found[layer].tolist() == pytest.approx(expected)
+    assert found[1].argmin() == 2 and found[1, 2] == 0  # a layer with two singular values
+
+
 def test_alpha_is_the_size_of_the_gate(components: Components) -> None:
     assert components.scores("alpha")[1].tolist() == [1.0, 1.5, 0.0]
 

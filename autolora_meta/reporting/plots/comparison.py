@@ -1,15 +1,21 @@
 """The arms of a comparison, their replicates, and how they differ from the baseline."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from autolora_meta.errors import InputError
-from autolora_meta.reporting.style import DARK, GREY, axes, panels, styled
-from autolora_meta.statistics import MIN_REPLICATES, PairedDifference
+from autolora_meta.reporting.plots.forest import (
+    Better,
+    Row,
+    draw_differences,
+    draw_replicates,
+    label_rows,
+)
+from autolora_meta.reporting.style import axes, panels, styled
+from autolora_meta.statistics import PairedDifference
 
 
 @styled
@@ -20,7 +26,7 @@ def comparison(
     ax: Axes | None = None,
     *,
     baseline: str = "uniform",
-    better: Literal["higher", "lower"] | None = None,
+    better: Better = None,
     label: str | None = None,
 ) -> Figure:
     """Arms of a comparison: their replicates, and how each differs from the baseline.
@@ -41,7 +47,7 @@ def comparison(
     Raises:
         InputError: no record holds the metric.
     """
-    values: dict[str, dict[Any, float]] = {}
+    values: dict[str, dict[int, float]] = {}
     for row in rows:
         if row["metric"] == metric:
             values.setdefault(row["arm"], {})[row["seed"]] = float(row["value"])
@@ -50,49 +56,24 @@ def comparison(
         raise InputError(
             f"no record holds the metric '{metric}'; metrics found: {', '.join(found) or 'none'}"
         )
-    arms = list(values)
-    figure, ax = axes(ax, 6.3, 0.9 + 0.34 * len(arms))
+    base = values.get(baseline, {})
+    shown = [
+        Row(
+            arm,
+            each,
+            difference=None if arm == baseline else differences.get(arm),
+            baseline=arm == baseline,
+            apart=tuple(v - base[seed] for seed, v in each.items() if seed in base),
+            claim=arm in differences and differences[arm].conclusive,
+        )
+        for arm, each in values.items()
+    ]
+    figure, ax = axes(ax, 6.3, 0.9 + 0.34 * len(shown))
     left, right = panels(ax, 1, 2)
-    _replicates(left, arms, values)
     label = label or metric
-    left.set_xlabel(label)
-    left.set_title("replicates and their mean", loc="left")
-    left.set_yticks(range(len(arms)), arms)
-    left.set_ylim(len(arms) - 0.5, -0.5)
-    right.axvline(0, color="black", linewidth=0.8)
-    for place, arm in enumerate(arms):
-        if arm == baseline:
-            right.text(0, place, " baseline", va="center", color="#555555")
-        elif arm in differences:
-            base = values.get(baseline, {})
-            dots = [v - base[seed] for seed, v in values[arm].items() if seed in base]
-            _interval(right, place, differences[arm], dots)
-    levels = sorted({f"{d.level * 100:g}%" for d in differences.values()})
-    right.set_title(f"paired difference, {' and '.join(levels)} interval".lstrip(), loc="left")
-    right.set_xlabel(f"{label}, difference from {baseline}" + _direction(better))
+    draw_replicates(left, shown, label)
+    draw_differences(right, shown, f"{label}, difference from {baseline}", better)
+    label_rows(left, shown)
     right.tick_params(axis="y", length=0)
     right.spines["left"].set_visible(False)
     return figure
-
-
-def _replicates(ax: Axes, arms: list[str], values: dict[str, dict[Any, float]]) -> None:
-    for seed in dict.fromkeys(s for arm in arms for s in values[arm]):
-        path = [(values[arm][seed], i) for i, arm in enumerate(arms) if seed in values[arm]]
-        ax.plot(*zip(*path, strict=True), color="#cccccc", linewidth=0.7, zorder=1)
-    for place, arm in enumerate(arms):
-        dots = list(values[arm].values())
-        ax.scatter(dots, [place] * len(dots), s=12, color=DARK, alpha=0.8, linewidths=0, zorder=2)
-        ax.vlines(np.mean(dots), place - 0.27, place + 0.27, color="black", linewidth=1.8, zorder=3)
-
-
-def _interval(ax: Axes, place: int, d: PairedDifference, dots: list[float]) -> None:
-    ax.scatter(dots, [place + 0.22] * len(dots), s=8, color=GREY, alpha=0.7, linewidths=0, zorder=1)
-    if d.n >= MIN_REPLICATES:
-        ax.hlines(place, d.low, d.high, color=DARK, linewidth=1.6, zorder=2)
-    face = DARK if d.conclusive else "white"
-    ax.plot(d.mean, place, "o", color=DARK, markerfacecolor=face, markersize=5, zorder=3)
-
-
-def _direction(better: str | None) -> str:
-    words = {"higher": "\n(right is better)", "lower": "\n(left is better)"}
-    return words[better] if better else ""

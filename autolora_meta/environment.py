@@ -1,0 +1,87 @@
+"""What a result was computed with: versions and machine, without names and paths of either."""
+
+import json
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+
+_PACKAGES = (
+    "autolora-meta",
+    "torch",
+    "transformers",
+    "peft",
+    "accelerate",
+    "betty-ml",
+    "datasets",
+    "tokenizers",
+    "numpy",
+    "scipy",
+    "matplotlib",
+)
+FILE = "environment.json"
+
+
+def environment() -> dict[str, str]:
+    """Versions of what decides results, and the machine; the same at every call on one machine.
+
+    >>> sorted(environment())[:3]
+    ['Python', 'accelerate', 'accelerator']
+    """
+    found = {"Python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:  # a checkout that was not installed
+            found[name] = "not installed"
+    return found | {
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
+        "cores": str(_cores()),
+        "memory": _memory(),
+        "accelerator": _accelerator(),
+    }
+
+
+def record(folder: Path) -> None:
+    """Write `environment.json` into `folder`."""
+    content = json.dumps(environment(), indent=2) + "\n"
+    (folder / FILE).write_text(content, encoding="utf-8")
+
+
+def recorded(folder: Path) -> dict[str, str]:
+    """What `record` wrote there; empty where it did not."""
+    file = folder / FILE
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+
+
+def _cores() -> int:
+    """Those that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _processor() -> str:
+    table = Path("/proc/cpuinfo")  # Linux alone has it, and there alone platform does not know
+    if table.is_file():
+        for line in table.read_text(encoding="utf-8", errors="replace").splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() == "model name":
+                return value.strip()
+    return platform.processor() or "unknown"
+
+
+def _memory() -> str:
+    if not hasattr(os, "sysconf") or "SC_PHYS_PAGES" not in os.sysconf_names:
+        return "unknown"
+    return f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 2**30:.0f} GiB"
+
+
+def _accelerator() -> str:
+    if torch.cuda.is_available():
+        count = torch.cuda.device_count()
+        return f"{count} x {torch.cuda.get_device_name(0)}"
+    return "mps" if torch.backends.mps.is_available() else "none"

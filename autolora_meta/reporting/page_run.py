@@ -1,0 +1,214 @@
+"""What the page of a run says."""
+
+import re
+from pathlib import Path
+
+from autolora_meta.config import RunConfig
+from autolora_meta.environment import recorded
+from autolora_meta.finetuning.tasks import metric_called
+from autolora_meta.reporting.document import Code, Document, Picture, Section, Table
+from autolora_meta.reporting.seconds import job_seconds, mean_seconds
+from autolora_meta.reporting.summary import comparison_cells, course_words, reach_words
+from autolora_meta.result import SearchResult
+from autolora_meta.studies.compare import Comparison
+
+_RANKS = {
+    "ranks": "The rank of each layer: blocks downwards, kinds of module across.",
+    "ranks-spread": "The ranks of each layer over the replicates, beside equal ranks.",
+    "ranks-stability": "How far the replicates agree: mean and deviation of each layer's rank.",
+}
+_SEARCH = {
+    "gates": "The gates during the search: a line for each component, coloured by block.",
+    "importance": "The importance of each layer during the search.",
+    "ranks-over-time": "The ranks that would follow from the search at each of its steps.",
+    "losses": "Inner loss on training rows and outer loss on validation rows.",
+}
+
+
+def run_document(folder: Path) -> Document:
+    """The page of a run, from its folder.
+
+    Raises:
+        InputError: the folder is not that of a finished run.
+    """
+    config = RunConfig.load(folder / "config.yaml")
+    comparison = Comparison.load(folder / "comparison.json")
+    result = SearchResult.load(folder)
+    sentences = comparison.sentences()
+    sections = [
+        Section(
+            "In words",
+            words=[reach_words(comparison), course_words(comparison)],
+            points=[*(f"{said}." for said in sentences), comparison.stability.sentence()],
+        ),
+        _arms(comparison, folder),
+        Section(
+            f"Ranks learned, seed {config.seed}",
+            words=those_said(
+                f"Total rank {result.ranks.total_rank}, {result.ranks.parameters:,} parameters.",
+                result.options.unspent(result.ranks),
+            ),
+            pictures=pictures(folder, _RANKS),
+            folded=[_layers(result)],
+        ),
+        Section("The search", pictures=pictures(folder, _SEARCH)),
+        _cost(config, comparison, result, folder),
+        *_loading(folder),
+        again("run", "config.yaml", config.name, _IN_PYTHON),
+        settings(folder, "config.yaml"),
+    ]
+    question = (
+        f"Do LoRA ranks learned for {_short(config.model.name)} on {_short(config.data.source)} do "
+        f"better than {comparison.baseline} ones with the same number of parameters?"
+    )
+    return Document(config.name, question, _answer(comparison, sentences), sections)
+
+
+def pictures(folder: Path, captions: dict[str, str]) -> list[Picture]:
+    """Those of the figures that stand in the folder."""
+    files = {folder / "figures" / f"{name}.svg": words for name, words in captions.items()}
+    return [Picture.read(file, words) for file, words in files.items() if file.is_file()]
+
+
+def again(command: str, file: str, name: str, python: str) -> Section:
+    """How to repeat a run or a study."""
+    shell = f"autolora-meta {command} {file} name={name}-again"
+    return Section(
+        "Repeat it",
+        words=["The same configuration on the same machine and versions gives the same figures."],
+        code=[
+            Code("In this folder, on the command line:", shell),
+            Code("Or in Python:", python),
+        ],
+    )
+
+
+def settings(folder: Path, file: str) -> Section:
+    """The resolved configuration and what it ran on."""
+    found = recorded(folder)
+    table = Table("Versions and machine", ["what", "value"], list(found.items()))
+    return Section(
+        "Configuration and environment",
+        words=[] if found else ["The environment was not recorded."],
+        folded=[
+            Code(f"{file}, every option resolved", (folder / file).read_text(encoding="utf-8")),
+            *([table] if found else []),
+        ],
+    )
+
+
+def those_said(*words: str | None) -> list[str]:
+    """The words that there are."""
+    return [word for word in words if word]
+
+
+def _short(name: str) -> str:
+    """A path by its last part; ids of a hub as they are."""
+    return Path(name).name if Path(name).is_absolute() or name.startswith(".") else name
+
+
+def _answer(comparison: Comparison, sentences: list[str]) -> str:
+    """The sentence on the learned ranks and the main metric."""
+    of_learned = (
+        words
+        for row, words in zip(comparison.differences, sentences, strict=True)
+        if row["arm"] == "learned" and row["metric"] == comparison.metrics[0]
+    )
+    said = next(of_learned, sentences[0] if sentences else "There is one arm: nothing to compare.")
+    return f"{said}."
+
+
+def _arms(comparison: Comparison, folder: Path) -> Section:
+    captions = {
+        f"comparison-{metric}": f"{metric_called(metric).label.capitalize()}: replicates of each "
+        "arm, and the paired differences; filled where a claim can be made."
+        for metric in comparison.metrics
+    }
+    captions["cost"] = "What each arm reaches, and what finding and retraining its ranks took."
+    fields = ["mean", "low", "high", "p", "n"]
+    differences = [
+        [row["arm"], row["baseline"], row["metric"]]
+        + ["" if row[key] is None else f"{row[key]:.4g}" for key in fields]
+        for row in comparison.differences
+    ]
+    replicates = [
+        [row["arm"], row["seed"], f"{row['parameters']:,}"]
+        + [
+            f"{other['value']:.4f}"
+            for metric in comparison.metrics
+            for other in comparison.rows
+            if (other["arm"], other["seed"], other["metric"]) == (row["arm"], row["seed"], metric)
+        ]
+        for row in comparison.rows
+        if row["metric"] == comparison.metrics[0]
+    ]
+    count = len(comparison.seeds)
+    return Section(
+        "The arms",
+        pictures=pictures(folder, captions),
+        tables=[
+            Table(
+                f"Mean ± standard deviation over {count} replicate{'s' * (count > 1)}",
+                *comparison_cells(comparison),
+            )
+        ],
+        folded=[
+            Table(
+                "Paired differences with 95% intervals, p of the sign-flip test",
+                ["arm", "baseline", "metric", "difference", *fields[1:]],
+                differences,
+            ),
+            Table(
+                "Every replicate", ["arm", "seed", "parameters", *comparison.metrics], replicates
+            ),
+        ],
+    )
+
+
+def _layers(result: SearchResult) -> Table:
+    pattern = result.ranks
+    rows = [
+        [name, rank, f"{rank * cost:,}"]
+        for name, rank, cost in zip(pattern.names, pattern.ranks, pattern.costs, strict=True)
+    ]
+    return Table("Rank of every layer", ["layer", "rank", "parameters"], rows)
+
+
+def _cost(config: RunConfig, comparison: Comparison, result: SearchResult, folder: Path) -> Section:
+    cost, seconds = result.cost, mean_seconds(config, folder)
+    words = (
+        f"Plain steps are training steps of ordinary LoRA at rank {config.lora.k}, of search and "
+        f"retraining in one replicate. One search took {cost.forwards:,} forward passes, "
+        f"{cost.backwards:,} backward passes and {cost.double_backwards:,} double backward passes. "
+        "Seconds are wall time; jobs that ran side by side slowed each other, so compare plain "
+        "steps."
+    )
+    rows = [
+        [arm, f"{comparison.costs[arm]:.0f}", f"{seconds[arm]:.0f}" if arm in seconds else ""]
+        for arm in comparison.arms
+    ]
+    told = job_seconds(folder)
+    table = Table("One replicate of each arm", ["arm", "plain steps", "seconds"], rows)
+    total = f"All {len(told)} jobs took {sum(told):,.0f} seconds together." if told else None
+    return Section("What it cost", words=those_said(words, total), tables=[table])
+
+
+def _loading(folder: Path) -> list[Section]:
+    """The lines of the adapter's own card; none where there is no adapter."""
+    card = folder / "adapter" / "README.md"
+    found = card.is_file() and re.search(
+        r"^```python\n(.*?)^```", card.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
+    )
+    if not found:
+        return []
+    words = "The adapter of the first replicate is in adapter/, a stock PEFT adapter."
+    text = found[1].replace("path/to/this/folder", "adapter")
+    return [Section("Load the adapter", words=[words], code=[Code("In this folder:", text)])]
+
+
+_IN_PYTHON = """\
+from autolora_meta import RunConfig, run
+
+if __name__ == "__main__":
+    run(RunConfig.load("config.yaml"), "again", say=print)
+"""

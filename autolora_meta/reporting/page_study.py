@@ -1,0 +1,167 @@
+"""What the page of a study says."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from autolora_meta.finetuning.tasks import metric_called
+from autolora_meta.reporting.document import Code, Document, Section, Table
+from autolora_meta.reporting.page_run import again, pictures, settings, those_said
+from autolora_meta.reporting.seconds import job_seconds
+from autolora_meta.reporting.study import study_cells
+from autolora_meta.studies.options import ARM, StudyOptions, read_study
+from autolora_meta.studies.plan import value_label
+from autolora_meta.studies.table import Contrast, StudyTable
+
+_SHOWN = 3  # sentences in the answer; all of them follow below it
+
+
+def study_document(folder: Path) -> Document:
+    """The page of a study, from its folder.
+
+    Raises:
+        InputError: the folder is not that of a study, or no run of it has finished.
+    """
+    options, found = read_study(folder / "study.yaml"), StudyTable.load(folder)
+    asked = {
+        name: found.compare(one.key, baseline=one.baseline, metric=one.metric, over=one.over)
+        for name, one in zip(figure_names(options), options.asked(), strict=True)
+    }
+    contrasts = [contrast for each in asked.values() for contrast in each]
+    sections = [
+        *(_contrasts(name, each, folder) for name, each in asked.items() if each),
+        _all_settings(found, folder),
+        _cost(found, folder),
+        *_failed(found),
+        _adapter(found),
+        again("study", "study.yaml", options.name, _IN_PYTHON),
+        settings(folder, "study.yaml"),
+    ]
+    question = options.question or _question(options)
+    return Document(options.name, question, _answer(contrasts), sections)
+
+
+def figure_names(options: StudyOptions) -> list[str]:
+    """The names of the figures of paired differences, one for each question of the study."""
+    return [f"contrast-{number}-{one.key}" for number, one in enumerate(options.asked(), start=1)]
+
+
+def _question(options: StudyOptions) -> str:
+    parts = [f"{one.key}, against {value_label(one.baseline)}" for one in options.asked()]
+    return f"What makes a difference: {'; '.join(parts)}?"
+
+
+def _answer(contrasts: Sequence[Contrast]) -> str:
+    """What holds; the first few of it where it is much."""
+    held = [contrast.sentence for contrast in contrasts if contrast.holds]
+    if held:
+        more = f" And {len(held) - _SHOWN} more, below." if len(held) > _SHOWN else ""
+        return ". ".join(held[:_SHOWN]) + "." + more
+    count = len(contrasts)
+    if count == 0:
+        return "Nothing can be compared yet."
+    if count == 1:
+        return f"{contrasts[0].sentence}."
+    return f"None of {count} comparisons shows a difference that holds after Holm's correction."
+
+
+def _contrasts(name: str, contrasts: Sequence[Contrast], folder: Path) -> Section:
+    first = contrasts[0]
+    against = value_label(first.baseline)
+    metric = metric_called(first.metric)
+    caption = (
+        f"{metric.label.capitalize()}: difference from {against}, paired over seeds; filled where "
+        "it holds after Holm's correction."
+    )
+    rows = [
+        [
+            ", ".join(map(value_label, [*c.where.values(), c.value])),
+            *(f"{x:.4g}" for x in (c.difference.mean, c.difference.low, c.difference.high)),
+            "" if math.isnan(c.difference.effect) else f"{c.difference.effect:.2f}",
+            f"{c.p_holm:.2g}",
+            c.difference.n,
+        ]
+        for c in contrasts
+    ]
+    header = ["value", "difference", "low", "high", "effect size", "p (Holm)", "replicates"]
+    levels = " and ".join(sorted({f"{c.difference.level * 100:g}%" for c in contrasts}))
+    return Section(
+        f"{first.key}, against {against}",
+        points=[f"{contrast.sentence}." for contrast in contrasts],
+        pictures=pictures(folder, {name: caption}),
+        folded=[
+            Table(f"{metric.label.capitalize()}: differences, {levels} intervals", header, rows)
+        ],
+    )
+
+
+def _all_settings(found: StudyTable, folder: Path) -> Section:
+    label = metric_called(found.metrics[0]).label.capitalize()
+    captions = {
+        "cost": f"{label} against what finding and retraining the ranks took.",
+        "parameters": f"{label} against the number of adapter parameters.",
+    }
+    runs = [
+        [
+            *(value_label({**row["settings"], ARM: row["arm"]}[key]) for key in found.keys),
+            row["seed"],
+            f"{row['parameters']:,}",
+            *(f"{row['metrics'][metric]:.4f}" for metric in found.metrics),
+            f"{row['cost']:.0f}",
+            row["id"],
+        ]
+        for row in found.finished
+    ]
+    header = [*found.keys, "seed", "parameters", *found.metrics, "plain steps", "run"]
+    return Section(
+        "All settings",
+        words=["Replicates are random splits of the data; runs of one seed share theirs."],
+        tables=[Table("Mean ± standard deviation over replicates", *study_cells(found))],
+        pictures=pictures(folder, captions),
+        folded=[Table("Every run", header, runs)],
+    )
+
+
+def _cost(found: StudyTable, folder: Path) -> Section:
+    steps, told = sum(row["cost"] for row in found.finished), job_seconds(folder)
+    words = (
+        f"{len(found.finished)} of {len(found.rows)} runs have finished: {steps:,.0f} plain steps "
+        "of search and retraining, a search counted for each run that reads it."
+    )
+    total = f"All {len(told)} jobs took {sum(told):,.0f} seconds together." if told else None
+    return Section("What it cost", words=those_said(words, total))
+
+
+def _failed(found: StudyTable) -> list[Section]:
+    rows = [[row["id"], row["arm"], row["seed"], row["error"]] for row in found.failed]
+    if not rows:
+        return []
+    words = "These runs are left out above. The study's --retry-failed tries them once more."
+    table = Table("Failed runs", ["run", "arm", "seed", "error"], rows)
+    return [Section("What failed", words=[words], tables=[table])]
+
+
+def _adapter(found: StudyTable) -> Section:
+    row = found.finished[0]
+    run = f"runs/{row['id']}"
+    retrained = (
+        f"autolora-meta retrain {run} --ranks {run}/{row['seed']}/{row['arm']}/ranks.json "
+        "--output adapter"
+    )
+    loaded = (
+        "from peft import PeftModel\n\n"
+        'model = PeftModel.from_pretrained(base, "adapter")  # base: see adapter/README.md\n'
+    )
+    return Section(
+        "Get an adapter",
+        words=["A study keeps the ranks of each run, and no adapters."],
+        code=[Code("One with the ranks of a run:", retrained), Code("Load it:", loaded)],
+    )
+
+
+_IN_PYTHON = """\
+from autolora_meta.studies.study import Study
+
+if __name__ == "__main__":
+    table = Study.load("study.yaml", folder="again").run()
+"""

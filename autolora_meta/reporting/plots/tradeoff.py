@@ -1,0 +1,212 @@
+"""What a metric costs: plain steps, or adapter parameters, with the Pareto front."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter
+
+from autolora_meta.errors import InputError
+from autolora_meta.reporting.plots.forest import Better
+from autolora_meta.reporting.style import GREY, PALETTE, SHAPES, axes, styled
+from autolora_meta.statistics import MIN_REPLICATES, paired_difference
+
+_APART = 0.03  # share of the axis between series that stand at the same place, if they are few
+_SAME = 0.02  # sizes that differ by less count as the same: arms at one budget
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A metric over replicates, and what it took.
+
+    Args:
+        series: what the point belongs to: an arm, a method. Points of one series are joined.
+        cost: plain steps of search and retraining.
+        parameters: of the adapter.
+        values: the metric, one a replicate.
+    """
+
+    series: str
+    cost: float
+    parameters: float
+    values: tuple[float, ...]
+
+
+@styled
+def metric_against_cost(
+    points: Sequence[Measured],
+    ax: Axes | None = None,
+    *,
+    label: str = "metric",
+    better: Better = "higher",
+) -> Figure:
+    """A metric against what finding and retraining the ranks took, in plain steps.
+
+    A marker is the mean, a bar its 95% interval over replicates (from 3 on). Ringed are the points
+    of the Pareto front: nothing as cheap is better. Intervals of two arms that share their splits
+    say little about the difference between them: see `comparison` and `paired_differences`.
+
+    Args:
+        points: what was measured.
+        ax: where to draw; None makes a new figure.
+        label: the metric's name.
+        better: which way is better; None draws no front.
+
+    Raises:
+        InputError: there is no point.
+
+    Example:
+        >>> points = [Measured("learned", 220, 960, (0.62, 0.64, 0.60))]
+        >>> figure = metric_against_cost(points, label="accuracy")
+    """
+    return _drawn(points, [p.cost for p in points], ax, "cost, plain steps", label, better)
+
+
+@styled
+def metric_against_parameters(
+    points: Sequence[Measured],
+    ax: Axes | None = None,
+    *,
+    label: str = "metric",
+    better: Better = "higher",
+) -> Figure:
+    """A metric against the number of adapter parameters, with its interval and the Pareto front.
+
+    See `metric_against_cost`; series at the same place stand side by side.
+    """
+    sizes = [p.parameters for p in points]
+    return _drawn(points, sizes, ax, "adapter parameters", label, better)
+
+
+def pareto_front(
+    xs: Sequence[float], ys: Sequence[float], better: Better, same: float = 0.0
+) -> list[int]:
+    """Places of the points that no other beats: none has x as low and y as good, and one better.
+
+    Args:
+        xs: what it takes, above 0; less is better.
+        ys: what it gives.
+        better: which way of y is better; None: no front.
+        same: an x that is larger by this share or less counts as the same.
+
+    Returns:
+        Places in the order of x.
+
+    >>> pareto_front([1, 2, 3, 3], [0.5, 0.7, 0.6, 0.8], "higher")
+    [0, 1, 3]
+    """
+    if better is None:
+        return []
+    gains = [y if better == "higher" else -y for y in ys]
+    points = list(zip(xs, gains, strict=True))
+    kept = [
+        i
+        for i, (x, y) in enumerate(points)
+        if not any(
+            (a <= x * (1 + same) and b > y) or (a * (1 + same) < x and b >= y) for a, b in points
+        )
+    ]
+    return sorted(kept, key=lambda i: points[i])
+
+
+def _drawn(
+    points: Sequence[Measured],
+    xs: Sequence[float],
+    ax: Axes | None,
+    x_label: str,
+    label: str,
+    better: Better,
+) -> Figure:
+    if not points or not all(point.values for point in points):
+        raise InputError("there is nothing to draw; give points that hold at least one value each")
+    series = list(dict.fromkeys(point.series for point in points))
+    columns = 1 + (len(series) - 1) // 14
+    figure, ax = axes(ax, 4.2 + 1.5 * columns, max(3.0, 0.6 + 0.16 * len(series) / columns))
+    logarithmic = min(xs) > 0 and max(xs) >= 4 * min(xs)
+    shown = _side_by_side(points, xs, logarithmic)
+    summaries = [paired_difference(p.values, [0.0] * len(p.values)) for p in points]
+    front = pareto_front(xs, [d.mean for d in summaries], better, _SAME)
+    for number, name in enumerate(series):
+        colour, shape = PALETTE[number % len(PALETTE)], SHAPES[number % len(SHAPES)]
+        mine = sorted((i for i, p in enumerate(points) if p.series == name), key=lambda i: xs[i])
+        for i in mine:
+            if (d := summaries[i]).n >= MIN_REPLICATES:
+                ax.vlines(shown[i], d.low, d.high, color=colour, linewidth=1)
+        ax.plot(
+            [shown[i] for i in mine],
+            [summaries[i].mean for i in mine],
+            marker=shape,
+            color=colour,
+            markerfacecolor=colour if number < len(SHAPES) else "white",
+            markersize=5,
+            linewidth=0.7,
+            alpha=0.9,
+            label=name,
+        )
+    if front:
+        front.sort(key=lambda i: shown[i])
+        x, y = [shown[i] for i in front], [summaries[i].mean for i in front]
+        ax.plot(x, y, color=GREY, linewidth=0.8, linestyle=":", drawstyle="steps-post", zorder=0)
+        ax.plot(
+            *(x, y, "o"),
+            color="black",
+            markersize=10,
+            markerfacecolor="none",
+            markeredgewidth=0.8,
+            label="Pareto front",
+        )
+    if logarithmic:
+        ax.set_xscale("log")
+        ticks = _round_ticks(min(xs), max(xs))
+        ax.set_xticks(ticks)
+        ax.xaxis.set_minor_formatter(NullFormatter())
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
+    ax.margins(x=0.08)
+    ax.set_xlabel(x_label)
+    ax.set_ylabel(
+        label + {"higher": " (up is better)", "lower": " (down is better)"}.get(better or "", "")
+    )
+    ax.set_title(_title(points), loc="left")
+    ax.legend(
+        frameon=False, loc="center left", bbox_to_anchor=(1.01, 0.5), ncols=columns,
+        handlelength=1.4,
+    )  # fmt: skip
+    return figure
+
+
+def _side_by_side(
+    points: Sequence[Measured], xs: Sequence[float], logarithmic: bool
+) -> list[float]:
+    """Where the points are drawn: series move apart when two stand at one place."""
+    at = [math.log(x) for x in xs] if logarithmic else list(xs)
+    span = max(at) - min(at) or abs(at[0]) or 1.0
+    series = list(dict.fromkeys(point.series for point in points))
+    collide = any(
+        a.series != b.series and abs(x - y) <= _SAME * span
+        for a, x in zip(points, at, strict=True)
+        for b, y in zip(points, at, strict=True)
+    )
+    if collide:
+        middle, apart = (len(series) - 1) / 2, min(_APART, 0.16 / len(series)) * span
+        at = [
+            x + apart * (series.index(point.series) - middle)
+            for point, x in zip(points, at, strict=True)
+        ]
+    return [math.exp(x) for x in at] if logarithmic else at
+
+
+def _round_ticks(low: float, high: float) -> list[float]:
+    """1, 2 and 5 times the powers of ten that lie in the range, and one beyond each end."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    ticks = [m * 10.0**p for p in powers for m in (1, 2, 5)]
+    return [t for t in ticks if low / 1.5 <= t <= high * 1.5]
+
+
+def _title(points: Sequence[Measured]) -> str:
+    counts = sorted({len(point.values) for point in points})
+    many = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else f"{counts[0]}"
+    replicates = f"{many} replicate{'s' * (counts[-1] > 1)}"
+    interval = " and 95% interval" if counts[-1] >= MIN_REPLICATES else ""
+    return f"mean{interval} over {replicates}"

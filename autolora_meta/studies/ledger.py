@@ -1,0 +1,103 @@
+"""The folder of a study: what has finished, written by one process at a time."""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from autolora_meta.errors import InputError
+
+
+class Ledger:
+    """Results of a study on disk, a line for each run that ended.
+
+    Layout: `study.yaml`; `results.jsonl`; `timings.jsonl`, seconds; `searches/KEY`, each search
+    once; `runs/ID`, what each run left; `errors`, tracebacks.
+
+    Args:
+        folder: of the study.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.results = folder / "results.jsonl"
+
+    @contextmanager
+    def writing(self, study: str, *, wait: bool = False) -> Iterator[None]:
+        """Be the one process that works on the study while the body runs.
+
+        Args:
+            study: the study as YAML, which the folder will hold.
+            wait: for another process that works on it, instead of refusing.
+
+        Raises:
+            InputError: another process works on it, or the folder holds something else.
+        """
+        if not (self.folder / "study.yaml").is_file() and self._taken():
+            raise InputError(
+                f"{self.folder} holds no study (it has no study.yaml); give the study another "
+                "name or folder, or remove it yourself"
+            )
+        self.folder.mkdir(parents=True, exist_ok=True)
+        # The system lets go of it when the process ends, however it ends.
+        lock = FileLock(self.folder / ".lock")
+        try:
+            lock.acquire(timeout=-1 if wait else 0)
+        except Timeout:
+            raise InputError(
+                f"another process is working on {self.folder}; wait for it with --wait (wait=True "
+                "in Python), or give this study another name"
+            ) from None
+        try:
+            (self.folder / "study.yaml").write_text(study, encoding="utf-8")
+            self._mend()
+            yield
+        finally:
+            lock.release()
+
+    def rows(self) -> dict[str, dict[str, Any]]:
+        """Id -> the last line that was written about that run.
+
+        Raises:
+            InputError: results.jsonl is not what this tool writes.
+        """
+        if not self.results.is_file():
+            return {}
+        # A line without an end is being written, or its writer was killed.
+        whole = self.results.read_text(encoding="utf-8").split("\n")[:-1]
+        try:
+            rows = [json.loads(line) for line in whole]
+            return {row["id"]: row for row in rows}
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                f"{self.results} is not what a study writes ({error}); repair or remove that line"
+            ) from None
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        """Record how a run ended; it is on the disk when this returns."""
+        with self.results.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def time(self, row: Mapping[str, Any]) -> None:
+        """Record seconds; apart from the results, so that equal studies give equal results."""
+        with (self.folder / "timings.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+
+    def _taken(self) -> bool:
+        if not self.folder.is_dir():
+            return self.folder.exists()
+        return any(path.name != ".lock" for path in self.folder.iterdir())
+
+    def _mend(self) -> None:
+        """Cut off the half line of a writer that was killed."""
+        if self.results.is_file():
+            content = self.results.read_bytes()
+            if len(whole := content[: content.rfind(b"\n") + 1]) < len(content):
+                with self.results.open("rb+") as file:
+                    file.truncate(len(whole))

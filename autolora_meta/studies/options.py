@@ -1,0 +1,230 @@
+"""What a study consists of, as it stands in a YAML file or is given in Python."""
+
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import Field, field_validator, model_validator
+
+from autolora_meta import plugins
+from autolora_meta.config import STUDIES, file_text, setting, yaml_content
+from autolora_meta.errors import InputError, unknown
+from autolora_meta.options import Options, read
+
+ARM, VARIANT, SEED = "arm", "variant", "seed"
+Layer = str | dict[str, Any]
+
+
+class ContrastOptions(Options):
+    """One question to the finished table: does a value differ from the baseline?"""
+
+    key: str = Field(
+        default=ARM,
+        description="What is compared: arm, variant, or a key of `vary`; all else equal.",
+    )
+    baseline: Any = Field(description="The value of `key` that differences are taken from.")
+    metric: str | None = Field(
+        default=None, description="Which metric; null: the main one of the task."
+    )
+    over: tuple[str, ...] = Field(
+        default=(),
+        description="Keys whose values are averaged within each seed, such as a key that names the "
+        "data: one sentence for all of them, where otherwise each has its own.",
+    )
+
+
+class StudyOptions(Options):
+    """A base configuration, what is varied in it, the arms and the seeds."""
+
+    name: str = Field(
+        pattern=r"^\w[\w.-]*$", description="Name of the study, and of its folder below `runs/`."
+    )
+    question: str = Field(default="", description="What the study asks, in a sentence.")
+    base: tuple[Layer, ...] = Field(
+        min_length=1,
+        description="Layers of the configuration that all runs start from: shipped names, YAML "
+        "files, key=value, mappings; one, or a list of them.",
+    )
+    vary: dict[str, tuple[Any, ...]] = Field(
+        default_factory=dict,
+        description="Dotted key -> its values, of any kind; every value meets every other.",
+    )
+    variants: dict[str, tuple[Layer, ...]] = Field(
+        default_factory=dict,
+        description="Name -> layers laid over the base: for what differs in more than one key. "
+        "The base itself has none: `paper: []`. Every variant meets every value of `vary`.",
+    )
+    arms: tuple[str, ...] = Field(
+        default=("learned",), min_length=1, description="Allocators, as in compare.arms."
+    )
+    seeds: tuple[int, ...] = Field(
+        default=tuple(range(5)),
+        min_length=1,
+        description="Replicates: a list of seeds, or how many. Fewer than 3 allow no claim.",
+    )
+    contrasts: tuple[ContrastOptions, ...] = Field(
+        default=(),
+        description="What is asked of the finished table; empty: each arm against uniform (or the "
+        "first), each value against the first of its key.",
+    )
+    smoke: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Other values of the fields above for a size that takes a minute; its `base` "
+        "is laid over the base.",
+    )
+
+    @field_validator("base", mode="before")
+    @classmethod
+    def _one_base(cls, value: Any) -> Any:
+        return _layers(value)
+
+    @field_validator("variants", mode="before")
+    @classmethod
+    def _one_layer(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            return value
+        return {name: _layers(layers) for name, layers in value.items()}
+
+    @field_validator("vary", mode="before")
+    @classmethod
+    def _values(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            return value
+        taken: dict[str, list[Any]] = {}
+        for key, values in value.items():
+            if isinstance(values, str | Mapping) or not hasattr(values, "__iter__"):
+                raise ValueError(f"{key} takes a list of values; given {values!r}: put it in [ ]")
+            if key in (ARM, VARIANT, SEED):
+                raise ValueError(f"'{key}' is no key to vary; give {key}s")
+            taken[key] = values = list(values)
+            if not values or any(v in values[:i] for i, v in enumerate(values)):
+                raise ValueError(f"{key} takes at least one value, each once; given {values!r}")
+        return taken
+
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _counted(cls, value: Any) -> Any:
+        if isinstance(value, int) and not isinstance(value, bool):
+            return tuple(range(value))
+        return tuple(value) if isinstance(value, range) else value
+
+    @field_validator("arms")
+    @classmethod
+    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        allowed = plugins.names(plugins.ALLOCATORS)
+        for arm in value:
+            if arm not in allowed:
+                raise ValueError(unknown(ARM, arm, allowed))
+        return value
+
+    @field_validator("seeds", "arms")
+    @classmethod
+    def _once(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
+        if len(set(value)) < len(value) or any(isinstance(v, int) and v < 0 for v in value):
+            raise ValueError("name each once; a seed is 0 or more")
+        return value
+
+    @model_validator(mode="after")
+    def _asked_of_what_varies(self) -> "StudyOptions":
+        values = {ARM: self.arms, VARIANT: tuple(self.variants), **self.vary}
+        for asked in self.contrasts:
+            for key in (asked.key, *asked.over):
+                if key not in self.keys:
+                    raise ValueError("contrasts: " + unknown("key", key, self.keys))
+            if asked.baseline not in values[asked.key]:
+                raise ValueError(
+                    f"contrasts: {asked.baseline!r} is no value of {asked.key}; its values: "
+                    f"{', '.join(map(str, values[asked.key]))}"
+                )
+        return self
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """What tells the runs of one seed apart: variant, if there are any, keys of vary, arm."""
+        return (*((VARIANT,) if self.variants else ()), *self.vary, ARM)
+
+    def asked(self) -> tuple[ContrastOptions, ...]:
+        """The contrasts, those that follow from the grid where none are given."""
+        if self.contrasts:
+            return self.contrasts
+        first: dict[str, Any] = {key: values[0] for key, values in self.vary.items()}
+        first[ARM] = "uniform" if "uniform" in self.arms else self.arms[0]
+        several = {ARM: self.arms, **self.vary}
+        if self.variants:
+            first[VARIANT], several[VARIANT] = next(iter(self.variants)), tuple(self.variants)
+        return tuple(
+            ContrastOptions(key=key, baseline=first[key])
+            for key in self.keys
+            if len(several[key]) > 1
+        )
+
+    def to_yaml(self) -> str:
+        """As a study file; reading it gives an equal study."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def read_study(file: str | Path, *changes: str, smoke: bool = False) -> StudyOptions:
+    """A study from its file.
+
+    Args:
+        file: path of a YAML file, or the name of a shipped study.
+        changes: `key=value` of the study itself (seeds=3, arms=[learned, uniform],
+            vary.lora.k=[2, 4]) or, with any other key, of the base configuration.
+        smoke: the small size that the file gives.
+
+    Raises:
+        InputError: there is no such study, or it has mistakes.
+
+    >>> read_study("hypergradients", "seeds=3", "search.outer_steps=20").seeds  # doctest: +SKIP
+    (0, 1, 2)
+    """
+    given = _given(str(file))
+    if smoke and not given.get("smoke"):
+        raise InputError(f"{file} gives no smoke size; add a section `smoke: {{seeds: 1}}` to it")
+    if smoke:
+        small = given.pop("smoke")
+        base = [*_layers(given.get("base")), *_layers(small.get("base"))]
+        given |= {"name": f"{given.get('name')}-smoke"} | small | {"base": base}
+    for change in changes:
+        key = change.partition("=")[0].strip()
+        head, _, rest = key.partition(".")
+        if head == "vary" and rest:
+            _, _, value = change.partition("=")
+            values = yaml_content(value, f"the value of {key}")
+            given["vary"] = {**(given.get("vary") or {}), rest: values}
+        elif head in StudyOptions.model_fields:
+            given |= setting(change)
+        else:
+            given["base"] = [*_layers(given.get("base")), change]
+    return read(StudyOptions, given, f"the study {file}")
+
+
+def shipped_studies() -> list[str]:
+    """Names of the studies that come with the package."""
+    folder = files("autolora_meta.engine_configs").joinpath(STUDIES)
+    return sorted(e.name.removesuffix(".yaml") for e in folder.iterdir() if e.name[-5:] == ".yaml")
+
+
+def _given(name: str) -> dict[str, Any]:
+    bare = name.removeprefix(f"{STUDIES}/")
+    if Path(name).is_file():
+        text = file_text(name)
+    elif bare in shipped_studies():
+        place = files("autolora_meta.engine_configs").joinpath(STUDIES, f"{bare}.yaml")
+        text = place.read_text("utf-8")
+    else:
+        raise InputError(
+            unknown("study", name, shipped_studies()) + "; or give the path of a YAML file"
+        )
+    content = yaml_content(text, name)
+    if not isinstance(content, dict):
+        raise InputError(f"{name} must hold a study, such as `base: quickstart` and `vary: ...`")
+    return content
+
+
+def _layers(value: Any) -> list[Any]:
+    if value is None:
+        return []
+    return [value] if isinstance(value, str | Path | Mapping) else list(value)

@@ -1,0 +1,110 @@
+"""The runs of a study: every point of its grid, each arm and each seed, with an identity."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+from typing import Any
+
+from autolora_meta import __version__
+from autolora_meta.allocators.replicate import allocator
+from autolora_meta.bilevel.options import Selection
+from autolora_meta.config import RunConfig, nested
+from autolora_meta.errors import InputError
+from autolora_meta.program import fingerprint
+from autolora_meta.studies.options import VARIANT, StudyOptions
+
+# What a run depends on; name, arms beside it and workers change nothing in it.
+_SECTIONS = {"model", "data", "task", "lora", "search", "ranks", "retrain"}
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One run: ranks of one arm in one replicate, retrained and tested.
+
+    Args:
+        settings: key of the grid -> the value that the run has of it.
+        arm: the allocator.
+        seed: of the replicate.
+        config: resolved.
+    """
+
+    settings: Mapping[str, Any]
+    arm: str
+    seed: int
+    config: RunConfig
+
+    @cached_property
+    def id(self) -> str:
+        """A hash of all that the run depends on: a finished run is known by it."""
+        about = self.config.model_dump(mode="json", include=_SECTIONS)
+        about |= {"arm": self.arm, "seed": self.seed, "version": __version__}
+        return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:12]
+
+    @cached_property
+    def searches(self) -> dict[Selection, str]:
+        """The searches that it reads -> the key under which all runs share each of them."""
+        read = set(allocator(self.arm).searches)
+        if self.config.ranks.rule != "budget":  # every arm may spend what the learned ranks cost
+            read.add("learned")
+        return {s: fingerprint(self.config, self.seed, s)[:12] for s in sorted(read)}
+
+    @property
+    def label(self) -> str:
+        """For people: its settings, arm and seed."""
+        return ", ".join(filter(None, [words(self.settings), self.arm, f"seed {self.seed}"]))
+
+
+def search_work(config: RunConfig, selection: Selection) -> float:
+    """Plain steps of a search, at most."""
+    return config.search.seeds * config.search.work(selection)
+
+
+def plan(options: StudyOptions) -> list[Planned]:
+    """All runs of a study in the order of its file: variants, `vary`, arms, seeds.
+
+    Raises:
+        InputError: with the mistakes of every point of the grid.
+    """
+    base = RunConfig.load(*options.base).model_dump(mode="json")
+    planned, mistakes = [], []
+    for name, *values in product(options.variants or [None], *options.vary.values()):
+        settings = dict(zip(options.vary, values, strict=True))
+        layers = [nested(key, value) for key, value in settings.items()]
+        if name is not None:
+            layers = [*options.variants[name], *layers]
+            settings = {VARIANT: name, **settings}
+        try:
+            config = RunConfig.load(base, *layers)
+        except InputError as error:
+            mistakes.append(f"{words(settings)}: {error}" if settings else str(error))
+            continue
+        planned += [
+            Planned(settings, arm, seed, config) for arm in options.arms for seed in options.seeds
+        ]
+    if mistakes:
+        raise InputError("\n".join(dict.fromkeys(mistakes)))
+    return planned
+
+
+def value_label(value: object) -> str:
+    """A value of the grid as it stands in tables and sentences.
+
+    >>> value_label({"method": "cg", "iterations": 20}), value_label(["query", "value"])
+    ('cg (iterations 20)', 'query+value')
+    """
+    if isinstance(value, Mapping) and "method" in value:
+        others = words({key: part for key, part in value.items() if key != "method"})
+        return f"{value['method']} ({others})" if others else str(value["method"])
+    if isinstance(value, Mapping):
+        return words(value)
+    if isinstance(value, list | tuple):
+        return "+".join(map(value_label, value))
+    return value if isinstance(value, str) else json.dumps(value, default=str)
+
+
+def words(settings: Mapping[str, Any]) -> str:
+    """The settings of a run, for people; empty where nothing is varied."""
+    return ", ".join(f"{key} {value_label(value)}" for key, value in settings.items())

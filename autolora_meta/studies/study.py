@@ -1,0 +1,232 @@
+"""Study: a grid of configurations x arms x seeds, run once and for all, by any executor."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from autolora_meta.allocators.replicate import allocator
+from autolora_meta.config import RunConfig
+from autolora_meta.options import read
+from autolora_meta.progress import Progress, Silent
+from autolora_meta.studies import work
+from autolora_meta.studies.executor import Ended, Job, run_jobs
+from autolora_meta.studies.jobs import local_pool
+from autolora_meta.studies.ledger import Ledger
+from autolora_meta.studies.options import Layer, StudyOptions, read_study
+from autolora_meta.studies.plan import Planned, plan, search_work
+from autolora_meta.studies.table import StudyTable
+from autolora_meta.tracking import Trackers
+
+Base = str | Path | Mapping[str, Any] | RunConfig
+
+
+class Study:
+    """A base configuration x values of its keys x arms x seeds.
+
+    Worker processes import the main module again: run it below `if __name__ == "__main__":`.
+
+    >>> study = Study(                                                      # doctest: +SKIP
+    ...     "quickstart", vary={"search.hypergradient": ["darts", "cg"]}, seeds=range(5)
+    ... )
+    >>> table = study.run()
+    >>> table.to_pandas()
+    >>> for contrast in table.compare("search.hypergradient", baseline="darts"):
+    ...     print(contrast.sentence)
+
+    Args:
+        base: a shipped name, the path of a YAML file, a mapping or a RunConfig; or a list of such
+            layers, applied left to right.
+        vary: dotted key -> the values it takes. Every value meets every other.
+        variants: name -> layers laid over the base, for what differs in more than one key.
+        arms: allocators.
+        seeds: one replicate each, or how many; five by default.
+        name: of the study; by default that of the base with `-study`.
+        folder: of the study; by default `runs/NAME`. What has finished there is not run again.
+
+    Raises:
+        InputError: with every mistake of every point of the grid.
+    """
+
+    def __init__(
+        self,
+        base: Base | Sequence[Base],
+        *,
+        vary: Mapping[str, Iterable[Any]] | None = None,
+        variants: Mapping[str, Layer | Sequence[Layer]] | None = None,
+        arms: Sequence[str] = ("learned",),
+        seeds: Iterable[int] | int = range(5),
+        name: str | None = None,
+        folder: str | Path | None = None,
+    ) -> None:
+        single = isinstance(base, str | Path | Mapping | RunConfig)
+        layers = [_layer(one) for one in ([base] if single else base)]
+        given = {
+            "name": name or f"{RunConfig.load(*layers).name}-study",
+            "base": layers,
+            "vary": vary or {},
+            "variants": variants or {},
+            "arms": arms,
+            "seeds": seeds,
+        }
+        self._set(read(StudyOptions, given, "the study"), folder)
+
+    @classmethod
+    def load(
+        cls,
+        file: str | Path,
+        *changes: str,
+        smoke: bool = False,
+        folder: str | Path | None = None,
+    ) -> "Study":
+        """A study from a YAML file or a shipped name, with changes (`options.read_study`).
+
+        >>> Study.load("hypergradients", "seeds=3", smoke=True).run()  # doctest: +SKIP
+        """
+        study = cls.__new__(cls)
+        study._set(read_study(file, *changes, smoke=smoke), folder)
+        return study
+
+    def _set(self, options: StudyOptions, folder: str | Path | None) -> None:
+        self.planned = plan(options)
+        base = RunConfig.load(*options.base)
+        self.options = options.model_copy(update={"base": (base.model_dump(mode="json"),)})
+        self.folder = Path(folder) if folder is not None else Path("runs") / options.name
+        self._base = base
+
+    def run(
+        self,
+        executor: Executor | None = None,
+        *,
+        retry_failed: bool = False,
+        wait: bool = False,
+        progress: Progress | None = None,
+    ) -> StudyTable:
+        """Run what has not finished yet, and hold all of it in one table.
+
+        A run that fails is recorded with its error and does not stop the others. Each search is run
+        once, for all budgets and arms that read it. What is killed goes on where it was.
+
+        >>> with Client(scheduler).get_executor() as executor:  # dask  # doctest: +SKIP
+        ...     table = study.run(executor)
+
+        Args:
+            executor: any of `concurrent.futures`; its processes share the study's folder. None:
+                processes on this machine, as `runtime` of the base says.
+            retry_failed: run those again that failed before.
+            wait: for another process that works on this study, instead of refusing.
+            progress: told how far the whole study is.
+
+        Raises:
+            InputError: another process works on it, or the folder holds something else.
+        """
+        ledger, progress = Ledger(self.folder.absolute()), progress or Silent()
+        runtime, place = self._base.runtime, ledger.folder / "trackers"
+        trackers = Trackers(runtime.report_to, self.options.name, place)
+        with ledger.writing(self.options.to_yaml(), wait=wait):
+            todo = self._left(ledger, retry_failed)
+            runs = {run.id: run for run in todo}
+            jobs = self.jobs(todo)
+            for ended in _told(jobs, executor, self._base, progress):
+                if ended.value is not None:
+                    ledger.time({"job": ended.job.key, "seconds": round(ended.value["seconds"], 2)})
+                if ended.job.key in runs:
+                    ledger.append(_row(ended))
+                _keep_trace(ended, ledger.folder)
+                _tell(trackers, ended, runs.get(ended.job.key))
+            table = self.table()
+            table.save(self.folder / "table.json")
+        return table
+
+    def table(self) -> StudyTable:
+        """What has finished so far; nothing is run."""
+        return StudyTable.of(self.options, self.planned, Ledger(self.folder).rows())
+
+    def left(self, *, retry_failed: bool = False) -> list[Planned]:
+        """The runs that are still to do, each once."""
+        return self._left(Ledger(self.folder), retry_failed)
+
+    def _left(self, ledger: Ledger, retry_failed: bool) -> list[Planned]:
+        rows = ledger.rows()
+        kept = {i for i, row in rows.items() if not (retry_failed and row["status"] == "failed")}
+        once = {run.id: run for run in self.planned}
+        return [run for i, run in once.items() if i not in kept]
+
+    def jobs(self, runs: Sequence[Planned]) -> list[Job]:
+        """The work behind runs: each search that is not there yet, once; then what reads it."""
+        place = self.folder.absolute()
+        searches: dict[str, Job] = {}
+        retrainings = []
+        for run in runs:
+            for selection, key in run.searches.items():
+                where = place / "searches" / key
+                if key not in searches and not where.is_dir():
+                    arguments = run.config, run.seed, selection, where
+                    load = search_work(run.config, selection)
+                    searches[key] = Job(key, work.search_once, arguments, work=load)
+            read = tuple(place / "searches" / key for key in run.searches.values())
+            arguments = run.config, run.seed, run.arm, place / "runs" / run.id, read
+            needs = frozenset(run.searches.values())
+            load = run.config.retrain.steps + allocator(run.arm).work(run.config)
+            retrainings.append(Job(run.id, work.retrain_once, arguments, needs, load))
+        return [*searches.values(), *retrainings]
+
+
+def _layer(base: Base) -> Layer:
+    if isinstance(base, RunConfig):
+        return base.model_dump(mode="json")
+    return str(base) if isinstance(base, str | Path) else dict(base)
+
+
+def _told(
+    jobs: Sequence[Job], executor: Executor | None, base: RunConfig, progress: Progress
+) -> Iterator[Ended]:
+    """Outcomes of the jobs, with progress: step by step here, job by job elsewhere."""
+    left = sum(job.work for job in jobs)
+
+    @contextmanager
+    def here() -> Iterator[Executor]:
+        progress.start("runs of the study", left)
+        with local_pool(base, progress) as pool:
+            yield pool
+
+    if executor is not None:
+        progress.start("runs of the study", left)
+    try:
+        for ended in run_jobs(jobs, executor, here):
+            left -= ended.job.work
+            if executor is not None or not ended.ran:
+                progress.step(None, ended.job.work)
+            yield ended
+    finally:
+        progress.close()
+
+
+def _row(ended: Ended) -> dict[str, Any]:
+    if ended.value is None:
+        return {"id": ended.job.key, "status": "failed", "error": ended.error}
+    told = {key: value for key, value in ended.value.items() if key != "seconds"}
+    return {"id": ended.job.key, "status": "finished"} | told
+
+
+def _tell(trackers: Trackers, ended: Ended, run: Planned | None) -> None:
+    """Tell the trackers of a search, or of the retraining of a run, that has finished."""
+    if ended.value is None:
+        return
+    _, seed, name, place, *_ = ended.job.arguments
+    left = place / str(seed) / name
+    if run is None:
+        trackers.search(f"search/{name}/seed-{seed}/{ended.job.key}", left)
+    else:
+        trackers.retrain(f"retrain/{run.label}", left, ended.value["metrics"])
+
+
+def _keep_trace(ended: Ended, folder: Path) -> None:
+    """The traceback of a job that failed; that of an earlier attempt goes."""
+    place = folder / "errors" / f"{ended.job.key}.txt"
+    if ended.trace is None:
+        place.unlink(missing_ok=True)
+        return
+    place.parent.mkdir(exist_ok=True)
+    place.write_text(ended.trace, encoding="utf-8")

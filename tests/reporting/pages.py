@@ -1,0 +1,55 @@
+"""A study with names that try to be HTML, made by hand: nothing is trained."""
+
+from pathlib import Path
+
+from autolora_meta.reporting.report import draw_run
+from autolora_meta.studies.options import StudyOptions
+from autolora_meta.studies.table import StudyTable
+
+EVIL = "<script>window.evil = 1</script>"
+BUDGETS = {"uniform:1": 1000, "uniform:2": 2000}
+
+
+def study_table(seeds: int = 4) -> StudyTable:
+    """Two sources by two budgets by two arms; `learned` gains 0.1 of accuracy, near enough."""
+    rows = [
+        {
+            "settings": {"data.source": source, "ranks.budget": budget},
+            **{"arm": arm, "seed": seed, "id": f"{len(source)}-{size}-{arm}-{seed}"},
+            "status": "finished",
+            "metrics": {"accuracy": 0.5 + 0.1 * (arm == "learned") + 0.01 * seed + size * 1e-5},
+            **{"compared": ["accuracy"], "parameters": size, "ranks": {}},
+            "cost": 70 + 150 * (arm == "learned") + seed,
+        }
+        for source in ("cola", EVIL)
+        for budget, size in BUDGETS.items()
+        for arm in ("learned", "uniform")
+        for seed in range(seeds)
+    ]
+    rows[1]["metrics"] = {"accuracy": 0.6}
+    rows[-1] = {key: rows[-1][key] for key in ("settings", "arm", "seed", "id")}
+    rows[-1] |= {"status": "failed", "error": f"InputError: {EVIL}"}
+    return StudyTable("mine", ("data.source", "ranks.budget", "arm"), tuple(rows))
+
+
+def study_folder(folder: Path) -> Path:
+    """The folder of that study, with its figures."""
+    options = StudyOptions.model_validate(
+        {
+            "name": "mine",
+            "question": f"Which? {EVIL}",
+            "base": "quickstart",
+            "vary": {"data.source": ["cola", EVIL], "ranks.budget": list(BUDGETS)},
+            "arms": ["learned", "uniform"],
+            "seeds": 4,
+            "contrasts": [
+                {"key": "arm", "baseline": "uniform"},
+                {"key": "arm", "baseline": "uniform", "over": ["data.source"]},
+            ],
+        }
+    )
+    folder.mkdir()
+    (folder / "study.yaml").write_text(options.to_yaml(), encoding="utf-8")
+    study_table().save(folder / "table.json")
+    draw_run(folder)
+    return folder

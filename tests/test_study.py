@@ -1,0 +1,269 @@
+"""A study: each run once, whatever stops it; what fails is recorded; one table at the end."""
+
+import multiprocessing
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from autolora_meta.config import RunConfig
+from autolora_meta.errors import InputError
+from autolora_meta.studies import work
+from autolora_meta.studies.ledger import Ledger
+from autolora_meta.studies.options import read_study, shipped_studies
+from autolora_meta.studies.plan import plan
+from autolora_meta.studies.study import Study
+from autolora_meta.studies.table import StudyTable
+from tests.end_to_end import Tiny, command
+
+BASE = {"name": "stub", "model": {"name": "none"}, "data": {"source": "none.csv"}}
+VARY = {"search.hypergradient": ["darts", {"method": "cg", "iterations": 3}], "lora.k": [2, 4]}
+calls: Counter[str] = Counter()
+
+
+def search(config: RunConfig, seed: int, selection: str, place: Path) -> dict[str, Any]:
+    calls[f"search {place.name}"] += 1
+    place.mkdir(parents=True)
+    return {"seconds": 0.1}
+
+
+def retrain(config: RunConfig, seed: int, arm: str, place: Path, searches: Any) -> dict[str, Any]:
+    assert all(folder.is_dir() for folder in searches)
+    calls[place.name] += 1
+    value = config.lora.k + seed + (arm == "learned")
+    return {
+        "metrics": {"accuracy": value / 10, "cross_entropy": -value},
+        "compared": ["accuracy"],
+        "parameters": 100,
+        "ranks": {"q": 1},
+        "cost": 10.0,
+        "seconds": 0.1,
+    }
+
+
+@pytest.fixture(autouse=True)
+def stubs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if "tiny" not in request.fixturenames:
+        monkeypatch.setattr(work, "search_once", search)
+        monkeypatch.setattr(work, "retrain_once", retrain)
+    calls.clear()
+
+
+@pytest.fixture
+def executor() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(2) as threads:
+        yield threads
+
+
+def study(folder: Path, **changes: Any) -> Study:
+    given = {"vary": VARY, "arms": ["learned", "uniform"], "seeds": range(2)} | changes
+    return Study(BASE, folder=folder, **given)
+
+
+def test_a_finished_run_is_never_run_again(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
+    table = study(tmp_path).run(executor)
+    assert len(table.rows) == 2 * 2 * 2 * 2 and not table.failed
+    assert set(calls.values()) == {1} and len(calls) == 16 + 8  # uniform reads no search
+    assert study(tmp_path).run(executor) == table and set(calls.values()) == {1}
+    more = study(tmp_path, seeds=range(3)).run(executor)
+    assert set(calls.values()) == {1} and len(more.finished) == 24
+    assert StudyTable.load(tmp_path) == more
+    assert set(more.to_pandas()["search.hypergradient"]) == {"darts", "cg (iterations 3)"}
+
+
+def test_one_search_serves_every_budget_of_its_arm(
+    tmp_path: Path, executor: ThreadPoolExecutor
+) -> None:
+    budgets = {"ranks.budget": ["uniform:1", "uniform:2", 500]}
+    study(tmp_path, vary=budgets, arms=["learned", "shuffled"], seeds=[3]).run(executor)
+    assert sum(key.startswith("search") for key in calls) == 1 and len(calls) == 1 + 3 * 2
+
+
+def test_what_fails_is_recorded_and_stops_nothing_else(
+    tmp_path: Path, executor: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = study(tmp_path / "whole").run(executor)
+
+    def failing(config: RunConfig, seed: int, arm: str, *rest: Any) -> dict[str, Any]:
+        if (config.lora.k, seed, arm) == (4, 1, "uniform"):
+            raise InputError("lower retrain.learning_rate")
+        return retrain(config, seed, arm, *rest)
+
+    def lost(config: RunConfig, seed: int, *rest: Any) -> dict[str, Any]:
+        if (config.lora.k, seed) == (2, 0):
+            raise RuntimeError("no such model")
+        return search(config, seed, *rest)
+
+    monkeypatch.setattr(work, "retrain_once", failing)
+    monkeypatch.setattr(work, "search_once", lost)
+    table = study(tmp_path / "mine").run(executor)
+    errors = Counter(row["error"] for row in table.failed)
+    assert errors == {
+        "InputError: lower retrain.learning_rate": 2,
+        "what it needs failed: RuntimeError: no such model": 2,
+    }
+    assert len(table.finished) == 12
+    (trace, *_) = (tmp_path / "mine" / "errors").iterdir()
+    assert "Traceback" in trace.read_text()
+    contrasts = table.compare("arm", baseline="uniform")
+    assert {c.missing for c in contrasts} == {(0,), (1,)}
+    assert "left out, not finished: seed 1" in contrasts[-1].sentence
+
+    monkeypatch.setattr(work, "retrain_once", retrain)
+    monkeypatch.setattr(work, "search_once", search)
+    assert study(tmp_path / "mine").run(executor) == table  # failed runs are left alone
+    assert study(tmp_path / "mine").run(executor, retry_failed=True) == whole
+    assert not list((tmp_path / "mine" / "errors").iterdir())
+
+
+def killed_study(folder: Path, after: int) -> None:
+    """Kills its own process, as kill -9 does, in the middle of the run after so many."""
+
+    def deadly(*arguments: Any) -> dict[str, Any]:
+        if sum(1 for key in calls if " " not in key) == after:
+            os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(0.02)  # so that those before it are recorded
+        return retrain(*arguments)
+
+    work.retrain_once = deadly
+    with ThreadPoolExecutor(1) as one:
+        study(folder).run(one)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_killed_study_ends_with_the_table_of_one_that_was_not(
+    tmp_path: Path, executor: ThreadPoolExecutor
+) -> None:
+    whole = study(tmp_path / "whole").run(executor)
+    calls.clear()
+    arguments = (tmp_path / "killed", 5)
+    child = multiprocessing.get_context("fork").Process(target=killed_study, args=arguments)
+    child.start()
+    child.join(60)
+    assert child.exitcode == -signal.SIGKILL
+    ledger = Ledger(tmp_path / "killed")
+    before = ledger.rows()
+    assert 4 <= len(before) <= 5 and not (tmp_path / "killed" / "table.json").exists()
+    with ledger.results.open("a") as file:
+        file.write('{"id": "torn')  # a line that was being written
+    assert study(tmp_path / "killed").run(executor) == whole
+    assert not before.keys() & calls.keys()
+    tables = [tmp_path / name / "table.json" for name in ("whole", "killed")]
+    assert tables[0].read_bytes() == tables[1].read_bytes()
+    assert len(ledger.results.read_text().splitlines()) == len(whole.rows)
+
+
+def test_a_second_process_waits_or_is_refused(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
+    ledger, beside = Ledger(tmp_path), ThreadPoolExecutor(1)
+    with ledger.writing("name: other"):
+        with pytest.raises(InputError, match=r"another process is working on .*--wait"):
+            study(tmp_path).run(executor)
+        waiting = beside.submit(study(tmp_path).run, executor, wait=True)
+        assert not waiting.done() and not calls
+    assert len(waiting.result(30).finished) == 16
+    beside.shutdown()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "file").touch()
+    with pytest.raises(InputError, match="holds no study"):
+        study(tmp_path / "other").run(executor)
+
+
+def test_equal_settings_are_one_run(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
+    vary = {"search.hypergradient": ["darts", {"method": "darts"}]}
+    table = study(tmp_path, vary=vary, arms=["uniform"], seeds=[0]).run(executor)
+    assert len(table.rows) == 2 and len(calls) == 1
+    assert table.rows[0]["metrics"] == table.rows[1]["metrics"]
+    base = study(tmp_path, vary={}, variants={"a": [], "b": "lora.k=3"}, arms=["learned"])
+    assert base.options.keys == ("variant", "arm")
+    assert {run.config.lora.k for run in base.planned} == {8, 3}
+    wide = Study({**BASE, "runtime": {"workers": 3}}, folder=tmp_path, seeds=[0])
+    narrow = Study({**BASE, "compare": {"replicates": 9}}, folder=tmp_path, seeds=[0])
+    assert [r.id for r in wide.planned] == [r.id for r in narrow.planned]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"vary": {"lora.kk": [1, 2]}}, r"(?s)lora\.kk 1: .*did you mean 'lora\.k'"),
+        ({"vary": {"lora.k": 4}}, r"takes a list of values"),
+        ({"vary": {"lora.k": [4, 4]}}, "each once"),
+        ({"vary": {"seed": [1]}}, "give seeds"),
+        ({"vary": {}, "arms": ["learnt"]}, "did you mean 'learned'"),
+        ({"vary": {}, "seeds": [1, 1]}, "each once"),
+    ],
+)
+def test_mistakes_are_said_before_anything_runs(
+    changes: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=message):
+        study(tmp_path / "none", **changes)
+    assert not (tmp_path / "none").exists()
+
+
+def test_mistakes_of_all_points_are_said_at_once(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        study(tmp_path, vary={"lora.k": [4, -1, "x"], "search.outer_steps": [3]})
+    assert "lora.k -1, search.outer_steps 3" in str(caught.value)
+    assert "lora.k x, search.outer_steps 3" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", shipped_studies())
+def test_a_shipped_study_resolves_in_both_sizes(name: str) -> None:
+    whole, small = read_study(name), read_study(f"studies/{name}", smoke=True)
+    assert whole.name == name and small.name == f"{name}-smoke" and whole.question
+    assert len(plan(small)) <= 9 < len(plan(whole))
+    assert max(run.config.search.outer_steps for run in plan(small)) <= 3
+    assert len(whole.seeds) >= 3
+
+
+def test_a_study_from_a_file_with_changes(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(yaml.safe_dump({"name": "mine", "base": BASE, "vary": VARY, "seeds": 2}))
+    changes = ["seeds=3", "vary.lora.k=[3]", "search.outer_steps=7", "arms=[uniform]"]
+    found = Study.load(file, *changes, folder=tmp_path / "mine")
+    assert len(found.planned) == 2 * 3
+    assert {(r.config.search.outer_steps, r.config.lora.k) for r in found.planned} == {(7, 3)}
+    again = tmp_path / "again.yaml"
+    again.write_text(found.options.to_yaml())
+    assert [r.id for r in Study.load(again).planned] == [r.id for r in found.planned]
+    with pytest.raises(InputError, match="gives no smoke size"):
+        Study.load(file, smoke=True)
+    with pytest.raises(InputError, match="did you mean 'targets'"):
+        Study.load("target")
+
+
+@pytest.mark.slow
+def test_a_real_study_end_to_end(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "mine.yaml"
+    given = {
+        "name": "mine",
+        "question": "Does the budget matter?",
+        "base": [str(tiny.config), "search.outer_steps=2"],
+        "vary": {"ranks.budget": ["uniform:1", "uniform:2"]},
+        "seeds": 1,
+    }
+    file.write_text(yaml.safe_dump(given))
+    folder = tmp_path / "runs" / "mine"
+    table = Study.load(file, folder=folder).run()  # a process of its own
+    assert [row["parameters"] for row in table.finished] == [4 * 32, 2 * 4 * 32]
+    assert len(list((folder / "searches").iterdir())) == 1
+    for row in table.finished:
+        assert (folder / "runs" / row["id"] / "0" / "learned" / "search").is_dir()
+        assert RunConfig.load(folder / "runs" / row["id"] / "config.yaml").lora.k == 3
+    monkeypatch.setattr(work, "retrain_once", None)  # nothing is left to do
+    dry = command("study", file, "seeds=2", "--runs", tmp_path / "runs", "--dry-run")
+    assert dry.status == 0 and "2 runs, and 1 searches" in dry.out
+    said = command("study", file, "--runs", tmp_path / "runs")
+    assert said.status == 0, said.err
+    assert "0 of 2 runs to do" in said.out and "Does the budget matter?" in said.out
+    assert "no claim: uniform:2 minus uniform:1" in said.out
+    assert (folder / "summary.md").read_text() in said.out

@@ -1,0 +1,100 @@
+"""Jobs by any executor: order, failures, a process that dies, dask."""
+
+import operator
+import os
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
+from multiprocessing import get_context
+from typing import Any
+
+import pytest
+
+from autolora_meta.studies.executor import Ended, Job, run_jobs
+
+# Functions of the standard library: a fresh process imports nothing of ours to run them.
+DIVIDE = [
+    Job("six", operator.mul, (2, 3)),
+    Job("none", operator.truediv, (1, 0)),
+    Job("half", operator.truediv, (1, 2), needs=frozenset({"six"})),
+    Job("in vain", operator.neg, (1,), needs=frozenset({"six", "none"})),
+    Job("so too", operator.neg, (1,), needs=frozenset({"in vain", "done before"})),
+]
+
+
+def no_pool() -> AbstractContextManager[Executor]:
+    raise AssertionError("an executor was given")
+
+
+def ended(jobs: list[Job], executor: Executor | None, pool: Callable = no_pool) -> dict[str, Ended]:
+    outcomes = {outcome.job.key: outcome for outcome in run_jobs(jobs, executor, pool)}
+    assert outcomes.keys() == {job.key for job in jobs}
+    return outcomes
+
+
+def holds(outcomes: dict[str, Ended]) -> None:
+    assert (outcomes["six"].value, outcomes["half"].value) == (6, 0.5)
+    assert outcomes["none"].error == "ZeroDivisionError: division by zero"
+    assert "Traceback" in (outcomes["none"].trace or "")
+    for key in ("in vain", "so too"):
+        assert not outcomes[key].ran and "division by zero" in (outcomes[key].error or "")
+
+
+def test_a_job_that_fails_stops_only_what_needs_it() -> None:
+    with ThreadPoolExecutor(2) as threads:
+        holds(ended(DIVIDE, threads))
+
+
+def test_jobs_begin_in_their_order_and_after_what_they_need() -> None:
+    begun: list[str] = []
+    order = [Job("b", begun.append, ("b",), frozenset({"a"})), Job("a", begun.append, ("a",))]
+    order += [Job("c", begun.append, ("c",))]
+    with ThreadPoolExecutor(1) as one:
+        ended(order, one)
+    assert begun in (["a", "c", "b"], ["a", "b", "c"])
+
+
+def test_a_process_that_dies_fails_alone() -> None:
+    opened: list[int] = []
+
+    @contextmanager
+    def pool() -> Iterator[Executor]:
+        opened.append(1)
+        with ProcessPoolExecutor(2, get_context("spawn")) as processes:
+            yield processes
+
+    jobs = [
+        Job("beside", time.sleep, (0.5,)),
+        Job("dies", os._exit, (9,)),
+        *DIVIDE,
+        Job("after", operator.neg, (1,), needs=frozenset({"dies"})),
+    ]
+    outcomes = ended(jobs, None, pool)
+    holds(outcomes)
+    assert outcomes["beside"].error is None
+    assert outcomes["dies"].error == "its process died (killed, or out of memory)"
+    assert "its process died" in (outcomes["after"].error or "")
+    assert 2 <= len(opened) <= 3
+
+
+def test_jobs_of_an_interrupted_study_are_called_off() -> None:
+    with ThreadPoolExecutor(1) as one:
+        jobs = [Job(str(i), time.sleep, (0.05,)) for i in range(100)]
+        outcomes = run_jobs(jobs, one, no_pool)
+        next(outcomes)
+        before = time.perf_counter()
+        outcomes.close()  # type: ignore[attr-defined]
+    assert time.perf_counter() - before < 1
+
+
+@pytest.mark.filterwarnings("default")  # what dask and its event loop warn of is theirs
+def test_a_scheduler_and_workers_of_dask() -> None:
+    distributed: Any = pytest.importorskip("distributed")
+    cluster: Any = distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, dashboard_address=None, memory_limit=0
+    )
+    with cluster, distributed.Client(cluster) as client, client.get_executor() as executor:
+        holds(ended(DIVIDE, executor))
+        processes = ended([Job(str(i), os.getpid) for i in range(4)], executor)
+        assert os.getpid() not in {outcome.value for outcome in processes.values()}

@@ -1,0 +1,140 @@
+"""What may be concluded from the table of a study."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from autolora_meta.errors import InputError
+from autolora_meta.reporting.study import study_summary
+from autolora_meta.statistics import holm, paired_difference
+from autolora_meta.studies.options import StudyOptions
+from autolora_meta.studies.table import StudyTable
+
+METHODS = ["darts", {"method": "cg"}, "first_order"]
+RANDOM = np.random.default_rng(1)
+NOISE = RANDOM.normal(0, 0.01, (len(METHODS), 2, 2, 12))
+SPLIT = RANDOM.normal(0, 0.2, 12)  # what the arms of a seed share
+
+
+def table(seeds: int = 5, failed: tuple[int, ...] = ()) -> StudyTable:
+    """Methods x data x arms x seeds: cg is 0.1 better than darts, learned 0.05 than uniform."""
+    rows: list[dict[str, Any]] = []
+    for m, method in enumerate(METHODS):
+        for d, data in enumerate(("cola", "rte")):
+            for a, arm in enumerate(("learned", "uniform")):
+                for seed in range(seeds):
+                    value = 0.6 + 0.1 * (m == 1) - 0.05 * a + SPLIT[seed] + NOISE[m, d, a, seed]
+                    row = {"settings": {"method": method, "data": data}, "arm": arm, "seed": seed}
+                    row |= {"id": f"{m}{d}{a}{seed}", "status": "finished", "cost": 100.0 + 50 * m}
+                    row |= {"metrics": {"accuracy": value, "cross_entropy": 1 - value}}
+                    row |= {"compared": ["accuracy"], "parameters": 400 if m < 2 else 300}
+                    broken = m == 1 and seed in failed
+                    lost = {"status": "failed", "error": "InputError: no"}
+                    rows.append({k: row[k] for k in list(row)[:4]} | lost if broken else row)
+    return StudyTable("mine", ("method", "data", "arm"), tuple(json.loads(json.dumps(rows))))
+
+
+def test_each_value_is_held_against_the_baseline_with_all_else_equal() -> None:
+    contrasts = table().compare("method", baseline="darts")
+    assert len(contrasts) == 2 * 2 * 2
+    assert {c.family for c in contrasts} == {8}
+    first = contrasts[0]
+    assert (first.value, first.where) == ({"method": "cg"}, {"data": "cola", "arm": "learned"})
+    a = 0.7 + SPLIT[:5] + NOISE[1, 0, 0, :5]
+    b = 0.6 + SPLIT[:5] + NOISE[0, 0, 0, :5]
+    assert first.difference == paired_difference(list(a), list(b))
+    assert first.difference.effect == pytest.approx(np.mean(a - b) / np.std(a - b, ddof=1))
+    assert first.cost == (150, 100) and first.parameters == (400, 400)
+    assert [c.p_holm for c in contrasts] == holm([c.difference.p_test for c in contrasts])
+    assert first.sentence.startswith("data cola, learned: cg beats darts by ")
+    assert "points of test accuracy (95% interval " in first.sentence
+    assert "; holds after Holm's correction over 8 comparisons (p = " in first.sentence
+    plain = contrasts[1].sentence if contrasts[1].value == "first_order" else contrasts[4].sentence
+    assert "300 parameters against 400" in plain
+
+
+def test_over_averages_within_each_seed_and_a_seed_stays_one_replicate() -> None:
+    (contrast,) = [
+        c
+        for c in table().compare("arm", baseline="uniform", over=["data"])
+        if c.where["method"] == "darts"
+    ]
+    assert contrast.difference.n == 5 and contrast.where == {"method": "darts"}
+    expected = 0.05 + (NOISE[0, :, 0, :5] - NOISE[0, :, 1, :5]).mean(0)
+    assert contrast.difference.mean == pytest.approx(expected.mean())
+    lower = table().compare("arm", baseline="uniform", metric="cross_entropy")[0]
+    assert lower.difference.mean < 0 and "learned beats uniform" in lower.sentence
+
+
+def test_a_seed_without_its_partner_is_left_out_and_said() -> None:
+    partly = table(failed=(1,))
+    contrast = partly.compare("method", baseline="darts")[0]
+    assert (contrast.missing, contrast.difference.n) == ((1,), 4)
+    assert contrast.sentence.endswith("left out, not finished: seed 1")
+    none = table(failed=tuple(range(5)))
+    assert {c.value for c in none.compare("method", baseline="darts")} == {"first_order"}
+    with pytest.raises(InputError, match=r"no run of study mine has finished; .*InputError: no"):
+        StudyTable("mine", ("arm",), tuple(none.failed)).compare("arm", baseline="uniform")
+
+
+def test_two_seeds_allow_no_claim_and_twelve_are_resampled() -> None:
+    few = table(seeds=2).compare("arm", baseline="uniform")
+    assert all("no claim: " in c.sentence and "Holm" not in c.sentence for c in few)
+    many = table(seeds=12).compare("arm", baseline="uniform")[0].difference
+    half = 2.200985 * many.sd / math.sqrt(12)  # t(0.975, 11)
+    assert (many.low, many.high) != pytest.approx((many.mean - half, many.mean + half))
+    assert many.p_test == many.p
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"key": "metod", "baseline": "darts"}, "did you mean 'method'"),
+        ({"key": "method", "baseline": "sama"}, "sama is no value of method; allowed: darts"),
+        ({"key": "arm", "baseline": "uniform", "metric": "acuracy"}, "did you mean 'accuracy'"),
+        ({"key": "arm", "baseline": "uniform", "over": ["date"]}, "did you mean 'data'"),
+    ],
+)
+def test_what_is_not_in_the_table_is_refused(asked: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        table().compare(**asked)
+
+
+def test_the_table_is_kept_and_becomes_a_data_frame(tmp_path: Path) -> None:
+    table(failed=(0,)).save(tmp_path / "table.json")
+    assert StudyTable.load(tmp_path) == table(failed=(0,))
+    frame = table(failed=(0,)).to_pandas()
+    assert list(frame.columns[:8]) == [
+        *("method", "data", "arm", "seed", "status", "parameters", "cost", "error")
+    ]
+    assert len(frame) == 60 and frame["accuracy"].isna().sum() == 4
+    (tmp_path / "table.json").write_text("{}")
+    with pytest.raises(InputError, match="is no table of a study"):
+        StudyTable.load(tmp_path)
+
+
+def test_the_summary_answers_and_says_what_failed() -> None:
+    options = StudyOptions.model_validate(
+        {
+            "name": "mine",
+            "question": "Which?",
+            "base": "quickstart",
+            "vary": {"method": METHODS, "data": ["cola", "rte"]},
+            "arms": ["learned", "uniform"],
+            "contrasts": [{"key": "method", "baseline": "darts", "over": ["data"]}],
+        }
+    )
+    words = study_summary(options, table(failed=(2,)))
+    assert words.startswith("# mine\n\nWhich?\n\n| method ")
+    assert "## method, against darts\n\n- learned: cg beats darts by " in words
+    assert words.count("InputError: no") == 4 and "--retry-failed" in words
+    follow = options.model_copy(update={"contrasts": ()}).asked()
+    assert [(c.key, c.baseline) for c in follow] == [
+        ("method", "darts"),
+        ("data", "cola"),
+        ("arm", "uniform"),
+    ]
