@@ -102,7 +102,7 @@ class SearchOptions(Options):
         description="look_ahead puts the weights back and repeats the inner steps with the new "
         "gates (the paper); alternating keeps them, at one plain step less.",
     )
-    outer_steps: int = Field(default=200, ge=1, description="Steps of the gates.")
+    outer_steps: int = Field(default=150, ge=1, description="Steps of the gates.")
     inner_steps: int = Field(
         default=1, ge=1, description="Steps of the LoRA factors per outer step."
     )

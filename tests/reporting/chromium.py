@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -104,11 +105,17 @@ def browser(program: str, home: Path) -> Iterator[Browser]:
         *("--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run"),
         *("--disable-background-networking", "--remote-debugging-pipe", f"--user-data-dir={home}"),
     ]
-    # The protocol is spoken on descriptors 3 and 4.
-    shell = f'exec "$0" "$@" 3<&{theirs_in} 4>&{theirs_out}'
+    # The protocol is spoken on descriptors 3 and 4, which only the child itself can arrange.
+    arrange = (
+        "import os, sys; "
+        "own = [os.dup(int(fd)) for fd in sys.argv[1:3]]; "
+        "[os.dup2(fd, place) for fd, place in zip(own, (3, 4))]; "
+        "os.execv(sys.argv[3], sys.argv[3:])"
+    )
+    ends = (theirs_in, theirs_out)
     process = subprocess.Popen(
-        ["sh", "-c", shell, program, *options],
-        pass_fds=(theirs_in, theirs_out),
+        [sys.executable, "-S", "-c", arrange, *map(str, ends), program, *options],
+        pass_fds=ends,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

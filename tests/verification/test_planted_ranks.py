@@ -85,7 +85,7 @@ def test_problems_that_are_finished_are_not_run_again(
 
     def noted(regime: Regime, seed: int, settings: Any) -> list[Row]:
         ran.append((regime.name, seed))
-        return [{"regime": regime.name, "seed": seed, "arm": s.arm} for s in settings]
+        return [{"regime": regime.name, "seed": seed} | setting.labels for setting in settings]
 
     monkeypatch.setattr(planted_ranks, "rows_of", noted)
     monkeypatch.setattr(planted_ranks, "ProcessPoolExecutor", lambda *_: ThreadPoolExecutor(1))
