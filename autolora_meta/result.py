@@ -40,6 +40,9 @@ class SearchResult:
         settled: the ranks had stood still for `search.patience` outer steps, and the search ended.
         members: of several searches that are pooled, each by itself; trajectories and rows above
             are then those of the first.
+        importance_trajectory: each layer's importance, summed over its components, at the times of
+            `ranks_trajectory`; singular values stand in for sensitivity, which is measured at the
+            end. None in results of older versions. (T, L)
     """
 
     components: Components
@@ -53,6 +56,7 @@ class SearchResult:
     fingerprint: str | None = None
     settled: bool = False
     members: tuple["SearchResult", ...] = ()
+    importance_trajectory: Tensor | None = None
 
     @classmethod
     def pooled(cls, members: Sequence["SearchResult"]) -> "SearchResult":
@@ -117,12 +121,11 @@ class SearchResult:
         (folder / "search").mkdir(parents=True, exist_ok=True)
         self.ranks.save(folder / "ranks.json")
         self.components.save(folder / "search" / "importance.safetensors")
+        courses = {"trajectory": self.trajectory, "ranks_trajectory": self.ranks_trajectory}
+        if self.importance_trajectory is not None:
+            courses["importance_trajectory"] = self.importance_trajectory
         save_file(
-            {
-                "gates": self.components.gates,
-                "trajectory": self.trajectory,
-                "ranks_trajectory": self.ranks_trajectory,
-            },
+            {"gates": self.components.gates, **courses},
             folder / "alphas.safetensors",
             metadata={"names": json.dumps(self.components.names)},
         )
@@ -157,6 +160,7 @@ class SearchResult:
                 components=Components.load(folder / "search" / "importance.safetensors"),
                 trajectory=courses["trajectory"],
                 ranks_trajectory=courses["ranks_trajectory"],
+                importance_trajectory=courses.get("importance_trajectory"),
                 rows=[json.loads(line) for line in lines],
                 cost=Cost(**about["cost"]),
                 options=RankOptions.model_validate(about["ranks"]),

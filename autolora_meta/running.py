@@ -81,8 +81,16 @@ def _run(program: Program, progress: Progress, observe: Callable[[Row], None]) -
             progress=progress,
             observe=observe,
         )
-        followed = program.followed_ranks
-        engine.follow(lambda: torch.tensor(allocate(components(), followed).ranks))
+        followed, latest = program.followed_ranks, list[Components]()
+
+        def allocation() -> Tensor:
+            latest[:] = [components()]
+            return torch.tensor(allocate(latest[0], followed).ranks)
+
+        def importance() -> Tensor:
+            return latest[0].scores(followed.importance).sum(dim=-1).float()
+
+        engine.follow(allocation, importance)
         engine.run()
         cost, measured = engine.cost, None
         if program.options.sensitivity_batches:
@@ -99,6 +107,7 @@ def _run(program: Program, progress: Progress, observe: Callable[[Row], None]) -
         components=found,
         trajectory=torch.stack(engine.trajectory),
         ranks_trajectory=torch.stack(engine.ranks_trajectory),
+        importance_trajectory=torch.stack(engine.importance_trajectory),
         rows=engine.rows,
         cost=cost,
         options=program.ranks,

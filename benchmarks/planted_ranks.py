@@ -1,8 +1,8 @@
 """Whether known ranks are recovered: python -m benchmarks.planted_ranks [--full] [--json FILE].
 
-Every regime of `autolora_meta.verification.planted`, 8 seeds each: the shipped settings, and the same
-search with alpha frozen and with alpha fed random gradients, each under every read-out at the
-parameters of the true ranks, and under the paper's rule. `--full` is the grid of importance x
+Every regime of `autolora_meta.verification.planted`, 8 seeds each: the shipped settings, and the
+same search with alpha frozen (and, `plain`, without decay either: plain LoRA) and with alpha fed random
+gradients, each under every read-out at the parameters of the true ranks, and under the paper's rule. `--full` is the grid of importance x
 constraint x method x rule, the paper's own settings among them. With --json a run that was stopped
 goes on where it was.
 """
@@ -75,7 +75,11 @@ PAPER = {
     "hypergradient": {"method": "darts", "scale": "inner_lr", "weight": 1},
     "inner": {"weight_decay": 0},
 }
-NULLS = (Setting("frozen", selection="frozen"), Setting("random", selection="random"))
+NULLS = (
+    Setting("frozen", selection="frozen"),
+    Setting("plain", {"inner": {"weight_decay": 0}}, "frozen"),
+    Setting("random", selection="random"),
+)
 DEFAULT = (Setting("learned"), *NULLS, Setting(UNIFORM))
 POOLED = Setting("pooled", {"seeds": 3})
 FULL = (

@@ -55,12 +55,13 @@ def verdicts(rows: Sequence[Row]) -> list[str]:
 
 
 def against_frozen(rows: Sequence[Row]) -> list[str]:
-    """Learned minus frozen, paired over seeds, under every read-out that both have."""
+    """Learned minus frozen, paired over seeds, under every read-out at the true budget."""
     found = means(rows)
     sentences = []
     for (regime, arm, *rest, importance, rule), scores in found.items():
         other = (regime, "frozen", None, rest[-1], importance, rule)
-        if arm != "learned" or other not in found or len(scores["spearman"]) < 2:
+        both = arm == "learned" and other in found and rule == "budget"
+        if not both or len(scores["spearman"]) < 2:
             continue
         for score in ("spearman", "excess_loss_ratio"):
             d = paired_difference(scores[score], found[other][score])

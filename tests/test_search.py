@@ -177,6 +177,10 @@ def test_the_ranks_are_followed_while_they_are_learned(
     assert tuple(result.ranks_trajectory[-1].tolist()) == result.ranks.ranks
     moved = result.ranks_trajectory.diff(dim=0).abs().sum(1) / 2
     assert [row["ranks_moved"] for row in result.rows] == moved.tolist()
+    scores = result.components.scores(result.options.importance).sum(dim=-1).float()
+    assert result.importance_trajectory is not None
+    assert result.importance_trajectory.shape == (1 + 3, 4)
+    assert torch.equal(result.importance_trajectory[-1], scores)
     frozen = search(config, selection="frozen")
     assert frozen.ranks_trajectory.shape == (1 + 2 + 3, 4)
     assert not result.settled

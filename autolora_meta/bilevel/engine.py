@@ -43,6 +43,7 @@ class SearchEngine(Engine):
         outer_problem: the one above it; None where there is none.
         trajectory: the gates at the start and after every outer step, each (L, k).
         ranks_trajectory: the allocation where `follow` began and at every row since, each (L,).
+        importance_trajectory: importance at the same times, each (L,); empty if it is not followed.
         rows: the figures so far.
         diagnostics_cost: passes that went into checks, not into the search.
     """
@@ -64,7 +65,9 @@ class SearchEngine(Engine):
         self.rows: list[Row] = []
         self.trajectory: list[Tensor] = [gates().detach().cpu().clone()]
         self.ranks_trajectory: list[Tensor] = []
+        self.importance_trajectory: list[Tensor] = []
         self._allocation: Callable[[], Tensor] | None = None
+        self._importance: Callable[[], Tensor] | None = None
         self.diagnostics_cost = Cost()
         self._watch = Watch(options.gates.constraint, options.outer.learning_rate)
         self._asked_device = torch.device(device)
@@ -122,15 +125,24 @@ class SearchEngine(Engine):
         """All passes so far, of both problems and of the hypergradients."""
         return sum((problem.cost for problem in self.problems), Cost())
 
-    def follow(self, allocation: Callable[[], Tensor]) -> None:
+    def follow(
+        self, allocation: Callable[[], Tensor], importance: Callable[[], Tensor] | None = None
+    ) -> None:
         """Measure the allocation now and at every row from here on; `patience` reads it.
 
         Args:
             allocation: the ranks that follow from factors and gates as they are; integers, (L,).
+            importance: of each layer at the latest allocation. (L,)
         """
-        self._allocation = allocation
+        self._allocation, self._importance = allocation, importance
         if not self.ranks_trajectory:
-            self.ranks_trajectory.append(allocation())
+            self._look_at_ranks()
+
+    def _look_at_ranks(self) -> None:
+        if self._allocation is not None:
+            self.ranks_trajectory.append(self._allocation())
+        if self._importance is not None:
+            self.importance_trajectory.append(self._importance())
 
     @property
     def settled(self) -> bool:
@@ -157,7 +169,7 @@ class SearchEngine(Engine):
                     self.diagnostics_cost += outer.record.examined.cost
             self._watch.look(row, self.trajectory)
         if self._allocation is not None:
-            self.ranks_trajectory.append(self._allocation())
+            self._look_at_ranks()
             before, now = self.ranks_trajectory[-2:]
             # (1/2) sum_l |r_l(t) - r_l(t-1)|: a rank that goes from one layer to another counts 1
             row["ranks_moved"] = float((now - before).abs().sum()) / 2
@@ -179,6 +191,7 @@ class SearchEngine(Engine):
             "random": RandomState.snapshot(),
             "trajectory": [gates.clone() for gates in self.trajectory],
             "ranks_trajectory": [ranks.clone() for ranks in self.ranks_trajectory],
+            "importance_trajectory": [scores.clone() for scores in self.importance_trajectory],
             "rows": [dict(row) for row in self.rows],
             "diagnostics_cost": self.diagnostics_cost,
         }
@@ -190,6 +203,7 @@ class SearchEngine(Engine):
             problem.load_state_dict(state["problems"][problem.name])
         self.trajectory = [gates.clone() for gates in state["trajectory"]]
         self.ranks_trajectory = [ranks.clone() for ranks in state["ranks_trajectory"]]
+        self.importance_trajectory = [scores.clone() for scores in state["importance_trajectory"]]
         self.rows = [dict(row) for row in state["rows"]]
         self.diagnostics_cost = state["diagnostics_cost"]
         state["random"].restore()

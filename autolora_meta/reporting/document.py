@@ -9,7 +9,6 @@ from importlib.resources import files
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 _PACKAGE, _FOLDER = "autolora_meta.reporting", "templates"
 
@@ -104,7 +103,7 @@ class Document:
         return (
             _environment()
             .get_template("page.html.j2")
-            .render(page=self, style=Markup(style), script=Markup(script), policy=policy)
+            .render(page=self, style=style, script=script, policy=policy)
         )
 
 

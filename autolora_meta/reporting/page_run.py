@@ -1,7 +1,9 @@
 """What the page of a run says."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from autolora_meta.config import RunConfig
 from autolora_meta.environment import recorded
@@ -19,7 +21,7 @@ _RANKS = {
 }
 _SEARCH = {
     "gates": "The gates during the search: a line for each component, coloured by block.",
-    "importance": "The importance of each layer during the search.",
+    "importance": "Each layer's share of the importance during the search, coloured by block.",
     "ranks-over-time": "The ranks that would follow from the search at each of its steps.",
     "losses": "Inner loss on training rows and outer loss on validation rows.",
 }
@@ -102,8 +104,10 @@ def those_said(*words: str | None) -> list[str]:
     return [word for word in words if word]
 
 
-def _short(name: str) -> str:
-    """A path by its last part; ids of a hub as they are."""
+def _short(name: str | Mapping[Any, str]) -> str:
+    """A path by its last part; ids of a hub as they are; several files one after another."""
+    if not isinstance(name, str):
+        return " and ".join(map(_short, name.values()))
     return Path(name).name if Path(name).is_absolute() or name.startswith(".") else name
 
 

@@ -48,6 +48,10 @@ def draw_search(result: SearchResult, folder: Path) -> None:
     _save(plots.rank_heatmap(result), folder, "ranks")
     _save(plots.gates_over_time(steps, result.trajectory, result.components.names), folder, "gates")
     _save(plots.losses(result.rows), folder, "losses")
+    if (importance := result.importance_trajectory) is not None:
+        every = [0, *[row["step"] for row in result.rows]]
+        figure = plots.importance_over_time(every, importance, result.components.names)
+        _save(figure, folder, "importance")
     _save(over_time(result), folder, "ranks-over-time")
 
 

@@ -71,18 +71,20 @@ def test_a_search_with_frozen_gates_counts_outer_steps_after_its_warm_up(inner_s
 def test_a_search_that_goes_on_from_its_state_ends_where_it_would_have() -> None:
     course = [[2, 2], [3, 1], [2, 2]]
     with program(**OPTIONS) as (_, __, engine):
-        engine.follow(ranks(*course))
+        engine.follow(ranks(*course), lambda: torch.tensor([1.0, float(engine.global_step)]))
         engine.observe = lambda row: states.append(engine.state_dict())
         states: list[dict] = []
         engine.run()
     for state in states[2:]:
         with program(**OPTIONS) as (_, __, again):
-            again.follow(ranks([2, 2]))
+            again.follow(ranks([2, 2]), lambda: torch.tensor([1.0, float(again.global_step)]))
             again.load_state_dict(state)
             again.run()
         assert again.settled and again.global_step == engine.global_step
         assert [r["ranks_moved"] for r in again.rows] == [r["ranks_moved"] for r in engine.rows]
         assert len(again.ranks_trajectory) == len(engine.ranks_trajectory)
+        kept, told = (torch.stack(e.importance_trajectory) for e in (again, engine))
+        assert torch.equal(kept, told)
 
 
 # -- alpha fed random gradients -------------------------------------------------------------------

@@ -108,8 +108,7 @@ def browser(program: str, home: Path) -> Iterator[Browser]:
     # The protocol is spoken on descriptors 3 and 4, which only the child itself can arrange.
     arrange = (
         "import os, sys; "
-        "own = [os.dup(int(fd)) for fd in sys.argv[1:3]]; "
-        "[os.dup2(fd, place) for fd, place in zip(own, (3, 4))]; "
+        "[os.dup2(int(fd), place) for fd, place in zip(sys.argv[1:3], (3, 4))]; "
         "os.execv(sys.argv[3], sys.argv[3:])"
     )
     ends = (theirs_in, theirs_out)

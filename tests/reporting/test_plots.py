@@ -3,6 +3,7 @@
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -14,8 +15,10 @@ from autolora_meta.errors import InputError
 from autolora_meta.ranks.pattern import RankPattern
 from autolora_meta.reporting import plots
 from autolora_meta.reporting.grid import layer_grid
+from autolora_meta.reporting.measured import measured
 from autolora_meta.reporting.style import save
 from autolora_meta.statistics import paired_difference
+from tests.reporting.pages import study_table
 
 KINDS = ("attention.self.query", "attention.output.dense", "output.dense")
 NAMES = (*(f"bert.encoder.layer.{i}.{t}" for i in range(2) for t in KINDS), "bert.pooler.dense")
@@ -31,6 +34,12 @@ DIFFERENCES = {
 }
 LOSSES = [{"step": i, "inner_loss": 1 / (i + 1), "outer_loss": None} for i in range(5)]
 GATES = torch.ones(3, 7, 4)
+POINTS = [
+    plots.Measured("learned", 200, 1000, (0.6, 0.7, 0.8)),
+    plots.Measured("learned", 200, 2000, (0.7, 0.8, 0.9)),
+    plots.Measured("uniform", 70, 1000, (0.5, 0.6, 0.7)),
+    plots.Measured("grid", 900, 1010, (0.1, 0.2)),
+]
 
 
 def _texts(figure: Figure) -> list[str]:
@@ -87,6 +96,17 @@ def test_gates_have_a_panel_for_each_kind_and_a_line_for_each_component() -> Non
         "output.dense": 8,
         "pooler.dense": 4,
     }
+
+
+def test_importance_is_drawn_as_shares_of_all_layers() -> None:
+    history = torch.tensor([[0.0, 0.0, 0.0], [1.0, 2.0, 1.0]])
+    figure = plots.importance_over_time([0, 5], history, ("h.0.q", "h.1.q", "h.0.v"))
+    q, v = (ax for ax in figure.axes if ax.get_title(loc="left"))
+    drawn = [np.asarray(line.get_ydata(), dtype=float) for ax in (q, v) for line in ax.lines]
+    shares = [values[1] for values in drawn if len(values) == 2 and np.isnan(values[0])]
+    assert shares == [0.25, 0.5, 0.25]
+    with pytest.raises(InputError, match=r"given \(2, 3\) for 2 steps and 1 layers"):
+        plots.importance_over_time([0, 5], history, ("h.0.q",))
 
 
 def test_losses_are_drawn_where_they_were_recorded() -> None:
@@ -182,6 +202,63 @@ def test_ranks_over_time_are_sorted_by_kind_with_what_moved_above() -> None:
         plots.ranks_over_time([0, 1, 2], history, names, moved=[0, 1])
 
 
+@pytest.mark.parametrize(
+    ("better", "same", "front"),
+    [("higher", 0.0, [1, 0, 3]), ("lower", 0.0, [1]), (None, 0.0, []), ("higher", 0.02, [1, 3])],
+)
+def test_the_pareto_front_is_what_nothing_beats(
+    better: Literal["higher", "lower"] | None, same: float, front: list[int]
+) -> None:
+    xs, ys = [100, 50, 300, 101], [0.6, 0.5, 0.7, 0.8]
+    assert plots.pareto_front(xs, ys, better, same) == front
+
+
+def test_points_of_a_trade_off_are_means_with_the_front_ringed() -> None:
+    figure = plots.metric_against_cost(POINTS, label="accuracy")
+    (ax,) = figure.axes
+    lines = {str(line.get_label()): line for line in ax.lines}
+    assert np.allclose(lines["learned"].get_ydata(), [0.7, 0.8])  # type: ignore[arg-type]
+    assert np.allclose(lines["Pareto front"].get_ydata(), [0.6, 0.8])  # type: ignore[arg-type]
+    assert [str(lines[p.series].get_marker()) for p in POINTS[1:]] == ["o", "s", "^"]
+    assert len(ax.collections) == 3  # no interval of two replicates
+    figure.draw_without_rendering()
+    box, window = ax.get_window_extent(), [c.get_window_extent() for c in ax.collections]
+    assert all(box.y0 <= part.y0 and part.y1 <= box.y1 for part in window)
+
+
+def test_series_at_one_place_stand_side_by_side() -> None:
+    (ax,) = plots.metric_against_parameters(POINTS[::2]).axes
+    first, second = (np.asarray(line.get_xdata())[0] for line in ax.lines[:2])
+    assert first < second and second - first < 0.1 * 1000
+
+
+def test_points_of_a_study_join_its_budgets() -> None:
+    points = measured(study_table())
+    assert len(points) == 8 and len({point.series for point in points}) == 4
+    assert points[0].series == "cola, learned" and points[0].parameters == 1000
+    assert points[0].cost == 221.5 and len(points[-1].values) == 3  # one seed has failed
+
+
+def test_a_study_puts_the_baseline_first_and_marks_what_holds() -> None:
+    left, right = plots.study(study_table(), "arm", "uniform").axes
+    labels = [label.get_text().replace("\n", " ") for label in left.get_yticklabels()]
+    assert labels[:2] == ["cola, uniform:1, uniform", "cola, uniform:1, learned"]
+    assert [t.get_text() for t in right.texts] == [" baseline"] * 4
+    means = [line for line in right.lines if line.get_marker() == "o"]
+    assert len(means) == 4 and all(m.get_markerfacecolor() != "white" for m in means)
+    few = plots.study(study_table(seeds=2)).axes[1]
+    assert all(m.get_markerfacecolor() == "white" for m in few.lines if m.get_marker() == "o")
+
+
+def test_contrasts_are_labelled_by_what_tells_them_apart() -> None:
+    found = study_table().compare("arm", baseline="uniform", over=["data.source"])
+    (ax,) = plots.paired_differences(found).axes
+    assert [t.get_text() for t in ax.get_yticklabels()] == [
+        "uniform:1, learned",
+        "uniform:2, learned",
+    ]
+
+
 @pytest.mark.parametrize("blocks", [12, 36, 126])
 def test_labels_of_many_blocks_do_not_touch(blocks: int) -> None:
     names = [f"model.layers.{i}.mlp.up_proj" for i in range(blocks)]
@@ -196,7 +273,10 @@ def test_labels_of_many_blocks_do_not_touch(blocks: int) -> None:
 
 @pytest.mark.parametrize(
     "kind",
-    ["heatmap", "heatmaps", "gates", "losses", "comparison", "spread", "stability", "over time"],
+    [
+        *("heatmap", "heatmaps", "gates", "losses", "comparison", "spread", "stability"),
+        *("over time", "importance", "cost", "parameters", "study", "differences"),
+    ],
 )
 def test_figures_are_drawn_into_given_axes(kind: str) -> None:
     figure = Figure(layout="constrained")
@@ -210,6 +290,13 @@ def test_figures_are_drawn_into_given_axes(kind: str) -> None:
         "spread": lambda: plots.rank_spread([PATTERN] * 3, ax),
         "stability": lambda: plots.rank_stability([PATTERN] * 3, ax),
         "over time": lambda: plots.ranks_over_time([0], [PATTERN.ranks], NAMES, [0], ax),
+        "importance": lambda: plots.importance_over_time([0, 1, 2], GATES[..., 0], NAMES, ax),
+        "cost": lambda: plots.metric_against_cost(POINTS, ax),
+        "parameters": lambda: plots.metric_against_parameters(POINTS, ax),
+        "study": lambda: plots.study(study_table(), ax=ax),
+        "differences": lambda: plots.paired_differences(
+            study_table().compare("arm", baseline="uniform"), ax
+        ),
     }[kind]()
     assert drawn is figure
     assert not other.has_data()
@@ -229,6 +316,10 @@ def test_nothing_to_draw_is_refused() -> None:
         plots.losses([])
     with pytest.raises(InputError, match="'f1'; metrics found: accuracy"):
         plots.comparison(ROWS, DIFFERENCES, "f1")
+    with pytest.raises(InputError, match="at least one value each"):
+        plots.metric_against_cost([])
+    with pytest.raises(InputError, match="given 0 contrasts"):
+        plots.paired_differences([])
     with pytest.raises(InputError, match="several panels"):
         plots.comparison(ROWS, DIFFERENCES, "accuracy", Figure().add_axes((0, 0, 1, 1)))
 

@@ -2,7 +2,7 @@
 
 from autolora_meta.reporting.plots.comparison import comparison
 from autolora_meta.reporting.plots.heatmap import rank_heatmap, rank_heatmaps
-from autolora_meta.reporting.plots.search import gates_over_time, losses
+from autolora_meta.reporting.plots.search import gates_over_time, importance_over_time, losses
 from autolora_meta.reporting.plots.spread import rank_spread
 from autolora_meta.reporting.plots.stability import rank_stability
 from autolora_meta.reporting.plots.study import paired_differences, study
@@ -18,6 +18,7 @@ __all__ = [
     "Measured",
     "comparison",
     "gates_over_time",
+    "importance_over_time",
     "losses",
     "metric_against_cost",
     "metric_against_parameters",

@@ -1,4 +1,4 @@
-"""The course of a search: its gates and its losses."""
+"""The course of a search: its gates, its importance and its losses."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -39,13 +39,55 @@ def gates_over_time(
             f"gates over time need shape (steps, layers, k) with at least one of each; given "
             f"{history.shape} for {len(steps)} steps and {len(names)} layers"
         )
+    figure, parts = _courses(steps, history, names, ax, "gate")
+    for part in parts:
+        part.axhline(history[0].mean(), color="black", linestyle="--", linewidth=0.7)
+    return figure
+
+
+@styled
+def importance_over_time(
+    steps: Sequence[int], importance: Any, names: Sequence[str], ax: Axes | None = None
+) -> Figure:
+    """Which layers gain importance: a panel for each kind of module, a line for each layer.
+
+    Lines are coloured by block. Each is the layer's share of the importance of all layers at that
+    step; the dashed line is an equal share.
+
+    Args:
+        steps: step of each record. (T,)
+        importance: of each layer at those steps, 0 or more; an array or CPU tensor. (T, L)
+        names: full names of the layers. (L,)
+        ax: where to draw; None makes a new figure.
+
+    Raises:
+        InputError: there is no record, or shapes do not agree.
+    """
+    history = np.asarray(importance, dtype=float)
+    if history.size == 0 or history.shape != (len(steps), len(names)):
+        raise InputError(
+            f"importance over time needs shape (steps, layers) with at least one of each; given "
+            f"{history.shape} for {len(steps)} steps and {len(names)} layers"
+        )
+    total = history.sum(axis=1, keepdims=True)
+    # s_l / sum_l s_l; before B has left zero there is nothing to share
+    shares = np.divide(history, total, out=np.full_like(history, np.nan), where=total > 0)
+    figure, parts = _courses(steps, shares[..., None], names, ax, "share of importance")
+    for part in parts:
+        part.axhline(1 / len(names), color="black", linestyle="--", linewidth=0.7)
+    return figure
+
+
+def _courses(
+    steps: Sequence[int], history: np.ndarray, names: Sequence[str], ax: Axes | None, label: str
+) -> tuple[Figure, list[Axes]]:
+    """A panel for each kind of module, lines coloured by block; history is (T, L, k)."""
     grid = layer_grid(names)
-    figure, parts = panel_for_each_kind(grid, ax, "step", "gate", across=4, extra=0.3)
+    figure, parts = panel_for_each_kind(grid, ax, "step", label, across=4, extra=0.3)
     numbers = sorted({b for b in grid.blocks if b is not None})
     shades = colormaps[BLOCKS](np.linspace(0, 0.88, max(len(numbers), 1)))  # the palest drop out
     width = 0.8 if len(grid.rows) * history.shape[2] <= 60 else 0.4
     for column, part in enumerate(parts):
-        part.axhline(history[0].mean(), color="black", linestyle="--", linewidth=0.7)
         for layer, block in enumerate(grid.blocks):
             if grid.cells[layer][1] == column:
                 colour = GREY if block is None else shades[numbers.index(block)]
@@ -56,7 +98,7 @@ def gates_over_time(
         shown = range(0, len(numbers), 1 + len(numbers) // 9)
         bar = colour_bar(figure, key, parts, label="block", ticks=shown, pad=0.02)
         bar.set_ticklabels([str(numbers[i]) for i in shown])
-    return figure
+    return figure, parts
 
 
 @styled
