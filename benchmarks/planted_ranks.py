@@ -1,10 +1,10 @@
 """Whether known ranks are recovered: python -m benchmarks.planted_ranks [--full] [--json FILE].
 
-Every regime of `autolora_meta.verification.planted`, 8 seeds each: the shipped settings, and the
-same search with alpha frozen (and, `plain`, without decay either: plain LoRA) and with alpha fed random
-gradients, each under every read-out at the parameters of the true ranks, and under the paper's rule. `--full` is the grid of importance x
-constraint x method x rule, the paper's own settings among them. With --json a run that was stopped
-goes on where it was.
+Every regime of `autolora_meta.verification.planted`, 8 seeds each: the shipped settings; the same
+search with alpha frozen; `plain`, without decay either, which is plain LoRA; and with alpha fed
+random gradients. Each under every read-out at the parameters of the true ranks, and under the
+paper's rule. `--full` is the grid of importance x constraint x method x rule, the paper's own
+settings among them. With --json a run that was stopped goes on where it was.
 """
 
 import argparse
