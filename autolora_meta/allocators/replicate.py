@@ -61,10 +61,22 @@ class Replicate:
 
     @property
     def budget(self) -> Budget:
-        """What every arm may spend; without one, what the learned ranks happen to cost."""
-        if self.config.ranks.rule != "budget":
-            return Budget(self.search("learned").ranks.parameters)
-        return self.config.ranks.budget
+        """What every arm may spend; without one, what the learned ranks happen to cost.
+
+        Raises:
+            InputError: the rule left no rank to any layer, so that there is nothing to spend.
+        """
+        rule = self.config.ranks.rule
+        if rule == "budget":
+            return self.config.ranks.budget
+        spent = self.search("learned").ranks.parameters
+        if not spent:
+            raise InputError(
+                f"the rule {rule} gives every layer rank 0 (seed {self.seed}), so no arm has "
+                "anything to spend; lower ranks.threshold, set ranks.min_rank to 1, or take the "
+                "rule budget"
+            )
+        return Budget(spent)
 
     def search(self, selection: Selection) -> SearchResult:
         """The search of this seed, run once and then found again.

@@ -49,17 +49,19 @@ def find(folder: str | Path, base: str | None = None) -> Source:
     """
     folder = Path(folder)
     run = folder / "config.yaml"
-    model = RunConfig.load(run).model if run.is_file() else None
+    of_run = RunConfig.load(run) if run.is_file() else None
+    model = of_run.model if of_run else None
     for place in (folder, folder / "adapter"):
         if (place / CONFIG).is_file():
             return _adapter(folder, place, model, base)
-    if model is not None and (folder / "ranks.json").is_file():
+    if of_run is not None and (folder / "ranks.json").is_file():
         pattern = RankPattern.load(folder / "ranks.json")
         about = folder / "search" / "search.json"
         kind = json.loads(about.read_text("utf-8"))["task_type"] if about.is_file() else None
-        config = lora_config(pattern, task_type=kind)
+        config = lora_config(pattern, dropout=of_run.lora.dropout, task_type=kind)
+        model = of_run.model
         if base is not None:
-            model = model.model_copy(update={"name": base})
+            model = model.model_copy(update={"name": base, "revision": None})
         config.base_model_name_or_path = public_name(model.name)
         scales = (pattern.scale, pattern.scale)
         return Source(folder, None, config, pattern, scales, model, public_name(model.name))

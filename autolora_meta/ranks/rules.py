@@ -21,8 +21,9 @@ def allocate(components: Components, options: RankOptions) -> RankPattern:
     """Integer ranks for the layers of a search.
 
     Rule `threshold`: r_l = #{j : s_lj >= t mean_j s_lj}, so gates that sum to one and gates that
-    sum to k give the same ranks, and with t = 1 every layer gets at least 1. With the unit `score`
-    it is r_l = #{j : s_lj >= t}.
+    sum to k give the same ranks, and with t = 1 every layer gets at least 1; a mean below 0
+    (sensitivity) counts as 0. With the unit `score` it is r_l = #{j : s_lj >= t}, where the scores
+    of several searches are averaged as they are.
 
     Rule `budget`: components in descending priority, over all layers, for as long as they fit; one
     that does not fit is passed over, and cheaper ones may still enter. Ties go to the component
@@ -60,6 +61,8 @@ def allocate(components: Components, options: RankOptions) -> RankPattern:
     if options.rule == "budget":
         ranks = _spend(scores, components.costs, least, most, options)
     else:
+        if options.rule == "threshold" and options.threshold_unit == "score":
+            scores = _in_their_unit(components, options.importance)
         kept = _above_gap(scores, options) if options.rule == "gap" else _reached(scores, options)
         ranks = kept.sum(dim=1).clamp(least, most).tolist()
     return RankPattern(
@@ -82,10 +85,17 @@ def _finite(components: Components, importance: str) -> Tensor:
     return scores
 
 
+def _in_their_unit(components: Components, importance: str) -> Tensor:
+    """Scores by their place in the layer; pooled ones averaged as they are, not by their size."""
+    each = [search.scores(importance).sort(dim=1).values for search in components.searches]
+    return torch.stack(each).mean(dim=0)
+
+
 def _reached(scores: Tensor, options: RankOptions) -> Tensor:
     limit = torch.full_like(scores, options.threshold)  # t
     if options.threshold_unit == "layer_mean":
-        limit *= scores.mean(dim=1, keepdim=True)  # t (1/k) sum_j s_lj
+        # t (1/k) sum_j s_lj; below 0 it would let in what does harm
+        limit *= scores.mean(dim=1, keepdim=True).clamp_min(0)
     # The slack keeps k equal scores above their own mean, and gates that never moved at theirs.
     return scores >= limit - 1e-12 * limit.abs()
 

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -11,6 +12,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 _PACKAGE, _FOLDER = "autolora_meta.reporting", "templates"
+_BROAD = 360  # points
 
 
 @dataclass(frozen=True)
@@ -36,16 +38,20 @@ class Picture:
         source: the SVG as a data URI: an image inside an image cannot run or fetch anything, and
             its names do not collide with those of the next.
         caption: what it shows; also what is read out in its place.
+        broad: too broad for a phone, where it scrolls in its card so that its text can be read.
     """
 
     source: str
     caption: str
+    broad: bool = False
 
     @classmethod
     def read(cls, file: Path, caption: str) -> "Picture":
         """From an SVG file."""
-        content = base64.b64encode(file.read_bytes()).decode("ascii")
-        return cls(f"data:image/svg+xml;base64,{content}", caption)
+        content = file.read_bytes()
+        width = re.search(rb'<svg[^>]* width="([0-9.]+)pt"', content)
+        source = f"data:image/svg+xml;base64,{base64.b64encode(content).decode('ascii')}"
+        return cls(source, caption, broad=width is not None and float(width[1]) > _BROAD)
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,9 @@ def retrain_once(
     _end_with_parent()
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
-    (place / "config.yaml").write_text(config.to_yaml(), encoding="utf-8")
+    # With this seed: `autolora-meta retrain` on the folder then takes the same split.
+    own = config.model_copy(update={"seed": seed})
+    (place / "config.yaml").write_text(own.to_yaml(), encoding="utf-8")
     for search in searches:
         shutil.copytree(search, place, dirs_exist_ok=True)
     outcome = run_retrain(config, seed, arm, place)

@@ -29,13 +29,14 @@ def test_losses(problem: Planted, patterns: Sequence[RankPattern], seed: int = 0
         Mean squared error for each pattern. (P,)
     """
     distinct = list(dict.fromkeys(patterns))
+    k = max(problem.truth.k, *(max(pattern.ranks) for pattern in distinct))
     parameters = dict(problem.model.named_parameters())
     base = {f"{name}.weight": parameters[f"{name}.weight"] for name in problem.truth.names}
     x = torch.cat([problem.train.x, problem.validation.x])
     y = torch.cat([problem.train.y, problem.validation.y])
     with seeded(derive(seed, "planted retraining")):
-        factors = _factors(base.values(), problem.truth.k, len(distinct))
-        masks = _masks(distinct)  # (L, P, k)
+        factors = _factors(base.values(), k, len(distinct))
+        masks = _masks(distinct, k)  # (L, P, k)
 
         def predict(updates: Sequence[Tensor], rows: Tensor) -> Tensor:
             weights = {name: w + d for (name, w), d in zip(base.items(), updates, strict=True)}
@@ -78,7 +79,7 @@ def _factors(weights: Iterable[Tensor], k: int, copies: int) -> list[tuple[Tenso
     return factors
 
 
-def _masks(patterns: Sequence[RankPattern]) -> Tensor:
+def _masks(patterns: Sequence[RankPattern], k: int) -> Tensor:
     """1 for the first r_l components of each layer. (L, P, k)"""
     ranks = torch.tensor([pattern.ranks for pattern in patterns]).T  # (L, P)
-    return (torch.arange(patterns[0].k) < ranks[..., None]).float()
+    return (torch.arange(k) < ranks[..., None]).float()

@@ -1,5 +1,6 @@
 """The text itself: each token from those before it."""
 
+import copy
 import logging
 import math
 from dataclasses import dataclass
@@ -72,8 +73,14 @@ class CausalLM(Task):
         return Dataset.from_dict({**columns, "labels": columns["input_ids"]})
 
     def collator(self, processor: PreTrainedTokenizerBase) -> Collate:
-        """Pads a batch to its longest text, labels with what the loss ignores."""
-        return DataCollatorForSeq2Seq(processor)
+        """Pads a batch to its longest text, labels with what the loss ignores.
+
+        On the right, whatever the tokenizer does: behind padding on the left the first token of a
+        text would be predicted from nothing, and count.
+        """
+        right = copy.copy(processor)
+        right.padding_side = "right"
+        return DataCollatorForSeq2Seq(right)
 
     def evaluate(
         self,

@@ -95,7 +95,8 @@ class Generation(Task):
     ) -> Dataset:
         """Token ids, not padded, and `labels`, which leave the input out of the loss.
 
-        Test rows keep `text` and `references`, from which completions are written and scored.
+        All rows keep `text` and `references`, from which completions are written and scored: an
+        allocator may judge on validation rows, whose one reference is their target.
 
         Args:
             rows: columns text and target; test rows also references.
@@ -118,13 +119,18 @@ class Generation(Task):
                 "tokens (task.max_length, or the model's own limit); make it smaller, or "
                 "task.max_length larger"
             )
-        encoded = self._encoded(list(rows["text"]), list(rows["target"]), processor, say)
+        texts, targets = list(rows["text"]), list(rows["target"])
+        encoded = self._encoded(texts, targets, processor, say)
         if "references" not in rows.column_names:
-            return Dataset.from_dict(encoded)
-        if "meteor" not in self.measured:
-            say("METEOR is not measured: WordNet is not found (python -m nltk.downloader wordnet)")
-        kept = {name: list(rows[name]) for name in ("text", "references")}
-        return Dataset.from_dict({**encoded, **kept})
+            references = [[target] for target in targets]
+        else:
+            references = list(rows["references"])
+            if "meteor" not in self.measured:
+                say(
+                    "METEOR is not measured: WordNet is not found (python -m nltk.downloader "
+                    "wordnet)"
+                )
+        return Dataset.from_dict({**encoded, "text": texts, "references": references})
 
     def collator(self, processor: PreTrainedTokenizerBase) -> Collate:
         """Pads a batch to its longest row, labels with what the loss ignores."""

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from autolora_meta.errors import InputError
 from autolora_meta.reporting.grid import layer_grid
@@ -88,6 +89,7 @@ def _courses(
     shades = colormaps[BLOCKS](np.linspace(0, 0.88, max(len(numbers), 1)))  # the palest drop out
     width = 0.8 if len(grid.rows) * history.shape[2] <= 60 else 0.4
     for column, part in enumerate(parts):
+        part.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         for layer, block in enumerate(grid.blocks):
             if grid.cells[layer][1] == column:
                 colour = GREY if block is None else shades[numbers.index(block)]
@@ -129,6 +131,7 @@ def losses(rows: Sequence[Mapping[str, Any]], ax: Axes | None = None) -> Figure:
         raise InputError(
             f"none of the {len(rows)} records holds an inner_loss or an outer_loss to draw"
         )
+    ax.xaxis.set_major_locator(MaxNLocator(7, integer=True))
     ax.set_xlabel("step")
     ax.set_ylabel("loss")
     ax.legend(frameon=False)
