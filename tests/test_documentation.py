@@ -18,11 +18,10 @@ from transformers import GPT2Config, GPT2LMHeadModel, ViTConfig, ViTImageProcess
 
 from autolora_meta import RunConfig, plugins
 from autolora_meta.cli import app
-from autolora_meta.config import shipped
 from autolora_meta.finetuning.data import DataOptions, files
 from autolora_meta.finetuning.data.columns import choose
 from autolora_meta.finetuning.tasks import TASKS, task_class
-from autolora_meta.options import nested
+from autolora_meta.layers import shipped
 from autolora_meta.studies.options import read_study, shipped_studies
 from tests.tiny import tiny_bert, tiny_texts, tiny_tokenizer
 
@@ -65,14 +64,17 @@ def named(path: Path, place: Path) -> dict[str, str]:
 def test_commands_parse_and_what_they_name_exists(path: Path, tmp_path: Path) -> None:
     group: Any = typer.main.get_command(app)
     written = named(path, tmp_path)
+
+    def at(name: str) -> str:
+        return written.get(name, name)
+
     for name, *arguments in commands(path):
         assert name in group.commands, name
         values = group.commands[name].make_context(name, list(arguments)).params
         if name == "study":
-            file, changes = values["file"], values["changes"] or []
-            read_study(written.get(file, file), *changes, smoke=values["smoke"])
+            read_study(at(values["file"]), *(values["changes"] or []), smoke=values["smoke"])
         elif layers := values.get("layers"):
-            RunConfig.load(*(written.get(layer, layer) for layer in layers))
+            RunConfig.load(*map(at, layers))
 
 
 @every_document
@@ -169,12 +171,17 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tiny_bert(place / "models" / "my-encoder", layers=1)
     tokenizer = tiny_tokenizer()
     tokenizer.eos_token = "[SEP]"
-    end = tokenizer.eos_token_id
     small: dict[str, Any] = {"n_embd": 8, "n_layer": 1, "n_head": 2, "n_positions": 64}
-    decoder = GPT2Config(len(tokenizer), **small, bos_token_id=end, eos_token_id=end)
+    ends: dict[str, Any] = dict.fromkeys(("bos_token_id", "eos_token_id"), tokenizer.eos_token_id)
+    decoder = GPT2Config(vocab_size=len(tokenizer), **small, **ends)
     GPT2LMHeadModel(decoder).save_pretrained(place / "models" / "my-decoder")
     tokenizer.save_pretrained(place / "models" / "my-decoder")
-    sides = {"image_size": 8, "patch_size": 4, "hidden_size": 8, "intermediate_size": 8}
+    sides: dict[str, Any] = {
+        "image_size": 8,
+        "patch_size": 4,
+        "hidden_size": 8,
+        "intermediate_size": 8,
+    }
     pictures = ViTConfig(**sides, num_hidden_layers=1, num_attention_heads=2)
     ViTModel(pictures).save_pretrained(place / "models" / "my-vit")
     ViTImageProcessor(size={"height": 8, "width": 8}).save_pretrained(place / "models" / "my-vit")
@@ -240,7 +247,7 @@ metrics = retrain(config, search(config, prepared=prepared).ranks, prepared=prep
 """
     texts = [row["text"] for row in tiny_texts(60)]
     rows = Dataset.from_dict({"text": texts, "toxicity": [len(text) / 20 for text in texts]})
-    settings = nested("model.name", "models/my-encoder") | {"name": "own", "data": {}, **QUICK}
-    config = RunConfig.load(settings)
+    base = {"name": "own", "model": {"name": "models/my-encoder"}, "data": {}}
+    config = RunConfig.load(base, QUICK)
     found = run_example(use, place, Toxicity=toxicity, rows=rows, config=config)
     assert set(found["metrics"]) == {"mean_squared_error"}
