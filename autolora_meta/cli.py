@@ -115,7 +115,7 @@ def allocate(
 
     Example: `autolora-meta allocate runs/quickstart budget=uniform:2 importance=singular`
     """
-    from autolora_meta.config import setting
+    from autolora_meta.layers import setting
     from autolora_meta.reporting.summary import ranks_table
     from autolora_meta.result import SearchResult
 

@@ -37,7 +37,8 @@ class SearchResult:
         seconds: wall time.
         task_type: PEFT's name for the task, for `lora_config`.
         fingerprint: of the configuration that was searched (`program.fingerprint`).
-        settled: the ranks had stood still for `search.patience` outer steps, and the search ended.
+        settled: the ranks had stood still for `search.patience` outer steps, and the search ended;
+            of several searches, in each.
         members: of several searches that are pooled, each by itself; trajectories and rows above
             are then those of the first.
         importance_trajectory: each layer's importance, summed over its components, at the times of
@@ -70,6 +71,7 @@ class SearchResult:
             components=Components.pooled([member.components for member in members]),
             cost=sum((member.cost for member in members), Cost()),
             seconds=sum(member.seconds for member in members),
+            settled=all(member.settled for member in members),
             members=tuple(members),
         )
 

@@ -2,23 +2,20 @@
 
 import json
 import sys
-from pathlib import Path
 
 import torch
 
 from autolora_meta.config import RunConfig
 from autolora_meta.finetuning.prepare import prepare
+from autolora_meta.memory import peak
 from autolora_meta.randomness import seed_everything
 from benchmarks.arms import ARMS, PLAIN, opened
 
 STEPS = 4
-STATUS, REFERENCES = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 def peak_increment(label: str, layers: list[str]) -> int | None:
-    """Bytes by which memory rises above the loaded model within a few steps.
-
-    On CUDA what torch allocates; on Linux the resident set; elsewhere None, nothing reliable.
+    """Bytes by which memory rises above the loaded model within a few steps; None: not known.
 
     Args:
         label: of the arm.
@@ -29,25 +26,10 @@ def peak_increment(label: str, layers: list[str]) -> int | None:
     seed_everything(0)
     arm = next(arm for arm in (PLAIN, *ARMS) if arm.label == label)
     prepared = prepare(config.model, config.data, config.task, config.seed)
-    with opened(arm, config, prepared) as step:
-        if torch.cuda.is_available():
-            torch.cuda.reset_peak_memory_stats()
-            loaded = torch.cuda.memory_allocated()
-        elif REFERENCES.exists():
-            REFERENCES.write_text("5")  # the peak of the resident set starts again from here
-            loaded = _resident("VmRSS")
-        else:
-            return None
+    with opened(arm, config, prepared) as step, peak(config.runtime.resolved_device) as rose:
         for _ in range(STEPS):
             step()
-        if torch.cuda.is_available():
-            return torch.cuda.max_memory_allocated() - loaded
-        return _resident("VmHWM") - loaded
-
-
-def _resident(field: str) -> int:
-    line = next(x for x in STATUS.read_text().splitlines() if x.startswith(field))
-    return int(line.split()[1]) * 1024
+    return rose[0] if rose else None
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import json
 import multiprocessing
 import shutil
 from collections import defaultdict
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,9 @@ from autolora_meta.ranks.stability import stability
 from autolora_meta.reporting.run import run
 from autolora_meta.reporting.summary import summary
 from autolora_meta.result import SearchResult
+from autolora_meta.statistics import holm, paired_difference
 from autolora_meta.studies.compare import Comparison, compare
+from autolora_meta.studies.work import retrain_once
 from tests.end_to_end import Tiny, contents
 
 ARMS = ("learned", "uniform", "shuffled", "frozen")
@@ -80,6 +82,28 @@ def test_a_sentence_for_each_difference_and_no_claim_from_two_replicates(
     assert all(sentence.startswith("no claim: ") for sentence in sentences)
 
 
+def test_claims_are_corrected_over_the_arms_of_their_metric(comparison: Comparison) -> None:
+    def difference(values: list[float]) -> dict[str, Any]:
+        return asdict(paired_difference(values, [0.0] * 3))
+
+    clear, close = difference([-0.200, -0.201, -0.202]), difference([-0.1, -0.12, -0.17])
+    pairs = [(row, close) for row in comparison.differences]
+    pairs[0] = (comparison.differences[0], clear)
+    made = replace(comparison, differences=[row | change for row, change in pairs])
+    said = made.sentences()
+    corrected = holm([paired_p(row) for row in made.differences[:5]])
+    assert close["high"] < 0 and corrected[0] < 0.05 < corrected[1]  # each alone is a claim
+    end = "after Holm's correction over 5 comparisons (p = "
+    assert f"; holds {end}{corrected[0]:.2g})" in said[0]
+    assert all(f"; does not hold {end}{corrected[1]:.2g})" in s for s in said[1:5])
+    # Of the second metric every pair is as close as the next.
+    assert all("; does not hold after" in s for s in said[5:]) and len(said) == 10
+
+
+def paired_p(row: dict[str, Any]) -> float:
+    return float(2 * stats.t.sf(abs(row["mean"]) * 3**0.5 / row["sd"], 2))
+
+
 def test_each_arm_is_at_the_budget_by_its_own_rule(tiny: Tiny) -> None:
     left = results(tiny)
     for seed in (0, 1):
@@ -118,6 +142,24 @@ def test_under_a_threshold_every_arm_gets_what_the_learned_ranks_cost(tiny: Tiny
     budget = allocator("learned").allocate(replicate).parameters
     for arm in ("uniform", "shuffled", "frozen"):
         assert budget - 32 < allocator(arm).allocate(replicate).parameters <= budget, arm
+
+
+def test_a_rule_that_leaves_every_rank_0_leaves_nothing_to_spend(tiny: Tiny) -> None:
+    rule = "ranks={rule: threshold, importance: alpha, threshold: 100}"
+    replicate = Replicate(RunConfig.load(tiny.run / "config.yaml", rule), 0)
+    with pytest.raises(InputError, match=r"threshold gives every layer rank 0 \(seed 0\).*lower"):
+        allocator("uniform").allocate(replicate)
+
+
+def test_uniform_ranks_may_be_retrained_for_as_long_as_the_learned_ones_cost(
+    tiny: Tiny, comparison: Comparison, tmp_path: Path
+) -> None:
+    place = tmp_path / "run"
+    found = retrain_once(RunConfig.load(tiny.run / "config.yaml"), 0, "uniform_longer", place, [])
+    assert found["ranks"] == results(tiny)["uniform", 0]["ranks"]
+    assert comparison.costs["learned"] - 1 < found["cost"] <= comparison.costs["learned"]
+    steps = (place / "0" / "uniform_longer" / "retrain.jsonl").read_text().splitlines()
+    assert len(steps) == found["cost"]
 
 
 def test_random_gates_are_read_as_the_learned_ones_are_at_their_budget(

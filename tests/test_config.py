@@ -10,9 +10,10 @@ import torch
 import yaml
 
 from autolora_meta.bilevel.options import SearchOptions
-from autolora_meta.config import RunConfig, shipped
+from autolora_meta.config import RunConfig
 from autolora_meta.device import usable_device
 from autolora_meta.errors import InputError
+from autolora_meta.layers import shipped
 from autolora_meta.options import read
 
 
@@ -88,7 +89,7 @@ def test_a_rule_that_is_set_drops_what_a_base_says_for_another_rule() -> None:
     paper = RunConfig.load("paper").ranks
     assert RunConfig.load("quickstart", "ranks.rule=paper").ranks == paper
     gap = RunConfig.load("quickstart", "ranks.rule=gap", "ranks.gap=3").ranks
-    assert (gap.rule, gap.gap, gap.importance) == ("gap", 3, "contribution")
+    assert (gap.rule, gap.gap, gap.importance) == ("gap", 3, "product")
     assert "budget" not in gap.model_dump()
     spent = RunConfig.load("paper", "ranks.rule=budget", "ranks.budget=20000").ranks
     assert (spent.rule, str(spent.budget), spent.importance) == (

@@ -61,7 +61,8 @@ def test_the_wheel_claims_one_import_name(site: Path) -> None:
 
 def test_the_wheel_holds_every_module_and_every_yaml(site: Path) -> None:
     for folder, installed in SOURCES.items():
-        files = [p for kind in ("*.py", "*.yaml", "*.j2", "*.css", "*.js", "py.typed") for p in (ROOT / folder).rglob(kind)]
+        kinds = ("*.py", "*.yaml", "*.j2", "*.css", "*.js", "py.typed")
+        files = [p for kind in kinds for p in (ROOT / folder).rglob(kind)]
         missing = [
             str(p.relative_to(ROOT))
             for p in files

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from datasets import ClassLabel, Dataset, Features, List, Value
 
-from autolora_meta.config import RunConfig, shipped
+from autolora_meta.config import RunConfig
+from autolora_meta.layers import shipped
 from autolora_meta.retrain import retrain
 from autolora_meta.search import search
 from tests.families import FAMILIES

@@ -125,6 +125,9 @@ def test_several_searches_are_pooled_and_stay_whole(
     assert three.stability.count == 3 and "over 3 searches" in three.stability.sentence()
     assert "One search cannot show" in result.stability.sentence()
     assert "over 3 searches" in search_words(three)
+    ended = replace(first, settled=True)
+    assert not SearchResult.pooled([ended, *others]).settled  # one is not all
+    assert SearchResult.pooled([ended, ended]).settled
 
 
 def test_pooled_searches_are_saved_and_loaded_with_their_members(

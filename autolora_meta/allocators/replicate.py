@@ -147,6 +147,7 @@ class Allocator:
         source: paper or reason.
         searches: the searches it reads, so that they can be run first, side by side.
         work: what it will run beside them, in plain steps, as far as the configuration tells.
+        extra_steps: retraining steps that it takes beside those of the configuration.
     """
 
     allocate: Callable[[Replicate], RankPattern]
@@ -154,6 +155,11 @@ class Allocator:
     source: str
     searches: tuple[Selection, ...] = ()
     work: Callable[[RunConfig], float] = lambda config: 0.0
+    extra_steps: Callable[[RunConfig], int] = lambda config: 0
+
+    def retrain_steps(self, config: RunConfig) -> int:
+        """How long its ranks are retrained."""
+        return config.retrain.steps + self.extra_steps(config)
 
 
 def allocator(name: str) -> Allocator:

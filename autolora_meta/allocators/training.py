@@ -25,7 +25,7 @@ _PLAIN = GateOptions(constraint="free", gate_sum="k")
 
 def learned_work(config: RunConfig) -> float:
     """What the learned search costs at most, in plain steps."""
-    return config.search.seeds * config.search.work("learned")
+    return config.search.total_work("learned")
 
 
 def peer_steps(config: RunConfig) -> int:

@@ -171,3 +171,7 @@ class SearchOptions(Options):
         if selection == "learned":
             outer += self.hypergradient.cost(centre_known=True) + Cost(1, 1)
         return plain_steps(inner) + self.outer_steps * plain_steps(outer)
+
+    def total_work(self, selection: Selection = "learned") -> float:
+        """All `seeds` searches in plain steps, at most."""
+        return self.seeds * self.work(selection)

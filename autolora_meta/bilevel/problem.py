@@ -6,7 +6,7 @@ The overrides answer faults of its release 0.2.1, each named where it is answere
 
 import copy
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
@@ -23,6 +23,7 @@ from autolora_meta.bilevel.batches import Batches, to_device
 from autolora_meta.bilevel.diagnostics import Examination, cosine
 from autolora_meta.bilevel.guards import stop_unless_finite
 from autolora_meta.bilevel.records import HypergradientRecord, InnerStep
+from autolora_meta.bilevel.states import States, restored
 from autolora_meta.hypergradients.choice import HypergradientOptions
 from autolora_meta.hypergradients.products import Cost
 from autolora_meta.hypergradients.solvers import SolverRecord
@@ -84,7 +85,7 @@ class LoraProblem(ImplicitProblem):
         self.examination_is_due = False
         self.examined: Examination | None = None
         self.solution: list[Tensor] = []  # x of the last hypergradient, H x = v
-        self._cached: dict[str, Any] | None = None
+        self._cached: States | None = None
         self._trainable = [p for p in module.parameters() if p.requires_grad]
 
     # -- parameters: betty returns the frozen base too ------------------------------------------
@@ -244,34 +245,22 @@ class LoraProblem(ImplicitProblem):
 
     def cache_states(self) -> None:
         """Remember trainable weights, buffers and optimizer."""
-        self._cached = {
-            "weights": [p.detach().clone() for p in self._trainable],
-            "buffers": [b.clone() for b in self.module.buffers()],
-            "optimizer": _copied(self.optimizer.state),
-        }
+        self._cached = States.of(self._trainable, self.module, self.optimizer)
 
     def recover_states(self, clean: bool = True) -> None:
         """Put back what `cache_states` remembered, bit for bit."""
         assert self._cached is not None, "recover_states follows cache_states"
-        assign(self._trainable, self._cached["weights"])
-        assign(self.module.buffers(), self._cached["buffers"])
-        self.optimizer.state.clear()
-        self.optimizer.state.update(_copied(self._cached["optimizer"]))
+        self._cached.put_back(self._trainable, self.module, self.optimizer)
         if clean:
             self._cached = None
 
     @contextmanager
     def at(self, weights: Sequence[Tensor] | None) -> Iterator[None]:
         """Run the body with these weights (None: as they are); weights and buffers come back."""
-        kept = [p.detach().clone() for p in self._trainable]
-        buffers = [b.clone() for b in self.module.buffers()]
-        try:
+        with restored(self._trainable, self.module):
             if weights is not None:
                 assign(self._trainable, weights)
             yield
-        finally:
-            assign(self._trainable, kept)
-            assign(self.module.buffers(), buffers)
 
     def state_dict(self) -> dict[str, Any]:
         """All that this problem needs to go on: trainable weights only, never the base."""
@@ -303,14 +292,3 @@ def _gradients(loss: Tensor, wanted: Sequence[Tensor]) -> list[Tensor]:
 
 def _unrolled_steps(method: HypergradientOptions | None) -> int:
     return method.solver.steps if method and isinstance(method.solver, UnrolledOptions) else 0
-
-
-def _copied(state: Mapping[Tensor, Mapping[str, Any]]) -> dict[Tensor, dict[str, Any]]:
-    """An optimizer's state, tensors cloned; its own state_dict takes ten times as long to copy."""
-    return {
-        parameter: {
-            key: value.clone() if isinstance(value, Tensor) else value
-            for key, value in values.items()
-        }
-        for parameter, values in state.items()
-    }

@@ -11,6 +11,7 @@ from autolora_meta.exporting.base import load_base, outputs, small_input
 from autolora_meta.exporting.forms import FORMS
 from autolora_meta.exporting.source import find
 from autolora_meta.finetuning.lora import quiet_peft, unwrapped_afterwards
+from autolora_meta.finetuning.models import quiet_loading
 
 
 def export(
@@ -57,6 +58,7 @@ def export(
     place.parent.mkdir(parents=True, exist_ok=True)
     with (
         quiet_peft(),
+        quiet_loading(),
         tempfile.TemporaryDirectory(dir=place.parent, prefix=f".{place.name}-") as beside,
     ):
         written = Path(beside) / place.name
@@ -82,8 +84,9 @@ def export(
             say(f"loaded again: logits of a small input differ by {gap:.1e} at most")
         written.rename(place)
     if to == "padded" and source.config.modules_to_save:
+        trained = dict.fromkeys(source.config.modules_to_save)  # PEFT names a head twice
         say(
-            f"the adapter comes with trained modules ({', '.join(source.config.modules_to_save)}), "
+            f"the adapter comes with trained modules ({', '.join(trained)}), "
             "which engines such as vLLM refuse; for those, export --to merged"
         )
     return place

@@ -4,6 +4,7 @@ import runpy
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,11 @@ from autolora_meta.exporting.base import model_class
 from autolora_meta.exporting.source import Source
 from autolora_meta.exporting.surgery import merge, pad
 from autolora_meta.ranks import formats
-from autolora_meta.ranks.stored import CONFIG, WEIGHTS, read_adapter, read_config
+from autolora_meta.ranks.stored import WEIGHTS, read_adapter, read_config
 
-_ADAPTERS = (CONFIG, WEIGHTS, "README.md", "config.json")  # the rest belongs to the tokenizer
+# What tokenizers and image processors save; a Trainer's checkpoint holds its optimizer beside them.
+_PROCESSOR = ("*token*.json", "vocab*", "merges.txt", "bpe.codes", "*.model", "*.tiktoken")
+_PROCESSOR += ("*processor_config.json", "chat_template.*")
 
 
 @dataclass(frozen=True)
@@ -70,9 +73,9 @@ def _write_merged(source: Source, place: Path, base: PreTrainedModel | None) -> 
 
 
 def _keep(adapter: Path, place: Path, also: tuple[str, ...] = ()) -> None:
-    """The tokenizer goes along, if the adapter came with one."""
+    """Tokenizer or image processor go along, if the adapter came with one."""
     for path in adapter.iterdir():
-        if path.is_file() and (path.name in also or path.name not in _ADAPTERS):
+        if path.is_file() and any(fnmatch(path.name, name) for name in (*_PROCESSOR, *also)):
             shutil.copy(path, place)
 
 

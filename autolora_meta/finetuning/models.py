@@ -1,6 +1,7 @@
 """The base model and what makes its inputs: embedded, from a local folder, or from the hub."""
 
 import hashlib
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, distribution
@@ -73,8 +74,8 @@ def load_model(options: ModelOptions, task: Task, seed: int) -> tuple[PreTrained
         seed: of the replicate.
 
     Returns:
-        The model, in eval mode on the CPU, and its tokenizer; of a model of pictures, its image
-        processor.
+        The model, in eval mode on the CPU, and its tokenizer, which cuts where the model's
+        positions end; of a model of pictures, its image processor.
 
     Raises:
         InputError: the model, its tokenizer or its image processor cannot be found or read, or
@@ -110,6 +111,7 @@ def load_model(options: ModelOptions, task: Task, seed: int) -> tuple[PreTrained
             processor = _load_tokenizer(place, options, {**common, **task.tokenizer_settings})
             if processor.pad_token is None:  # decoders have none; the attention mask hides it
                 processor.pad_token = processor.eos_token
+            processor.model_max_length = min(processor.model_max_length, _positions(model))
             model.config.pad_token_id = processor.pad_token_id
     if options.name == EMBEDDED:
         model.name_or_path = model.config.name_or_path = public_name(EMBEDDED)
@@ -229,6 +231,18 @@ def _load_image_processor(
         return AutoImageProcessor.from_pretrained(place, **common)
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, ImportError) as error:
         raise InputError(_refusal(options.name, error, "image processor")) from None
+
+
+def _positions(model: PreTrainedModel) -> int:
+    """Tokens that the model has positions for; where it has no such limit, a number past any."""
+    tables = (m for n, m in model.named_modules() if n.endswith("position_embeddings"))
+    for table in tables:
+        # RoBERTa and its kin count positions from the one behind that of padding.
+        if isinstance(table, nn.Embedding) and table.padding_idx is not None:
+            return table.num_embeddings - table.padding_idx - 1
+    # XLNet says -1.
+    limit = getattr(model.config.get_text_config(), "max_position_embeddings", None) or -1
+    return limit if limit > 0 else sys.maxsize
 
 
 def _refusal(name: str, error: Exception, part: str = "model") -> str:

@@ -47,6 +47,8 @@ def settings(config: LoraConfig) -> dict[str, Any]:
         for key, value in config.to_dict().items()
         if key not in _ABOUT and (key in _ALWAYS or value != usual.get(key))
     }
+    if "modules_to_save" in given:  # PEFT adds the usual heads to those that are named
+        given["modules_to_save"] = list(dict.fromkeys(given["modules_to_save"]))
     if "task_type" in given:
         given["task_type"] = getattr(config.task_type, "value", config.task_type)
     return given

@@ -20,7 +20,13 @@ from autolora_meta.hypergradients.products import Cost, plain_steps
 from autolora_meta.progress import Progress, Silent
 from autolora_meta.ranks.stability import Stability, stability
 from autolora_meta.result import SearchResult
-from autolora_meta.statistics import PairedDifference, paired_difference, sentence
+from autolora_meta.statistics import (
+    PairedDifference,
+    corrected_sentence,
+    holm,
+    paired_difference,
+    sentence,
+)
 from autolora_meta.studies.jobs import Keep, Outcome, run_all
 
 
@@ -30,7 +36,8 @@ class Comparison:
 
     Args:
         rows: one a value: arm, seed, metric, value, parameters.
-        differences: one a pair: arm, baseline, metric, and the fields of PairedDifference.
+        differences: one a pair, metric after metric: arm, baseline, metric, and the fields of
+            PairedDifference.
         costs: arm -> what finding and retraining its ranks took in plain steps, the mean over
             replicates.
         searches: figures of the searches with learned gates (`_figures`).
@@ -73,14 +80,22 @@ class Comparison:
         return Stability.read(self.searches["stability"])
 
     def sentences(self) -> list[str]:
-        """What can and what cannot be concluded, one sentence a pair and metric."""
-        return [self._sentence(row) for row in self.differences]
+        """What can and what cannot be concluded, one sentence a pair and metric.
 
-    def _sentence(self, row: Mapping[str, Any]) -> str:
-        metric = metric_called(row["metric"])
-        difference = _difference(row).scaled(metric.factor)
-        names = row["arm"], row["baseline"], metric.label
-        return sentence(difference, *names, better=metric.better, unit=metric.unit)
+        The pairs of one metric are one family of Holm's correction.
+        """
+        said = []
+        for name in self.metrics:
+            metric = metric_called(name)
+            rows = [row for row in self.differences if row["metric"] == name]
+            differences = [_difference(row) for row in rows]
+            corrected = holm([d.p_test for d in differences])
+            for row, d, p_holm in zip(rows, differences, corrected, strict=True):
+                names = row["arm"], row["baseline"], metric.label
+                scaled = d.scaled(metric.factor)
+                plain = sentence(scaled, *names, better=metric.better, unit=metric.unit)
+                said.append(corrected_sentence(plain, d, p_holm, len(rows)))
+        return said
 
     def save(self, path: str | Path) -> None:
         """Write comparison.json; it holds no times, so that equal runs give equal bytes."""
@@ -186,7 +201,7 @@ def _comparison(
         for a, b in pairs
     ]
     costs = {
-        arm: config.retrain.steps
+        arm: contents[arm, seeds[0]]["retrain_steps"]
         + _mean_steps(Cost(**contents[arm, seed]["cost"]) for seed in seeds)
         + sum(_mean_steps(r.cost for r in searches[s]) for s in allocator(arm).searches)
         for arm in arms

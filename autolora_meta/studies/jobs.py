@@ -49,8 +49,7 @@ class Outcome:
 def run_search(config: RunConfig, seed: int, selection: Selection, folder: Path) -> Outcome:
     """One search of one replicate, kept in `folder/seed/selection`."""
     started = time.perf_counter()
-    work = config.search.seeds * config.search.work(selection)
-    progress = Part(_progress or Silent(), work)
+    progress = Part(_progress or Silent(), config.search.total_work(selection))
     Replicate(config, seed, folder=folder, progress=progress).search(selection)
     progress.close()
     return Outcome(("search", seed, selection), time.perf_counter() - started)
@@ -75,7 +74,10 @@ def run_retrain(
     found = allocation(chosen, replicate)
     share.close()
     pattern, prepared = found.pattern, replicate.prepared
-    result = retrain(config, pattern, seed=seed, prepared=prepared, progress=_progress)
+    steps = chosen.retrain_steps(config)
+    section = config.retrain.model_copy(update={"steps": steps})
+    own = config.model_copy(update={"retrain": section})
+    result = retrain(own, pattern, seed=seed, prepared=prepared, progress=_progress)
     if keep is not None:
         keep(result, pattern, prepared)
     content = {
@@ -83,7 +85,7 @@ def run_retrain(
         "seed": seed,
         "parameters": pattern.parameters,
         "ranks": dict(pattern),
-        "retrain_steps": config.retrain.steps,
+        "retrain_steps": steps,
         "cost": asdict(found.cost),
         "metrics": result.metrics,
         "compared": prepared.task.compared,
@@ -130,11 +132,9 @@ def run_all(
     def ready(job: Job, done: set[Job]) -> bool:
         return all(("search", job[1], selection) in done for selection in reads[job[2]])
 
-    work = float(config.retrain.steps * len(waiting))
-    work += len(seeds) * sum(allocator(arm).work(config) for arm in arms)
-    for selection in needed:
-        work += len(seeds) * config.search.seeds * config.search.work(selection)
-    progress.start("searches and retrainings", work)
+    each = [allocator(arm).work(config) + allocator(arm).retrain_steps(config) for arm in arms]
+    each += [config.search.total_work(selection) for selection in needed]
+    progress.start("searches and retrainings", len(seeds) * sum(each))
     with local_pool(config, progress) as pool:
         done: set[Job] = set()
         running: set[Future[Outcome]] = {

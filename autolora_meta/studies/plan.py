@@ -11,8 +11,9 @@ from typing import Any
 from autolora_meta import __version__
 from autolora_meta.allocators.replicate import allocator
 from autolora_meta.bilevel.options import Selection
-from autolora_meta.config import RunConfig, nested
+from autolora_meta.config import RunConfig
 from autolora_meta.errors import InputError
+from autolora_meta.layers import nested
 from autolora_meta.program import fingerprint
 from autolora_meta.studies.options import VARIANT, StudyOptions
 
@@ -55,11 +56,6 @@ class Planned:
     def label(self) -> str:
         """For people: its settings, arm and seed."""
         return ", ".join(filter(None, [words(self.settings), self.arm, f"seed {self.seed}"]))
-
-
-def search_work(config: RunConfig, selection: Selection) -> float:
-    """Plain steps of a search, at most."""
-    return config.search.seeds * config.search.work(selection)
 
 
 def plan(options: StudyOptions) -> list[Planned]:

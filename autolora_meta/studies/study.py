@@ -15,7 +15,7 @@ from autolora_meta.studies.executor import Ended, Job, run_jobs
 from autolora_meta.studies.jobs import local_pool
 from autolora_meta.studies.ledger import Ledger
 from autolora_meta.studies.options import Layer, StudyOptions, read_study
-from autolora_meta.studies.plan import Planned, plan, search_work
+from autolora_meta.studies.plan import Planned, plan
 from autolora_meta.studies.table import StudyTable
 from autolora_meta.tracking import Trackers
 
@@ -134,7 +134,8 @@ class Study:
                 if ended.job.key in runs:
                     ledger.append(_row(ended))
                 _keep_trace(ended, ledger.folder)
-                _tell(trackers, ended, runs.get(ended.job.key))
+                if runtime.report_to:
+                    _tell(trackers, ended, runs.get(ended.job.key))
             table = self.table()
             table.save(self.folder / "table.json")
         return table
@@ -163,12 +164,13 @@ class Study:
                 where = place / "searches" / key
                 if key not in searches and not where.is_dir():
                     arguments = run.config, run.seed, selection, where
-                    load = search_work(run.config, selection)
+                    load = run.config.search.total_work(selection)
                     searches[key] = Job(key, work.search_once, arguments, work=load)
             read = tuple(place / "searches" / key for key in run.searches.values())
             arguments = run.config, run.seed, run.arm, place / "runs" / run.id, read
             needs = frozenset(run.searches.values())
-            load = run.config.retrain.steps + allocator(run.arm).work(run.config)
+            arm = allocator(run.arm)
+            load = arm.retrain_steps(run.config) + arm.work(run.config)
             retrainings.append(Job(run.id, work.retrain_once, arguments, needs, load))
         return [*searches.values(), *retrainings]
 

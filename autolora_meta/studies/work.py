@@ -66,7 +66,7 @@ def retrain_once(
     outcome = run_retrain(config, seed, arm, place)
     found = [SearchResult.load(place / str(seed) / s) for s in allocator(arm).searches]
     told = {key: outcome.content[key] for key in ("metrics", "compared", "parameters", "ranks")}
-    cost = config.retrain.steps + plain_steps(Cost(**outcome.content["cost"]))
+    cost = outcome.content["retrain_steps"] + plain_steps(Cost(**outcome.content["cost"]))
     cost += sum(plain_steps(result.cost) for result in found)
     return told | {"cost": cost, "seconds": outcome.seconds, **outcome.measured}
 

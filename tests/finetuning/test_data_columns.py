@@ -108,16 +108,31 @@ def test_labels_that_are_no_classes(train: list, test: list, message: str) -> No
         load({"train": rows_of(train), "test": rows_of(test, 100)})
 
 
-def test_declared_classes_keep_their_numbers_seen_or_not() -> None:
+def test_declared_classes_keep_their_numbers() -> None:
     features = Features({"text": Value("string"), "label": ClassLabel(names=["z", "y", "x"])})
-    train = Dataset.from_dict(rows_of([0, 1] * 6).to_dict(), features=features)  # type: ignore[arg-type]
-    test = Dataset.from_dict(rows_of([2, 1], 100).to_dict(), features=features)  # type: ignore[arg-type]
+
+    def declared(labels: list[int], start: int = 0) -> Dataset:
+        return Dataset.from_dict(rows_of(labels, start).to_dict(), features=features)  # type: ignore[arg-type]
+
+    train, test = declared([0, 2] * 6), declared([2, 0], 100)
     found = load({"train": train, "test": test})
     assert found["train"].features["label"].names == ["z", "y", "x"]
-    assert sorted(found["test"]["label"]) == [1, 2]
+    assert sorted(found["test"]["label"]) == [0, 2]
+    with pytest.raises(InputError, match=r"split test, row 2: the class 'y' .* train on \(x, z"):
+        load({"train": train, "test": declared([2, 1], 100)})
+    with pytest.raises(InputError, match=r"split 'test' has 1 rows without a 'label'"):
+        load({"train": train, "test": declared([2, -1], 100)})
+    assert len(load({"train": train, "test": declared([-1, -1], 100)})["test"]) < 12
     turned = test.cast_column("label", ClassLabel(names=["x", "y", "z"]))
     with pytest.raises(InputError, match="has other names of classes in one split"):
         load({"train": train, "test": turned})
+
+
+def test_classes_without_names_may_be_called_minus_one_and_one() -> None:
+    found = load({"train": rows_of([-1, 1] * 6), "test": rows_of([1, -1], 100)})
+    assert found["train"].features["label"].names == ["-1", "1"]
+    signs = [-1 if label == 0 else 1 for label in found["test"]["label"]]
+    assert signs == [1 if text == "text 100" else -1 for text in found["test"]["text"]]
 
 
 def test_numbers_are_read_as_numbers() -> None:

@@ -4,15 +4,17 @@ import json
 import shutil
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
+from datasets import Dataset
 from safetensors.torch import load_file, save_file
 from transformers import (
+    AutoModel,
     BaseImageProcessor,
     BertConfig,
     BertForMaskedLM,
@@ -21,6 +23,7 @@ from transformers import (
     GPT2Model,
     PreTrainedModel,
     PreTrainedTokenizerBase,
+    RobertaConfig,
 )
 
 from autolora_meta.errors import InputError
@@ -130,6 +133,27 @@ def test_a_decoder_gets_a_padding_token(task: Task, tmp_path: Path) -> None:
     model, loaded = load_model(ModelOptions(name=str(tmp_path)), task, 0)
     assert loaded.pad_token == "[SEP]" and model.config.pad_token_id == loaded.pad_token_id
     assert head_modules(model) == ("score",)
+
+
+@pytest.mark.parametrize(("config", "positions"), [(BertConfig, 12), (RobertaConfig, 10)])
+def test_no_text_is_longer_than_the_model_has_positions_for(
+    config: Any, positions: int, task: Task, tmp_path: Path
+) -> None:
+    tokenizer = tiny_tokenizer()
+    tokenizer.model_max_length = 1000
+    small = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+    settings: Any = {"vocab_size": 40, "intermediate_size": 8, "pad_token_id": 1, **small}
+    AutoModel.from_config(config(max_position_embeddings=12, **settings)).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    model, processor = load_model(ModelOptions(name=str(tmp_path)), task, 0)
+    long = replace(cast(Any, task), max_length=64)
+    rows = Dataset.from_dict({"text": ["the cat " * 20, "a dog"], "label": [0, 1]})
+    encoded = long.encode(rows, processor)
+    assert max(map(len, encoded["input_ids"])) == positions
+    batch = long.collator(processor)(encoded.__getitems__([0, 1]))
+    assert long.loss(model, batch).isfinite()
+    with pytest.raises((IndexError, RuntimeError)):  # one more, and the table ends
+        model(input_ids=torch.full((1, positions + 1), 7))
 
 
 @pytest.mark.parametrize(

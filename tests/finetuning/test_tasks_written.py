@@ -18,12 +18,14 @@ from transformers import (
 )
 
 from autolora_meta import RunConfig, prepare, retrain, search
+from autolora_meta.allocators.grid import uniform_in, validation_score
+from autolora_meta.allocators.replicate import Replicate
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.adapter import save_adapter
 from autolora_meta.finetuning.models import load_model
 from autolora_meta.finetuning.prepare import Prepared
 from autolora_meta.finetuning.tasks import written
-from autolora_meta.finetuning.tasks.causal_lm import CausalLM
+from autolora_meta.finetuning.tasks.causal_lm import CausalLM, token_metrics
 from autolora_meta.finetuning.tasks.cider import cider_d
 from autolora_meta.finetuning.tasks.encoding import IGNORED
 from autolora_meta.finetuning.tasks.generation import Generation
@@ -194,6 +196,43 @@ def test_rows_with_one_input_stay_together(made: Made) -> None:
     assert {t: sorted(r) for t, r in zip(test["text"], test["references"], strict=True)} == {
         text: sorted(given[text]) for text in test["text"]
     }
+
+
+def test_perplexity_past_the_largest_float_is_infinite(made: Made) -> None:
+    prepared = made[1]()
+    task, tokenizer = parts(prepared)
+
+    class Lost(Generation):
+        def loss(self, model: object, batch: object) -> torch.Tensor:
+            return torch.tensor(1e3)
+
+    lost, rows = Lost(task.max_length, task.options), prepared.rows["validation"]
+    encoded = rows.remove_columns(["text", "references"])
+    found = token_metrics(lost, prepared.model, encoded, task.collator(tokenizer), 4)
+    assert found == {"perplexity": math.inf, "cross_entropy": 1000.0}
+
+
+def test_every_split_can_be_judged_by_what_is_written(made: Made) -> None:
+    config, start = made
+    prepared = start()
+    validation = prepared.rows["validation"]
+    given = dict(zip(INPUTS, REFERENCES, strict=True))
+    for text, (reference,) in zip(validation["text"], validation["references"], strict=True):
+        assert reference in given[text]
+    replicate = Replicate(RunConfig.load(config.model_dump(mode="json"), "retrain.steps=1"), 0)
+    replicate.__dict__["prepared"] = prepared  # what the cached property holds once it is there
+    assert validation_score(replicate, uniform_in(replicate, 1)) < 0  # perplexity, low is good
+
+
+def test_texts_are_padded_on_the_right_whatever_the_tokenizer_does() -> None:
+    tokenizer = word_tokenizer(ends=False)
+    tokenizer.padding_side = "left"
+    task = CausalLM(12)
+    encoded = task.encode(Dataset.from_dict({"text": ["name : pub", "the inn is good"]}), tokenizer)
+    batch = task.collator(tokenizer)(encoded.__getitems__([0, 1]))
+    assert batch["attention_mask"].tolist() == [[1, 1, 1, 0], [1, 1, 1, 1]]
+    assert batch["labels"][0].tolist() == [*tokenizer("name : pub")["input_ids"], IGNORED]
+    assert tokenizer.padding_side == "left"  # for what is written
 
 
 def test_texts_are_modelled_token_by_token(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Allocation: the paper's threshold, the budget, the controls, and what is refused."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -81,6 +82,25 @@ def test_sigmoid_gates_are_kept_from_half_on() -> None:
     gates = Gates(["a", "b"], 3, GateOptions(constraint="sigmoid"))(logits)
     options = RankOptions(importance="alpha", rule="threshold", threshold_unit="score")
     assert allocate(_components(gates.tolist()), options).ranks == (2, 0)
+
+
+def test_a_threshold_in_the_unit_of_the_score_reads_pooled_scores_in_that_unit() -> None:
+    one = _components([[0.8, 0.25], [0.1, 0.2]])
+    options = RankOptions(
+        importance="alpha", rule="threshold", threshold=0.5, threshold_unit="score"
+    )
+    assert allocate(one, options).ranks == (1, 0)
+    assert allocate(Components.pooled([one, one]), options).ranks == (1, 0)
+    # The larger half of each layer has the means 0.7 and 0.6, the smaller 0.375 and 0.3.
+    other = _components([[0.5, 0.6], [0.5, 1.0]])
+    assert allocate(Components.pooled([one, other]), options).ranks == (1, 1)
+
+
+def test_a_threshold_lets_in_no_component_that_does_harm() -> None:
+    harm = torch.tensor([[-3.0, -1.0, -2.0], [-1.0, 2.0, 0.1]], dtype=torch.float64)
+    measured = replace(_components([[1.0] * 3] * 2), sensitivity=harm)
+    options = RankOptions(importance="sensitivity", rule="threshold")
+    assert allocate(measured, options).ranks == (0, 1)
 
 
 def test_the_paper_s_rule_is_alpha_of_at_least_one_in_k_whatever_the_base_reads() -> None:

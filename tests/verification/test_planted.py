@@ -167,6 +167,19 @@ def test_retraining_at_the_true_ranks_beats_ranks_of_zero(
     assert losses_of(small, [small.truth], seed=1) != [true]
 
 
+def test_patterns_of_any_k_can_be_retrained(
+    small: Planted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planted_retrain, "STEPS", 5)
+    narrow, wide = (replace(small.truth, k=k) for k in (4, small.truth.k + 4))
+    same = losses_of(small, [small.truth, narrow])
+    assert same[0] == pytest.approx(same[1])
+    above = wide.with_ranks([small.truth.k + 4, 0, 1])
+    cut = small.truth.with_ranks([small.truth.k, 0, 1])
+    more, less = losses_of(small, [above, cut])
+    assert 0 < more != pytest.approx(less, rel=1e-6)
+
+
 def test_retraining_is_that_of_a_stock_peft_adapter(monkeypatch: pytest.MonkeyPatch) -> None:
     steps = 6
     monkeypatch.setattr(planted_retrain, "STEPS", steps)

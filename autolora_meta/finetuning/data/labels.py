@@ -11,13 +11,15 @@ from autolora_meta.finetuning.data import tags
 from autolora_meta.finetuning.data.part import Part
 
 Parts = Mapping[str, Part]
-MISSING = (None, "", -1)  # -1 is what GLUE writes in the place of a test label
+MISSING = (None, "")
+UNLABELLED = (*MISSING, -1)  # what GLUE writes in the place of every test label
 
 
 def without_any(part: Part, column: str) -> bool:
     """Whether no row of a split has a label, as in the test splits of benchmarks."""
     return all(
-        value in MISSING or (isinstance(value, list) and all(inner in MISSING for inner in value))
+        value in UNLABELLED
+        or (isinstance(value, list) and all(inner in UNLABELLED for inner in value))
         for value in part.rows[column]
     )
 
@@ -39,9 +41,13 @@ def classes(
             stands in test rows alone.
     """
     values = {split: list(part.rows[column]) for split, part in parts.items()}
-    _refuse_missing(parts, values, column)
-    if declared := _declared(parts, column):
-        _refuse_lone({value for rows in values.values() for value in rows}, column)
+    declared = _declared(parts, column)
+    # Where classes have no names, -1 may be one, beside 1.
+    _refuse_missing(parts, values, column, UNLABELLED if declared else MISSING)
+    if declared:
+        named = {split: _named(declared, rows) for split, rows in values.items()}
+        _refuse_lone({value for rows in named.values() for value in rows}, column)
+        _refuse_unseen(parts, named, column, trained)
         return ClassLabel(names=declared), values
     for split, i, value in _each(values):
         if isinstance(value, list | dict) or _fraction(value):
@@ -182,9 +188,11 @@ def _fraction(value: object) -> bool:
     return math.isfinite(number) and not number.is_integer()
 
 
-def _refuse_missing(parts: Parts, values: Mapping[str, list], column: str) -> None:
+def _refuse_missing(
+    parts: Parts, values: Mapping[str, list], column: str, absent: tuple[object, ...]
+) -> None:
     for split, rows in values.items():
-        missing = [i for i, value in enumerate(rows) if value in MISSING]
+        missing = [i for i, value in enumerate(rows) if value in absent]
         if missing:
             raise InputError(
                 f"split '{split}' has {len(missing)} rows without a '{column}', the first is "

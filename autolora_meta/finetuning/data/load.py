@@ -102,7 +102,7 @@ def load_rows(
     if side == GROUP and options.overlap != "allow":
         _refuse_crossing(cut, roles, chosen[GROUP])
     cut = {split: _without_group(cut[split]) for split in ("train", "validation", "test")}
-    say(", ".join(f"{split} {len(part)} rows" for split, part in cut.items()))
+    say(", ".join(f"{split} {_size(part)}" for split, part in cut.items()))
     return DatasetDict(cut)  # type: ignore[arg-type]
 
 
@@ -167,6 +167,12 @@ def _gathered(rows: Dataset, roles: Sequence[Role]) -> Dataset:
     first = rows.select([there[0] for there in said.values()])[:]
     features = Features({**rows.features, REFERENCES: List(Value("string"))})
     return Dataset.from_dict({**first, REFERENCES: references}, features=features)
+
+
+def _size(rows: Dataset) -> str:
+    if REFERENCES not in rows.column_names:
+        return f"{len(rows)} rows"
+    return f"{len(rows)} inputs with {sum(map(len, rows[REFERENCES]))} references"
 
 
 def _refuse_crossing(cut: dict[str, Dataset], roles: Sequence[Role], column: str) -> None:

@@ -2,7 +2,6 @@
 
 import copy
 import logging
-import math
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -118,8 +117,9 @@ def token_metrics(
         count = _counted(batch["labels"], shifted)
         nats += task.loss(model, batch).item() * count
         tokens += count
-    mean = nats / tokens
-    return {"perplexity": math.exp(mean), "cross_entropy": mean}  # exp(-mean log p)
+    mean = torch.tensor(nats / tokens, dtype=torch.float64)
+    # exp(-mean log p); infinite where a float ends, above 709 nats
+    return {"perplexity": mean.exp().item(), "cross_entropy": mean.item()}
 
 
 def _counted(labels: Tensor, shifted: bool) -> int:

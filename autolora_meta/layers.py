@@ -1,0 +1,160 @@
+"""Layers of a configuration: shipped configs, YAML files, `key=value`; read and laid together."""
+
+import os
+from collections.abc import Iterable, Mapping
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from autolora_meta.errors import InputError, unknown
+from autolora_meta.ranks.options import kept_under
+
+Layer = str | Path | Mapping[str, Any]
+STUDIES = "studies"  # the folder of the shipped studies, which are no configs of a run
+
+
+def shipped() -> list[str]:
+    """Bare names of the configs that come with the package, folders with a slash."""
+    found: list[str] = []
+
+    def walk(folder: Traversable, prefix: str) -> None:
+        for entry in folder.iterdir():
+            if entry.is_dir() and entry.name != STUDIES:
+                walk(entry, f"{prefix}{entry.name}/")
+            elif entry.name.endswith(".yaml"):
+                found.append(prefix + entry.name.removesuffix(".yaml"))
+
+    walk(files("autolora_meta.engine_configs"), "")
+    return sorted(found)
+
+
+def merged(layers: Iterable[Layer]) -> dict[str, Any]:
+    """The sections that layers give together, a later one over an earlier one.
+
+    Args:
+        layers: names of shipped configs, paths of YAML files, `key=value` strings, mappings.
+
+    Raises:
+        InputError: a layer cannot be found or read.
+    """
+    found: dict[str, Any] = {}
+    for layer in layers:
+        found = _merge(found, _read(layer))
+    return found
+
+
+def _read(layer: Layer) -> dict[str, Any]:
+    if isinstance(layer, Mapping):
+        return dict(layer)
+    text = str(layer)
+    if os.path.isfile(text):
+        content, place = file_text(text), text
+    elif "=" in text:
+        return setting(text)
+    elif text in shipped():
+        content = files("autolora_meta.engine_configs").joinpath(f"{text}.yaml").read_text("utf-8")
+        place = f"the shipped config {text}"
+    elif os.path.isdir(text):
+        raise InputError(
+            f"{text} is a folder; a config is a YAML file, a shipped name or key=value"
+        )
+    elif "/" in text or text.endswith((".yaml", ".yml")):
+        raise InputError(f"there is no file {text}; shipped configs: {', '.join(shipped())}")
+    else:
+        raise InputError(
+            unknown("config", text, shipped()) + "; or give the path of a YAML file, or key=value"
+        )
+    parsed = yaml_content(content, place)
+    if not isinstance(parsed, dict):
+        held = "nothing" if parsed is None else type(parsed).__name__
+        raise InputError(f"{place} must hold sections, such as `lora: {{k: 4}}`; it holds {held}")
+    return parsed
+
+
+def setting(text: str) -> dict[str, Any]:
+    """What `key=value` says, dotted keys as nested sections, the value read as YAML.
+
+    Raises:
+        InputError: there is no `=`, or the value is no YAML.
+
+    >>> setting("search.inner.learning_rate=0.01")
+    {'search': {'inner': {'learning_rate': 0.01}}}
+    """
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise InputError(f"'{text}' is no key=value, such as budget=uniform:2")
+    return nested(key.strip(), yaml_content(value, f"the value of {key}"))
+
+
+def file_text(path: str) -> str:
+    """The text of a file.
+
+    Raises:
+        InputError: it cannot be read as UTF-8.
+    """
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read as UTF-8 text: {error}") from None
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML without repeated keys, of which the last alone would count, unseen."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value]
+        repeated = sorted({str(key) for key in keys if keys.count(key) > 1})
+        if repeated:
+            raise yaml.MarkedYAMLError(
+                problem=f"{', '.join(repeated)} stands twice", problem_mark=node.start_mark
+            )
+        return super().construct_mapping(node, deep)
+
+
+def yaml_content(text: str, place: str) -> Any:
+    """What YAML says; a key that stands twice is refused.
+
+    Args:
+        text: the YAML.
+        place: where it is from, for the message.
+
+    Raises:
+        InputError: it is no YAML.
+    """
+    try:
+        return yaml.load(text, _Loader)  # a SafeLoader
+    except yaml.YAMLError as error:
+        raise InputError(f"{place} is not valid YAML: {error}") from None
+
+
+def nested(key: str, value: Any) -> dict[str, Any]:
+    """A dotted key as sections.
+
+    >>> nested("lora.k", 4)
+    {'lora': {'k': 4}}
+    """
+    for part in reversed(key.split(".")):
+        value = {part: value}
+    return value
+
+
+_METHOD = {"method", "solver"}  # either says which hypergradient it is
+
+
+def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """`above` laid over `below`; a section that sets its method replaces the one below it."""
+    whole = dict(below)
+    for key, value in above.items():
+        old = whole.get(key)
+        if isinstance(old, str) and isinstance(value, Mapping) and key == "hypergradient":
+            old = {"method": old}
+        if isinstance(old, Mapping) and isinstance(value, Mapping) and key == "ranks":
+            old = kept_under(old, value)
+        if isinstance(old, Mapping) and isinstance(value, Mapping) and not _METHOD & value.keys():
+            whole[key] = _merge(old, value)
+        else:
+            whole[key] = value
+    return whole
