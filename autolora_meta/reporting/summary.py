@@ -128,7 +128,8 @@ def _hypergradient(searches: Mapping[str, Any]) -> str:
         ]
     if searches["implicit_share"] is not None:
         share = searches["implicit_share"]
-        parts.append(f"the implicit part was {share:.2g} times the direct part")
+        balanced = ", and was made as long" if searches.get("balanced") else ""
+        parts.append(f"the implicit part was {share:.2g} times the direct part{balanced}")
     return f"{', '.join(parts)}."
 
 

@@ -224,7 +224,8 @@ def _figures(config: RunConfig, searches: Sequence[SearchResult]) -> dict[str, A
     """How the searches went; figures of hypergradients are medians over all outer steps of all.
 
     Returns:
-        `method`; `implicit_share`, implicit_norm over direct_norm; for methods that iterate
+        `method`; `implicit_share`, implicit_norm over direct_norm before a balanced
+        weight, and whether it was `balanced`; for methods that iterate
         `median_iterations`, `damping` and `stopped_early`, the share of outer steps whose solver
         met negative curvature or diverged; with `search.patience`, `searches`, their number, and
         `settled`, the outer step at which each that ended early did; and `stability` of the ranks
@@ -237,6 +238,7 @@ def _figures(config: RunConfig, searches: Sequence[SearchResult]) -> dict[str, A
     figures: dict[str, Any] = {
         "method": method,
         "implicit_share": statistics.median(shares) if shares else None,
+        "balanced": config.search.hypergradient.weight == "balanced",
     }
     iterated = [row for row in rows if row.get("stopped", "exact") != "exact"]
     if iterated:
