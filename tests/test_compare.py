@@ -224,6 +224,7 @@ def test_figures_of_the_searches_are_medians_over_their_outer_steps(
     assert comparison.searches == {
         "method": "darts",
         "implicit_share": pytest.approx(np.median(shares)),
+        "balanced": True,
         "stability": found.written(),
     }
 
