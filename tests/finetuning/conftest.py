@@ -30,7 +30,9 @@ def task(rows: DatasetDict) -> Task:
 
 @pytest.fixture(scope="session")
 def tokenizer(folder: Path, task: Task) -> PreTrainedTokenizerBase:
-    return load_model(ModelOptions(name=str(folder)), task, seed=0)[1]
+    loaded = load_model(ModelOptions(name=str(folder)), task, seed=0)[1]
+    assert isinstance(loaded, PreTrainedTokenizerBase)
+    return loaded
 
 
 @pytest.fixture(scope="session")
