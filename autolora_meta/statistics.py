@@ -275,7 +275,8 @@ def _needed(d: PairedDifference) -> str:
     n = replicates_needed(d.sd, d.mean, d.level)
     if math.isinf(n):
         return "there is no difference to see"
-    return f"about {n:,} replicates would be needed to see a difference of this size"
+    many = "more than 1,000" if n > 1000 else f"about {n:,}"
+    return f"{many} replicates would be needed to see a difference of this size"
 
 
 def _count(n: int) -> str:

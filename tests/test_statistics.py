@@ -204,6 +204,8 @@ def test_sentence_without_a_verdict_says_what_it_would_take() -> None:
         "(95% interval -4.5 to 6.9 contains 0, 5 replicates; about "
     )
     assert f"about {replicates_needed(d.sd, 1.2):,} replicates would be needed" in said
+    hardly = sentence(_difference(0.01, 5.7), "learned", "uniform", "accuracy", unit="points")
+    assert "more than 1,000 replicates would be needed" in hardly
 
 
 def test_another_unit_keeps_the_verdict() -> None:
