@@ -12,7 +12,7 @@ from autolora_meta.search import search
 from autolora_meta.verification import planted_retrain
 from autolora_meta.verification.planted import REGIMES, Regime
 from benchmarks import planted_ranks, planted_table
-from benchmarks.planted_ranks import DEFAULT, FULL, Row, Setting, rows_of, run
+from benchmarks.planted_ranks import DEFAULT, FULL, PAPER, Row, Setting, rows_of, run
 
 REGIME = Regime("small", "three layers", ranks=(0, 2, 4), train_rows=64, validation_rows=128)
 SHORT = {"outer_steps": 2, "warmup_steps": 1}
@@ -30,13 +30,14 @@ def rows() -> list[Row]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(planted_ranks, "search", shortly)
         patch.setattr(planted_retrain, "STEPS", 5)
-        return rows_of(REGIME, 3, DEFAULT)
+        return rows_of(REGIME, 3, (*DEFAULT, Setting("paper", PAPER)))
 
 
 def test_every_row_says_what_was_run_and_how_well_it_did(rows: list[Row]) -> None:
     assert all(list(row) == [*KEYS, *SCORES] for row in rows)
     assert {(row["regime"], row["seed"]) for row in rows} == {("small", 3)}
-    assert {row["arm"] for row in rows} == {"learned", "frozen", "random", "paper", "uniform"}
+    arms = {"learned", "frozen", "plain", "random", "paper", "uniform"}
+    assert {row["arm"] for row in rows} == arms
     for row in rows:
         assert -1 <= row["spearman"] <= 1 and row["mean_absolute_error"] >= 0
         assert row["excess_loss_ratio"] > 0
@@ -59,11 +60,15 @@ def test_the_shipped_settings_are_one_row_of_each_problem(rows: list[Row]) -> No
 def test_arms_are_read_out_alike_where_they_can_be(rows: list[Row]) -> None:
     read = {
         arm: {(row["importance"], row["rule"]) for row in rows if row["arm"] == arm}
-        for arm in ("learned", "frozen", "random", "paper", "uniform")
+        for arm in ("learned", "frozen", "plain", "random", "paper", "uniform")
     }
     assert read["learned"] == read["random"] == read["paper"]
     # Gates that never moved have no order.
-    assert read["frozen"] == {(i, rule) for i, rule in read["learned"] if i != "alpha"}
+    assert (
+        read["plain"]
+        == read["frozen"]
+        == {(i, rule) for i, rule in read["learned"] if i != "alpha"}
+    )
     assert {("singular", "budget"), ("alpha", "paper")} <= read["learned"]
     (uniform,) = (row for row in rows if row["arm"] == "uniform")
     assert uniform["method"] is uniform["importance"] is None
