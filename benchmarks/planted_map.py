@@ -10,7 +10,7 @@ from pathlib import Path
 from autolora_meta.reporting.summary import table
 from autolora_meta.statistics import PairedDifference, paired_difference
 from autolora_meta.verification.planted import Regime
-from benchmarks.planted_ranks import Row, Setting, run
+from benchmarks.planted_ranks import Row, Setting, run, seeds
 from benchmarks.planted_table import means
 
 ROWS, NOISES = (64, 128, 256, 1024), (0.1, 0.3, 1.0)
@@ -67,10 +67,11 @@ def main() -> None:
     """Measure, print the map, write the rows."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write a list of rows to FILE")
-    parser.add_argument("--seeds", default="0:6", metavar="A:B", help="problems A to B - 1")
+    parser.add_argument(
+        "--seeds", type=seeds, default="0:6", metavar="A:B", help="problems A to B - 1"
+    )
     given = parser.parse_args()
-    first, last = (int(number) for number in given.seeds.split(":"))
-    print(summary(run(cells(), range(first, last), SETTINGS, given.json)))
+    print(summary(run(cells(), given.seeds, SETTINGS, given.json)))
     print("\n*: the interval leaves out 0")
 
 

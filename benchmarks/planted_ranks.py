@@ -188,20 +188,27 @@ def _write(file: Path, rows: list[Row]) -> None:
     partial.replace(file)
 
 
+def seeds(text: str) -> range:
+    """A:B as seeds A to B - 1; anything else is an error that argparse words."""
+    first, last = text.split(":")
+    return range(int(first), int(last))
+
+
 def main() -> None:
     """Measure, print the table and the targets, write the rows."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write a list of rows to FILE")
-    parser.add_argument("--seeds", default="0:8", metavar="A:B", help="problems A to B - 1")
+    parser.add_argument(
+        "--seeds", type=seeds, default="0:8", metavar="A:B", help="problems A to B - 1"
+    )
     parser.add_argument("--regimes", nargs="+", choices=REGIMES, default=list(REGIMES))
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--pooled", action="store_true", help="three searches pooled, as well")
     size.add_argument("--full", action="store_true", help="the whole grid; hours")
     given = parser.parse_args()
-    first, last = (int(number) for number in given.seeds.split(":"))
     settings = FULL if given.full else (*DEFAULT, POOLED) if given.pooled else DEFAULT
     regimes = [REGIMES[name] for name in given.regimes]
-    print(summary(run(regimes, range(first, last), settings, given.json)))
+    print(summary(run(regimes, given.seeds, settings, given.json)))
 
 
 if __name__ == "__main__":
