@@ -28,7 +28,7 @@ def retrain(
         config: of the run: model, data, task, `retrain`, and the dropout of `lora`.
         pattern: ranks and scale; a layer of rank 0 gets no adapter.
         seed: of the replicate; `config.seed` where it is not given.
-        prepared: model and rows, where they are at hand already; its model is wrapped in place.
+        prepared: model and rows, where they are at hand already; they stay as they are.
         progress: told after each step.
 
     Returns:

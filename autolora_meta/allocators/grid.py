@@ -9,7 +9,6 @@ from datasets import DatasetDict
 from autolora_meta.allocators.replicate import Allocator, Replicate
 from autolora_meta.allocators.scored import by_scores
 from autolora_meta.config import RunConfig
-from autolora_meta.finetuning.lora import unwrapped_afterwards
 from autolora_meta.finetuning.retrain import retrain
 from autolora_meta.hypergradients.products import Cost
 from autolora_meta.ranks.pattern import RankPattern
@@ -60,16 +59,15 @@ def validation_score(replicate: Replicate, pattern: RankPattern) -> float:
     within = DatasetDict(
         train=rows["train"], validation=rows["validation"].select([]), test=rows["validation"]
     )
-    with unwrapped_afterwards(prepared.model):
-        result = retrain(
-            replace(prepared, rows=within),
-            pattern,
-            config.retrain,
-            seed=replicate.seed,
-            dropout=config.lora.dropout,
-            device=config.runtime.resolved_device,
-            progress=replicate.progress,
-        )
+    result = retrain(
+        replace(prepared, rows=within),
+        pattern,
+        config.retrain,
+        seed=replicate.seed,
+        dropout=config.lora.dropout,
+        device=config.runtime.resolved_device,
+        progress=replicate.progress,
+    )
     steps = config.retrain.steps
     evaluated = math.ceil(len(rows["validation"]) / config.retrain.eval_batch_size)
     replicate.cost += Cost(forwards=steps + evaluated, backwards=steps)

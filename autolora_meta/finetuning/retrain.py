@@ -1,5 +1,6 @@
 """From a rank pattern to a trained PEFT adapter, with transformers' Trainer and nothing of ours."""
 
+import copy
 import math
 import tempfile
 from collections.abc import Callable, Mapping
@@ -83,12 +84,11 @@ def retrain(
     """Train LoRA with the ranks of `pattern` on train + validation rows; evaluate on test rows.
 
     The order of the rows and the dropout masks come from `derive(seed, "order")`, the factors from
-    `derive(seed, "retrain factors")`, the head with the model: two calls with fresh models give the
-    same bytes.
+    `derive(seed, "retrain factors")`, the head with the model: two calls give the same bytes.
 
     Args:
-        prepared: a fresh base with its head, and encoded rows; its model is wrapped in place, so
-            that every retraining takes a `prepare` of its own.
+        prepared: a base with its head, and encoded rows. A copy of the model is trained, so that
+            one `prepare` serves any number of patterns.
         pattern: ranks and scale; a layer of rank 0 gets no adapter.
         options: steps, learning rate and so on.
         seed: of the replicate.
@@ -111,7 +111,7 @@ def retrain(
     config = lora_config(
         pattern, dropout=dropout, task_type=task.peft_type, modules_to_save=prepared.head
     )
-    wrapped = with_adapter(prepared.model, config, derive(seed, "retrain factors"))
+    wrapped = with_adapter(copy.deepcopy(prepared.model), config, derive(seed, "retrain factors"))
     follow = _Follow(progress or Silent(), options.steps)
     test = by_length(rows["test"])
     with tempfile.TemporaryDirectory() as nothing_kept, seeded(derive(seed, "order")):

@@ -91,6 +91,26 @@ def test_two_runs_give_the_same_bytes(run: Run) -> None:
     assert run([1, 0, 2, 4], seed=1).log != one.log
 
 
+def test_what_was_prepared_serves_any_number_of_retrainings(
+    folder: Path, task: Task, tokenizer: PreTrainedTokenizerBase, encoded: DatasetDict
+) -> None:
+    model = fresh(folder, task)
+    names = target_layers(model, "default")
+    pattern = RankPattern(names, (1, 0, 2, 4), layer_costs(model, names), k=4, scale=2.0)
+    prepared = Prepared(
+        model, tokenizer, task, encoded, head_modules(model), task.collator(tokenizer)
+    )
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    settings = RetrainOptions.model_validate(FAST)
+    one = retrain(prepared, pattern, settings, seed=0)
+    retrain(prepared, pattern.with_ranks([4, 1, 0, 1]), settings, seed=0)
+    again = retrain(prepared, pattern, settings, seed=0)
+    assert one.log == again.log and one.metrics == again.metrics
+    after = dict(model.named_parameters())
+    assert after.keys() == before.keys()
+    assert all(torch.equal(after[name], p) for name, p in before.items())
+
+
 def test_rows_grouped_by_length_come_in_another_order_and_always_the_same(run: Run) -> None:
     one = run([1, 1, 1, 1], group_by_length=True)
     assert one.log == run([1, 1, 1, 1], group_by_length=True).log
