@@ -45,7 +45,6 @@ def study(
 
     `autolora-meta study mine.yaml seeds=10 name=mine-long`
     """
-    from autolora_meta.environment import record
     from autolora_meta.progress import Bar
     from autolora_meta.reporting.page import page
     from autolora_meta.reporting.report import draw_run
@@ -63,7 +62,6 @@ def study(
     table = work.run(retry_failed=retry_failed, wait=wait, progress=Bar())
     words = study_summary(work.options, table)
     (work.folder / "summary.md").write_text(words, encoding="utf-8")
-    record(work.folder)
     draw_run(work.folder)
     written = page(work.folder)
     typer.echo(f"\n{words}")

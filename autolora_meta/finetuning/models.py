@@ -113,6 +113,8 @@ def load_model(options: ModelOptions, task: Task, seed: int) -> tuple[PreTrained
                 processor.pad_token = processor.eos_token
             processor.model_max_length = min(processor.model_max_length, _positions(model))
             model.config.pad_token_id = processor.pad_token_id
+    if task.model_class == "AutoModelForCausalLM" and getattr(model, "loss_type", "") is None:
+        model.loss_type = "ForCausalLM"  # taken anyway, with a warning: GPT2LMHeadModel lacks it
     if options.name == EMBEDDED:
         model.name_or_path = model.config.name_or_path = public_name(EMBEDDED)
     return model.eval(), processor

@@ -8,6 +8,7 @@ from typing import Any
 
 from autolora_meta.allocators.replicate import allocator
 from autolora_meta.config import RunConfig
+from autolora_meta.environment import record
 from autolora_meta.options import read
 from autolora_meta.progress import Progress, Silent
 from autolora_meta.studies import work
@@ -138,6 +139,7 @@ class Study:
                     _tell(trackers, ended, runs.get(ended.job.key))
             table = self.table()
             table.save(self.folder / "table.json")
+            record(self.folder)
         return table
 
     def table(self) -> StudyTable:

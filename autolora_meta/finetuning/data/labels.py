@@ -127,8 +127,8 @@ def tagged(
 
     found = tags.uniform(found, lambda split, i, token: parts[split].place(i, token), say)
     used = {tag for rows in found.values() for row in rows for tag in row}
+    _refuse_unseen_kinds(parts, found, columns[1], trained)
     if not names or not used <= set(names):  # names of our own, or changed by another scheme
-        _refuse_unseen_kinds(parts, found, columns[1], trained)
         names = tags.ordered(used)
     _refuse_lone(used, columns[1])
     number = {tag: i for i, tag in enumerate(names)}
