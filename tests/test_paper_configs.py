@@ -1,4 +1,7 @@
-"""Two steps of every configuration of the paper, on folders laid out as the hub lays them out."""
+"""Two steps of every configuration of the paper and of the tasks measured in docs/tasks.md.
+
+Folders are laid out as the hub lays them out.
+"""
 
 import json
 from collections.abc import Callable, Iterable
@@ -12,10 +15,12 @@ from autolora_meta.config import RunConfig
 from autolora_meta.layers import shipped
 from autolora_meta.retrain import retrain
 from autolora_meta.search import search
+from benchmarks.e2e_base import parts
 from tests.families import FAMILIES
 from tests.tiny import tiny_bert, tiny_texts, tiny_tokenizer
 
 PAPER = [name for name in shipped() if name.startswith("paper/")]
+TASKS = [name for name in shipped() if name.startswith("tasks/")]
 PAIRS = {
     "mnli": ("premise", "hypothesis"),
     "mrpc": ("sentence1", "sentence2"),
@@ -153,3 +158,46 @@ def test_two_steps_of_every_configuration_of_the_paper(
     retrained = retrain(config, result.ranks)
     assert len(retrained.log) == 2
     assert set(SCORED[task]) <= set(retrained.metrics)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_two_steps_of_every_configuration_of_a_task(
+    name: str, models: dict[str, Path], tmp_path: Path
+) -> None:
+    task, changes = name.removeprefix("tasks/"), list[str]()
+    if task == "e2e":
+        known, new = parts(e2e_lines(), "near")
+        for file, lines in {"adapt": new, "test": known}.items():
+            (tmp_path / f"{file}.txt").write_text("\n".join(lines))
+        source = f"{{train: {tmp_path}/adapt.txt, test: {tmp_path}/test.txt}}"
+        changes = ["task.generation.max_new_tokens=3", "task.max_length=48"]
+    else:
+        source = str(jnlpba_folder(tmp_path) if task == "jnlpba" else glue_folder(tmp_path, task))
+    config = RunConfig.load(
+        name,
+        *changes,
+        f"model.name={models['gpt2' if task == 'e2e' else 'roberta']}",
+        f"data.source={source}",
+        "data={revision: null, train_rows: null, validation_rows: null, test_rows: null}",
+        "search={warmup_steps: 1, outer_steps: 2}",
+        "retrain.steps=2",
+        "runtime.device=cpu",
+    )
+    result = search(config)
+    assert len(result.rows) == 2
+    retrained = retrain(config, result.ranks)
+    assert len(retrained.log) == 2
+    assert set(config.compare.metrics or ()) <= set(retrained.metrics)
+
+
+def e2e_lines() -> list[str]:
+    """As in E2E: a meaning on several lines, some with a place nearby."""
+    meanings = [f"name : P{i} | food : F{i % 3}" for i in range(12)]
+    meanings += [f"{meaning} | near : Q" for meaning in meanings]
+    return [f"{meaning}||{meaning[7:9]} {end}" for meaning in meanings for end in ("now", "here")]
+
+
+def test_the_base_of_e2e_sees_no_meaning_with_the_attribute() -> None:
+    known, new = parts(e2e_lines(), "near")
+    assert len(known) == len(new) == 24
+    assert all("near" in line for line in new) and not any("near" in line for line in known)

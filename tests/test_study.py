@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from autolora_meta.config import RunConfig
+from autolora_meta.environment import environment, recorded
 from autolora_meta.errors import InputError
 from autolora_meta.studies import work
 from autolora_meta.studies.ledger import Ledger
@@ -76,6 +77,7 @@ def test_a_finished_run_is_never_run_again(tmp_path: Path, executor: ThreadPoolE
     assert set(calls.values()) == {1} and len(more.finished) == 24
     assert StudyTable.load(tmp_path) == more
     assert set(more.to_pandas()["search.hypergradient"]) == {"darts", "cg (iterations 3)"}
+    assert recorded(tmp_path) == environment()
 
 
 def test_one_search_serves_every_budget_of_its_arm(

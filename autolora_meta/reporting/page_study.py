@@ -56,7 +56,9 @@ def _answer(contrasts: Sequence[Contrast]) -> str:
     held = [contrast.sentence for contrast in contrasts if contrast.holds]
     if held:
         more = f" And {len(held) - _SHOWN} more, below." if len(held) > _SHOWN else ""
-        return ". ".join(held[:_SHOWN]) + "." + more
+        rest = len(contrasts) - len(held)
+        none = f" Of {len(contrasts)} comparisons {rest} show no difference that holds."
+        return ". ".join(held[:_SHOWN]) + "." + more + (none if rest else "")
     count = len(contrasts)
     if count == 0:
         return "Nothing can be compared yet."

@@ -144,6 +144,17 @@ def test_entities_that_training_rows_do_not_have(tmp_path: Path) -> None:
         load(tmp_path)
 
 
+def test_a_name_that_the_source_declares_must_be_trained_on_as_well() -> None:
+    tag = List(ClassLabel(names=["O", "B-PER", "I-PER", "B-LOC", "I-LOC", "B-ORG"]))
+    features = Features({"tokens": List(Value("string")), "tags": tag})
+    words = {"tokens": [w for w, _ in SENTENCES], "tags": [t for _, t in SENTENCES]}
+    test = {"tokens": [["the", "UN"]], "tags": [["O", "B-ORG"]]}
+    given = {"train": words, "test": test}
+    rows = DatasetDict({s: Dataset.from_dict(part, features) for s, part in given.items()})
+    with pytest.raises(InputError, match=r"the tag B-ORG of column 'tags' is of a kind"):
+        load_rows(DataOptions(), ROLES, 0, given=rows)
+
+
 def test_lists_of_other_lengths_or_none(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"tokens": ["a", "b"], "tags": ["O"]}')
     with pytest.raises(InputError, match=r"line 1: 2 in 'tokens' and 1 in 'tags'"):
