@@ -36,31 +36,60 @@ def cells() -> list[Regime]:
     ]
 
 
+SCORES = ("spearman", "excess_loss_ratio")
+Pair = tuple[list[float], list[float]]  # of learned and of frozen, seed by seed
+
+
+def pairs(rows: list[Row], importance: str) -> dict[tuple[str, str, str], dict[str, Pair]]:
+    """(spectrum, rows, noise) -> score -> its values of both arms under one read-out."""
+    found = {(key[0], key[1], *key[-2:]): scores for key, scores in means(rows).items()}
+    cell: dict[tuple[str, str, str], dict[str, Pair]] = {}
+    for regime in cells():
+        arms = [
+            found.get((regime.name, arm, importance, "budget")) for arm in ("learned", "frozen")
+        ]
+        if None not in arms:
+            spectrum, count, noise = regime.name.split()
+            cell[spectrum, count, noise] = {s: tuple(a[s] for a in arms) for s in SCORES}  # type: ignore
+    return cell
+
+
 def summary(rows: list[Row]) -> str:
     """Scores of both, and learned minus frozen with a 95% interval, cell by cell."""
-    found = {(key[0], key[1], *key[-2:]): scores for key, scores in means(rows).items()}
     body = []
-    for regime in cells():
-        for importance in READ_OUTS:
-            learned, frozen = (
-                found.get((regime.name, arm, importance, "budget")) for arm in ("learned", "frozen")
-            )
-            if learned is None or frozen is None:
-                continue
-            parts: list[object] = [*regime.name.split(), importance]
-            for score in ("spearman", "excess_loss_ratio"):
-                d = paired_difference(learned[score], frozen[score])
-                parts += [f"{sum(s[score]) / d.n:.2f}" for s in (learned, frozen)]
-                parts.append(_interval(d))
+    for importance in READ_OUTS:
+        for cell, scores in pairs(rows, importance).items():
+            parts: list[object] = [*cell, importance]
+            for learned, frozen in scores.values():
+                d = paired_difference(learned, frozen)
+                parts += [f"{sum(arm) / d.n:.2f}" for arm in (learned, frozen)]
+                parts.append(_interval(d, 2))
             body.append(parts)
     head = ["spectrum", "rows", "noise", "importance"]
     head += ["Spearman", "frozen", "difference", "excess", "frozen", "difference"]
     return table(head, body)
 
 
-def _interval(d: PairedDifference) -> str:
-    mark = "*" if d.conclusive else ""
-    return f"{d.mean:+.2f} ({d.low:+.2f} to {d.high:+.2f}){mark}"
+def margins(rows: list[Row], importance: str) -> str:
+    """Learned minus frozen over all cells, and over those that share a noise, rows, or spectrum."""
+    found = pairs(rows, importance)
+    body = []
+    for axis, name in ((None, "all"), (2, "noise"), (1, "rows"), (0, "spectrum")):
+        for value in dict.fromkeys("" if axis is None else cell[axis] for cell in found):
+            chosen = [s for cell, s in found.items() if axis is None or cell[axis] == value]
+            parts: list[object] = [f"{name} {value}".strip()]
+            for score in SCORES:
+                both = zip(*(cell[score] for cell in chosen), strict=True)
+                learned, frozen = ([v for values in arm for v in values] for arm in both)
+                d = paired_difference(learned, frozen)
+                parts.append(_interval(d, 3))
+            body.append([*parts, d.n])
+    return table([importance, "Spearman, difference", "excess, difference", "problems"], body)
+
+
+def _interval(d: PairedDifference, digits: int) -> str:
+    mark = " *" if d.conclusive else ""
+    return f"{d.mean:+.{digits}f} ({d.low:+.{digits}f} to {d.high:+.{digits}f}){mark}"
 
 
 def main() -> None:
@@ -71,8 +100,8 @@ def main() -> None:
         "--seeds", type=seeds, default="0:6", metavar="A:B", help="problems A to B - 1"
     )
     given = parser.parse_args()
-    print(summary(run(cells(), given.seeds, SETTINGS, given.json)))
-    print("\n*: the interval leaves out 0")
+    rows = run(cells(), given.seeds, SETTINGS, given.json)
+    print(summary(rows), margins(rows, "product"), "*: the interval leaves out 0", sep="\n\n")
 
 
 if __name__ == "__main__":
