@@ -14,7 +14,7 @@ from tokenizers import ByteLevelBPETokenizer
 from transformers import (
     GPT2Config,
     GPT2LMHeadModel,
-    GPT2TokenizerFast,
+    PreTrainedTokenizerFast,
     Trainer,
     TrainingArguments,
     set_seed,
@@ -42,13 +42,13 @@ def parts(lines: Sequence[str], attribute: str) -> tuple[list[str], list[str]]:
     return known, new
 
 
-def tokenizer(lines: Sequence[str], folder: Path) -> GPT2TokenizerFast:
+def tokenizer(lines: Sequence[str], folder: Path) -> PreTrainedTokenizerFast:
     """Byte-level BPE of these lines, so that any text can be encoded."""
     bpe = ByteLevelBPETokenizer()
     bpe.train_from_iterator(lines, VOCABULARY, special_tokens=[END], show_progress=False)
-    bpe.save_model(str(folder))
-    return GPT2TokenizerFast.from_pretrained(
-        folder, bos_token=END, eos_token=END, unk_token=END, pad_token=END
+    bpe.save(str(folder / "tokenizer.json"))
+    return PreTrainedTokenizerFast(
+        tokenizer_file=str(folder / "tokenizer.json"), eos_token=END, bos_token=END, pad_token=END
     )
 
 
@@ -57,6 +57,7 @@ def train(lines: Sequence[str], folder: Path, *, epochs: int, seed: int) -> None
     set_seed(seed)
     folder.mkdir(parents=True, exist_ok=True)
     words = tokenizer(lines, folder)
+    end = words.get_vocab()[END]
     task = Generation(TOKENS, GenerationOptions())
     meanings, references = zip(*(line.split("||", 1) for line in lines), strict=True)
     rows = task.encode(Dataset.from_dict({"text": meanings, "target": references}), words)
@@ -67,9 +68,9 @@ def train(lines: Sequence[str], folder: Path, *, epochs: int, seed: int) -> None
             n_embd=WIDTH,
             n_layer=DEPTH,
             n_head=HEADS,
-            bos_token_id=words.bos_token_id,
-            eos_token_id=words.eos_token_id,
-            pad_token_id=words.pad_token_id,
+            bos_token_id=end,
+            eos_token_id=end,
+            pad_token_id=end,
         )
     )
     options = TrainingArguments(
