@@ -192,12 +192,12 @@ def test_two_steps_of_every_configuration_of_a_task(
 
 def e2e_lines() -> list[str]:
     """As in E2E: a meaning on several lines, some with a place nearby."""
-    meanings = [f"name : P{i} | food : F{i % 3}" for i in range(12)]
+    meanings = [f"name : P{i} | food : F{i % 3}" for i in range(20)]
     meanings += [f"{meaning} | near : Q" for meaning in meanings]
-    return [f"{meaning}||{meaning[7:9]} {end}" for meaning in meanings for end in ("now", "here")]
+    return [f"{meaning}||{meaning[7:10]} {end}" for meaning in meanings for end in ("now", "here")]
 
 
 def test_the_base_of_e2e_sees_no_meaning_with_the_attribute() -> None:
     known, new = parts(e2e_lines(), "near")
-    assert len(known) == len(new) == 24
+    assert len(known) == len(new) == 40
     assert all("near" in line for line in new) and not any("near" in line for line in known)
