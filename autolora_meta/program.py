@@ -70,14 +70,15 @@ def prepare(
     return prepared
 
 
-def fingerprint(config: RunConfig, seed: int, selection: Selection) -> str:
+def fingerprint(config: RunConfig, seed: int, selection: str) -> str:
     """A hash of all that a search depends on, by which a finished one is known again.
 
     Args:
         config: of the run; retraining and arms play no part, and ranks only where
             `search.patience` reads them.
         seed: of the search.
-        selection: learned gates, frozen ones or random ones.
+        selection: learned gates, frozen ones or random ones; or an arm that trains by the same
+            sections.
     """
     read = {"model", "data", "task", "lora", "search"}
     read |= {"ranks"} if config.search.patience is not None else set()

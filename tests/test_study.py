@@ -35,8 +35,18 @@ def search(config: RunConfig, seed: int, selection: str, place: Path) -> dict[st
     return {"seconds": 0.1}
 
 
-def retrain(config: RunConfig, seed: int, arm: str, place: Path, searches: Any) -> dict[str, Any]:
+def measure(config: RunConfig, seed: int, arm: str, place: Path) -> dict[str, Any]:
+    calls[f"measure {arm}"] += 1
+    place.parent.mkdir(exist_ok=True)
+    place.touch()
+    return {"seconds": 0.1}
+
+
+def retrain(
+    config: RunConfig, seed: int, arm: str, place: Path, searches: Any, measured: Path | None
+) -> dict[str, Any]:
     assert all(folder.is_dir() for folder in searches)
+    assert measured is None or measured.is_file()
     calls[place.name] += 1
     value = config.lora.k + seed + (arm == "learned")
     return {
@@ -53,6 +63,7 @@ def retrain(config: RunConfig, seed: int, arm: str, place: Path, searches: Any) 
 def stubs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if "tiny" not in request.fixturenames:
         monkeypatch.setattr(work, "search_once", search)
+        monkeypatch.setattr(work, "measure_once", measure)
         monkeypatch.setattr(work, "retrain_once", retrain)
     calls.clear()
 
@@ -86,6 +97,21 @@ def test_one_search_serves_every_budget_of_its_arm(
     budgets = {"ranks.budget": ["uniform:1", "uniform:2", 500]}
     study(tmp_path, vary=budgets, arms=["learned", "shuffled"], seeds=[3]).run(executor)
     assert sum(key.startswith("search") for key in calls) == 1 and len(calls) == 1 + 3 * 2
+
+
+def test_what_an_arm_measures_serves_every_budget(
+    tmp_path: Path, executor: ThreadPoolExecutor
+) -> None:
+    vary = {"ranks.budget": ["uniform:1", "uniform:2", 64]}
+    arms = ["para", "eva", "prilora", "adalora"]  # costly; nothing to share; depends on the budget
+    study = Study(BASE, vary=vary, arms=arms, seeds=2, folder=tmp_path / "study")
+    study.run(executor)
+    measured = {name: n for name, n in calls.items() if name.startswith("measure")}
+    assert measured == {"measure para": 2, "measure eva": 2}
+    jobs = Study(BASE, vary=vary, arms=["para"], seeds=1, folder=tmp_path / "other").jobs
+    one = study.planned[0]
+    plain, alone = one.config.retrain.steps, one.config.search.total_work("learned")
+    assert sorted(job.work for job in jobs([one])) == sorted([plain, alone])
 
 
 def test_what_fails_is_recorded_and_stops_nothing_else(
@@ -251,21 +277,27 @@ def test_a_real_study_end_to_end(
         "question": "Does the budget matter?",
         "base": [str(tiny.config), "search.outer_steps=2"],
         "vary": {"ranks.budget": ["uniform:1", "uniform:2"]},
+        "arms": ["learned", "para"],
         "seeds": 1,
     }
     file.write_text(yaml.safe_dump(given))
     folder = tmp_path / "runs" / "mine"
     table = Study.load(file, folder=folder).run()  # a process of its own
-    assert [row["parameters"] for row in table.finished] == [4 * 32, 2 * 4 * 32]
+    spent = [(row["arm"], row["parameters"]) for row in table.finished]
+    assert spent == [(a, n * 4 * 32) for n in (1, 2) for a in ("learned", "para")]
     assert len(list((folder / "searches").iterdir())) == 1
+    assert len(list((folder / "measured").iterdir())) == 1
+    costs = [row["cost"] for row in table.finished if row["arm"] == "para"]
+    steps = RunConfig.load(tiny.config).retrain.steps
+    assert costs[0] == costs[1] > steps  # what was measured once counts at both budgets
     for row in table.finished:
-        assert (folder / "runs" / row["id"] / "0" / "learned" / "search").is_dir()
+        assert (folder / "runs" / row["id"] / "0" / row["arm"] / "ranks.json").is_file()
         assert RunConfig.load(folder / "runs" / row["id"] / "config.yaml").lora.k == 3
     monkeypatch.setattr(work, "retrain_once", None)  # nothing is left to do
     dry = command("study", file, "seeds=2", "--runs", tmp_path / "runs", "--dry-run")
-    assert dry.status == 0 and "2 runs, and 1 searches" in dry.out
+    assert dry.status == 0 and "4 runs, and 2 searches and measurements" in dry.out
     said = command("study", file, "--runs", tmp_path / "runs")
     assert said.status == 0, said.err
-    assert "0 of 2 runs to do" in said.out and "Does the budget matter?" in said.out
+    assert "0 of 4 runs to do" in said.out and "Does the budget matter?" in said.out
     assert "no claim: uniform:2 minus uniform:1" in said.out
     assert (folder / "summary.md").read_text() in said.out

@@ -1,50 +1,120 @@
 """Allocation: the ranks that an allocator chose, and what choosing them took."""
 
+import json
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from torch import Tensor
 
 from autolora_meta.allocators.replicate import Allocator, Replicate
+from autolora_meta.allocators.scored import by_scores
 from autolora_meta.device import threads
 from autolora_meta.hypergradients.products import Cost
 from autolora_meta.memory import peak
 from autolora_meta.ranks.pattern import RankPattern
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
-class Allocation:
-    """Ranks, and what choosing them took, model and rows at hand.
+class Spent:
+    """What choosing ranks took, model and rows at hand.
 
     The searches that the allocator names (`Allocator.searches`) count for nothing here when they
     were run before: their results keep their own cost and seconds.
 
     Args:
-        pattern: the ranks.
         cost: forwards, backwards and double backwards of what the allocator ran itself.
         seconds: wall time.
         peak_memory: bytes by which memory rose above the loaded model: on CUDA what torch
             allocates, on Linux the resident set; None where nothing reliable is known.
     """
 
-    pattern: RankPattern
     cost: Cost
     seconds: float
     peak_memory: int | None
 
 
-def allocation(allocator: Allocator, replicate: Replicate) -> Allocation:
+@dataclass(frozen=True)
+class Measured:
+    """What an allocator measured, for every budget (`Allocator.scores`).
+
+    Args:
+        scores: of the components of every layer. (L, k)
+        spent: on measuring them.
+    """
+
+    scores: Tensor
+    spent: Spent
+
+    def save(self, path: Path) -> None:
+        """Write it as JSON, in full precision."""
+        path.write_text(json.dumps({"scores": self.scores.tolist(), **asdict(self.spent)}))
+
+    @classmethod
+    def load(cls, path: Path) -> "Measured":
+        """Read what `save` wrote."""
+        held = json.loads(path.read_text())
+        scores = torch.tensor(held.pop("scores"), dtype=torch.float64)
+        return cls(scores, Spent(**held | {"cost": Cost(**held["cost"])}))
+
+
+@dataclass(frozen=True)
+class Allocation:
+    """Ranks, and what choosing them took.
+
+    Args:
+        pattern: the ranks.
+        spent: by the allocator itself.
+    """
+
+    pattern: RankPattern
+    spent: Spent
+
+
+def allocation(
+    allocator: Allocator, replicate: Replicate, measured: Measured | None = None
+) -> Allocation:
     """Let `allocator` choose the ranks of `replicate`, and measure what it takes.
 
-    >>> allocation(allocator("para"), Replicate(config, seed=0)).cost  # doctest: +SKIP
+    Args:
+        allocator: chooses.
+        replicate: one seed of a run.
+        measured: what the allocator measured before (`measure`), in whose place it measures anew.
+
+    >>> allocation(allocator("para"), Replicate(config, seed=0)).spent.cost  # doctest: +SKIP
     Cost(forwards=150, backwards=150, double_backwards=0)
     """
+    if measured is not None:
+        return Allocation(by_scores(replicate, measured.scores), measured.spent)
+    return Allocation(*_spending(allocator.allocate, replicate))
+
+
+def measure(allocator: Allocator, replicate: Replicate) -> Measured:
+    """Let `allocator` measure `replicate` once, for every budget.
+
+    Args:
+        allocator: one with `scores`.
+        replicate: one seed of a run, at any budget.
+    """
+    assert allocator.scores is not None, f"{allocator.summary}: no scores"
+    return Measured(*_spending(allocator.scores, replicate))
+
+
+def _spending(choose: Callable[[Replicate], T], replicate: Replicate) -> tuple[T, Spent]:
+    """What `choose` gives, and what it took."""
     device = replicate.config.runtime.resolved_device
     _ = replicate.prepared  # loading is no part of choosing
     before, replicate.cost = replicate.cost, Cost()
     try:
         with threads(replicate.config.runtime.threads), peak(device) as rose:
             started = time.perf_counter()
-            pattern = allocator.allocate(replicate)
+            chosen = choose(replicate)
             seconds = time.perf_counter() - started
-        return Allocation(pattern, replicate.cost, seconds, rose[0] if rose else None)
+        return chosen, Spent(replicate.cost, seconds, rose[0] if rose else None)
     finally:
         replicate.cost = before + replicate.cost

@@ -8,13 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from autolora_meta.allocators.replicate import Allocator, Replicate
-from autolora_meta.allocators.scored import by_scores
+from autolora_meta.allocators.replicate import Replicate
+from autolora_meta.allocators.scored import scored
 from autolora_meta.allocators.training import Training, learned_work, peer_steps, plain_lora
 from autolora_meta.gating import Gates, lora_layers
 from autolora_meta.randomness import derive
 from autolora_meta.ranks.directions import Factors
-from autolora_meta.ranks.pattern import RankPattern
 
 BATCHES = 2  # validation batches on which a rank is judged
 
@@ -56,7 +55,7 @@ def smallest_within(losses: Tensor, tolerance: float) -> int:
     return int((losses <= losses.min() + tolerance).nonzero()[0])
 
 
-def scores(losses: Tensor) -> Tensor:
+def needed(losses: Tensor) -> Tensor:
     """Until which tolerance component j of a layer is still needed.
 
     The smallest rank within tau of the best is #{j : s_j > tau}, s_j = min_{b<j} f(b) - min_b f(b):
@@ -65,18 +64,18 @@ def scores(losses: Tensor) -> Tensor:
     Args:
         losses: of each layer at rank 0 to k, the other layers at k. (L, k + 1)
 
-    >>> scores(torch.tensor([[2.0, 1.5, 1.0, 1.25]]))
+    >>> needed(torch.tensor([[2.0, 1.5, 1.0, 1.25]]))
     tensor([[1.0000, 0.5000, 0.0000]])
     """
     best = losses.cummin(dim=1).values  # min_{b<=j} f(b)
     return best[:, :-1] - best[:, -1:]
 
 
-def allocate(replicate: Replicate, *, frozen: bool) -> RankPattern:
-    """In every layer the smallest rank within one tolerance of its best, as the budget asks.
+def scores(replicate: Replicate, *, frozen: bool) -> Tensor:
+    """In every layer, until which tolerance each component is needed. (L, k)
 
-    Layer by layer, the others at k, the loss of every rank is measured on validation rows; the
-    tolerance is as small as the budget allows.
+    Layer by layer, the others at k, the loss of every rank is measured on validation rows; a budget
+    then takes in every layer the smallest rank within one tolerance of its best.
 
     Departures from the paper: it looks for one rank for all layers (`every_rank`), which at a given
     budget leaves nothing to choose; and the scale of an adapter stays c, where the paper divides
@@ -91,7 +90,7 @@ def allocate(replicate: Replicate, *, frozen: bool) -> RankPattern:
                 _keep(logits, rank)
                 losses[layer, rank] = training.loss(batches)
             _keep(logits, gates.k)
-    return by_scores(replicate, scores(losses))
+    return needed(losses)
 
 
 @contextmanager
@@ -133,14 +132,14 @@ def _others_stay(factors: Sequence[Factors], j: int) -> Iterator[None]:
             b.copy_(b_kept)
 
 
-ALLOCATOR = Allocator(
-    partial(allocate, frozen=False),
+ALLOCATOR = scored(
+    partial(scores, frozen=False),
     summary="nested ranks: the smallest of each layer within a tolerance of the best",
     source="DyLoRA, arXiv 2210.07558",
     work=learned_work,
 )
-FROZEN = Allocator(
-    partial(allocate, frozen=True),
+FROZEN = scored(
+    partial(scores, frozen=True),
     summary="nested ranks, each step moving the last component alone",
     source="DyLoRA, arXiv 2210.07558, its frozen mode",
     work=learned_work,

@@ -6,8 +6,8 @@ import torch
 from peft.tuners.lora.eva import SVDHook
 from torch import Tensor, nn
 
-from autolora_meta.allocators.replicate import Allocator, Replicate
-from autolora_meta.allocators.scored import by_scores
+from autolora_meta.allocators.replicate import Replicate
+from autolora_meta.allocators.scored import scored
 from autolora_meta.allocators.training import learned_work, peer_program, peer_steps
 from autolora_meta.bilevel.batches import to_device
 from autolora_meta.errors import InputError
@@ -15,7 +15,6 @@ from autolora_meta.finetuning.lora import unwrapped_afterwards
 from autolora_meta.hypergradients.products import Cost
 from autolora_meta.progress import Silent
 from autolora_meta.randomness import derive, seeded
-from autolora_meta.ranks.pattern import RankPattern
 
 CONVERGED = 0.99  # cosine of a direction with itself one batch before: PEFT's default of tau
 
@@ -26,6 +25,10 @@ def explained_variance(replicate: Replicate) -> Tensor:
     Training batches go forward through the pretrained model, in evaluation mode, until all
     directions of all layers have converged, for at most what the learned search costs. Tokens that
     the attention mask hides do not count.
+
+    Departures from the paper: its budget counts ranks, ours parameters; k takes the place of its
+    rho r as the largest rank; A does not start at the directions, since every arm is retrained
+    alike.
 
     Raises:
         InputError: a target is a convolution, whose inputs are no rows of features; or a layer
@@ -63,16 +66,6 @@ def explained_variance(replicate: Replicate) -> Tensor:
     return torch.stack([h.svd.explained_variance_ratio_[:k].double().cpu() for h in hooks])
 
 
-def allocate(replicate: Replicate) -> RankPattern:
-    """Directions of all layers by the share of variance that they explain, at the budget.
-
-    Departures from the paper: its budget counts ranks, ours parameters; k takes the place of its
-    rho r as the largest rank; A does not start at the directions, since every arm is retrained
-    alike.
-    """
-    return by_scores(replicate, explained_variance(replicate))
-
-
 def _hook(name: str, k: int) -> SVDHook:
     return SVDHook(
         n_components=k,
@@ -102,8 +95,8 @@ def _rows(inputs: Any, batch: Any, name: str) -> Tensor:
     return states.reshape(-1, states.shape[-1])
 
 
-ALLOCATOR = Allocator(
-    allocate,
+ALLOCATOR = scored(
+    explained_variance,
     summary="variance that the directions of the layers' inputs explain, by PEFT",
     source="EVA, arXiv 2410.07170; PEFT's incremental SVD",
     work=learned_work,

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from autolora_meta.allocators.replicate import Allocator, Replicate
-from autolora_meta.allocators.scored import in_proportion
+from autolora_meta.allocators.replicate import Replicate
+from autolora_meta.allocators.scored import proportional, scored
 from autolora_meta.allocators.training import peer_program
 from autolora_meta.allocators.weights import weight_of
 from autolora_meta.bilevel.batches import to_device
@@ -12,7 +12,6 @@ from autolora_meta.finetuning.lora import unwrapped_afterwards
 from autolora_meta.hypergradients.products import Cost
 from autolora_meta.progress import Silent
 from autolora_meta.randomness import derive, seeded
-from autolora_meta.ranks.pattern import RankPattern
 
 BATCHES = 64  # over which the gradient is averaged; the training of other peers is longer
 
@@ -42,8 +41,8 @@ def importance(replicate: Replicate) -> Tensor:
         return torch.stack([(w.detach() * g).abs().mean().double().cpu() for w, g in pairs])
 
 
-def allocate(replicate: Replicate) -> RankPattern:
-    """r_l in proportion to I_l / sqrt(in + out), as the budget allows.
+def scores(replicate: Replicate) -> Tensor:
+    """Components such that r_l is in proportion to I_l / sqrt(in + out). (L, k)
 
     Departures from the paper: its budget counts sqrt(in + out) for a rank, ours parameters, so
     that the proportion is scaled to ours; limits of ranks are the run's (0 and k where it gives
@@ -51,11 +50,12 @@ def allocate(replicate: Replicate) -> RankPattern:
     """
     _, costs = replicate.layers
     # r_l ~ (I_l / sum I) / sqrt(m + n)
-    return in_proportion(replicate, importance(replicate) / torch.tensor(costs).double().sqrt())
+    weights = importance(replicate) / torch.tensor(costs).double().sqrt()
+    return proportional(weights, replicate.config.lora.k)
 
 
-ALLOCATOR = Allocator(
-    allocate,
+ALLOCATOR = scored(
+    scores,
     summary="gradient times pretrained weight, before training",
     source="GoRA, arXiv 2502.12171",
     work=lambda config: float(BATCHES),

@@ -3,10 +3,9 @@
 import torch
 from torch import Tensor
 
-from autolora_meta.allocators.replicate import Allocator, Replicate
-from autolora_meta.allocators.scored import by_scores
+from autolora_meta.allocators.replicate import Replicate
+from autolora_meta.allocators.scored import scored
 from autolora_meta.allocators.training import Training, learned_work, peer_steps, plain_lora
-from autolora_meta.ranks.pattern import RankPattern
 
 # What the penalty takes from a gate over the training, in units of its start: a gate that the loss
 # does not hold is gone half-way.
@@ -27,6 +26,10 @@ def survival(replicate: Replicate) -> Tensor:
 
     Gates and factors move together on training rows: factors and head by `search.inner`, gates by
     `search.outer` without its decay, after the warm-up, each step followed by the proximal one.
+    Departures from the papers: the strength of the penalty is fixed (`SHRINKAGE`) and the budget
+    cuts or fills up what it leaves, the last gates to go first, so that lambda is not tuned to the
+    budget by repeated trainings; all gates start at 1; ranks are not handed on between layers in
+    the course of the training (L1RA).
     """
     config = replicate.config
     steps = peer_steps(config)
@@ -52,19 +55,8 @@ def survival(replicate: Replicate) -> Tensor:
         return torch.where(size > 0, size, gone).double().cpu()
 
 
-def allocate(replicate: Replicate) -> RankPattern:
-    """Components by the size of their gates; of those at zero, the last to go come first.
-
-    Departures from the papers: the strength of the penalty is fixed (`SHRINKAGE`) and the budget
-    cuts or fills up what it leaves, so that lambda is not tuned to the budget by repeated
-    trainings; all gates start at 1; ranks are not handed on between layers in the course of the
-    training (L1RA).
-    """
-    return by_scores(replicate, survival(replicate))
-
-
-ALLOCATOR = Allocator(
-    allocate,
+ALLOCATOR = scored(
+    survival,
     summary="gates on training rows with an L1 penalty, by proximal steps",
     source="SoRA, arXiv 2311.11696; L1RA",
     work=learned_work,

@@ -3,17 +3,17 @@
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from autolora_meta.allocators.replicate import Allocator, Replicate
-from autolora_meta.allocators.scored import by_scores
+from autolora_meta.allocators.replicate import Replicate
+from autolora_meta.allocators.scored import scored
 from autolora_meta.allocators.training import Training, learned_work, peer_steps, plain_lora
 from autolora_meta.gating import lora_layers
 from autolora_meta.ranks.importance import Components
-from autolora_meta.ranks.pattern import RankPattern
 
 
-def allocate(replicate: Replicate) -> RankPattern:
-    """Ranks by the singular values of c B A after plain training at rank k, over all layers.
+def scores(replicate: Replicate) -> Tensor:
+    """Singular values of c B A after plain training at rank k. (L, k)
 
     It trains for as many plain steps as the learned search costs; `frozen` is the same cut after
     the steps of the search alone. Departures from the paper: the threshold is where the budget is
@@ -31,11 +31,11 @@ def allocate(replicate: Replicate) -> RankPattern:
         with torch.no_grad():
             scale = replicate.config.lora.scale
             trained = Components.from_factors(names, costs, scale, gates(), factors)
-    return by_scores(replicate, trained.singular)
+    return trained.singular
 
 
-ALLOCATOR = Allocator(
-    allocate,
+ALLOCATOR = scored(
+    scores,
     summary="plain LoRA trained at rank k, all singular values cut at one threshold",
     source="PARA, arXiv 2604.27796",
     work=learned_work,

@@ -1,10 +1,10 @@
 """PRILoRA: ranks that grow linearly with depth, whatever the task."""
 
 import torch
+from torch import Tensor
 
-from autolora_meta.allocators.replicate import Allocator, Replicate
-from autolora_meta.allocators.scored import in_proportion
-from autolora_meta.ranks.pattern import RankPattern
+from autolora_meta.allocators.replicate import Replicate
+from autolora_meta.allocators.scored import proportional, scored
 
 SHALLOW, DEEP = 4, 12  # the paper's ranks of the first and the last block; their ratio is kept
 
@@ -28,8 +28,10 @@ def depths(names: tuple[str, ...]) -> list[int]:
     return found
 
 
-def allocate(replicate: Replicate) -> RankPattern:
-    """Ranks in proportion to r(d) = 4 + (12 - 4) d / (D - 1), d being the place of the block of D.
+def scores(replicate: Replicate) -> Tensor:
+    """Components such that ranks grow linearly with depth. (L, k)
+
+    r(d) = 4 + (12 - 4) d / (D - 1), d being the place of a layer's block of D.
 
     Departures from the paper: the line is scaled to the budget; the pruning of A that goes with it
     is left out, since every arm is retrained alike.
@@ -38,11 +40,11 @@ def allocate(replicate: Replicate) -> RankPattern:
     depth = torch.tensor(depths(names), dtype=torch.float64)
     # r(d) = r_s + (r_f - r_s) d / (D - 1)
     line = SHALLOW + (DEEP - SHALLOW) * depth / depth.max().clamp_min(1)
-    return in_proportion(replicate, line)
+    return proportional(line, replicate.config.lora.k)
 
 
-ALLOCATOR = Allocator(
-    allocate,
+ALLOCATOR = scored(
+    scores,
     summary="ranks that grow linearly with depth",
     source="PRILoRA, arXiv 2401.11316",
 )

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from torch import Tensor
+
 from autolora_meta import plugins
 from autolora_meta.bilevel.engine import Row
 from autolora_meta.bilevel.options import Selection
@@ -148,6 +150,8 @@ class Allocator:
         searches: the searches it reads, so that they can be run first, side by side.
         work: what it will run beside them, in plain steps, as far as the configuration tells.
         extra_steps: retraining steps that it takes beside those of the configuration.
+        scores: what it measures of each component whatever the budget, (L, k), where that is all
+            that it needs (`scored`): a study measures it once for all budgets.
     """
 
     allocate: Callable[[Replicate], RankPattern]
@@ -156,6 +160,7 @@ class Allocator:
     searches: tuple[Selection, ...] = ()
     work: Callable[[RunConfig], float] = lambda config: 0.0
     extra_steps: Callable[[RunConfig], int] = lambda config: 0
+    scores: Callable[[Replicate], Tensor] | None = None
 
     def retrain_steps(self, config: RunConfig) -> int:
         """How long its ranks are retrained."""

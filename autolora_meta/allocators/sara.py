@@ -3,13 +3,12 @@
 import torch
 from torch import Tensor
 
-from autolora_meta.allocators.replicate import Allocator, Replicate
-from autolora_meta.allocators.scored import by_scores
+from autolora_meta.allocators.replicate import Replicate
+from autolora_meta.allocators.scored import scored
 from autolora_meta.allocators.weights import matrices
-from autolora_meta.ranks.pattern import RankPattern
 
 
-def scores(spectrum: Tensor, k: int) -> Tensor:
+def left_over(spectrum: Tensor, k: int) -> Tensor:
     """The share of a weight's mass that its first j - 1 directions leave, for j = 1 to k.
 
     r(tau) = #{j : sum_{i<j} s_i < tau sum_i s_i}, so component j enters when tau passes the share
@@ -19,15 +18,15 @@ def scores(spectrum: Tensor, k: int) -> Tensor:
         spectrum: singular values, descending. (n,), n >= k
         k: components of a layer.
 
-    >>> scores(torch.tensor([3.0, 1.0]), k=2)
+    >>> left_over(torch.tensor([3.0, 1.0]), k=2)
     tensor([1.0000, 0.2500])
     """
     held = spectrum.cumsum(0) / spectrum.sum()  # sum_{i<=j} s_i / sum_i s_i
     return 1 - torch.cat([held.new_zeros(1), held[: k - 1]])
 
 
-def allocate(replicate: Replicate) -> RankPattern:
-    """Ranks by one share of the singular mass of every pretrained weight, as the budget allows.
+def scores(replicate: Replicate) -> Tensor:
+    """Of every weight, the share of singular mass that the directions before leave. (L, k)
 
     Departures from the paper: its share is given (and ranks then cost what they cost), here the
     budget decides it; no rank is above k; and every arm is retrained as LoRA, where the paper
@@ -37,11 +36,11 @@ def allocate(replicate: Replicate) -> RankPattern:
     names, _ = replicate.layers
     k = replicate.config.lora.k
     spectra = [torch.linalg.svdvals(w) for w in matrices(replicate.prepared.model, names)]
-    return by_scores(replicate, torch.stack([scores(s, k) for s in spectra]))
+    return torch.stack([left_over(s, k) for s in spectra])
 
 
-ALLOCATOR = Allocator(
-    allocate,
+ALLOCATOR = scored(
+    scores,
     summary="singular directions that hold one share of the pretrained weight's mass",
     source="SARA, arXiv 2408.03290",
 )

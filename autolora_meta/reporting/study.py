@@ -57,7 +57,7 @@ def study_summary(options: StudyOptions, found: StudyTable) -> str:
 def study_plan(runs: Sequence[Planned], jobs: Sequence[Job]) -> str:
     """What a study would still do: its runs, and the plain steps behind them."""
     behind = {job.key: job for job in jobs}
-    header = ["run", "what", "searches to do", "plain steps beside them"]
+    header = ["run", "what", "shared work to do", "plain steps beside it"]
     rows = [
         [
             run.id,
@@ -67,7 +67,7 @@ def study_plan(runs: Sequence[Planned], jobs: Sequence[Job]) -> str:
         ]
         for run in runs
     ]
-    searches = len(jobs) - len(runs)
+    shared = len(jobs) - len(runs)
     work = sum(job.work for job in jobs)
-    end = f"{len(runs)} runs, and {searches} searches that they share: {work:,.0f} plain steps"
-    return f"{table(header, rows)}\n\n{end} at most"
+    end = f"{len(runs)} runs, and {shared} searches and measurements that they share"
+    return f"{table(header, rows)}\n\n{end}: {work:,.0f} plain steps at most"

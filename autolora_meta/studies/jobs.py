@@ -14,7 +14,7 @@ from typing import Any, get_args
 
 import torch
 
-from autolora_meta.allocators.allocation import allocation
+from autolora_meta.allocators.allocation import Measured, allocation, measure
 from autolora_meta.allocators.replicate import Replicate, allocator
 from autolora_meta.bilevel.options import Selection
 from autolora_meta.config import RunConfig
@@ -55,23 +55,34 @@ def run_search(config: RunConfig, seed: int, selection: Selection, folder: Path)
     return Outcome(("search", seed, selection), time.perf_counter() - started)
 
 
+def run_measure(config: RunConfig, seed: int, arm: str) -> Measured:
+    """What one arm measures in one replicate, for every budget."""
+    chosen = allocator(arm)
+    progress = Part(_progress or Silent(), chosen.work(config))
+    found = measure(chosen, Replicate(config, seed, progress=progress))
+    progress.close()
+    return found
+
+
 def run_retrain(
     config: RunConfig,
     seed: int,
     arm: str,
     folder: Path,
     keep: Keep | None = None,
+    measured: Measured | None = None,
 ) -> Outcome:
     """Ranks of one arm in one replicate, retrained and tested; result.json says how it went.
 
     Args:
         keep: called with the retrained model, to save it.
+        measured: what the arm measured before (`run_measure`).
     """
     started = time.perf_counter()
     chosen = allocator(arm)
-    share = Part(_progress or Silent(), chosen.work(config))
+    share = Part(_progress or Silent(), 0.0 if measured else chosen.work(config))
     replicate = Replicate(config, seed, folder=folder, progress=share)
-    found = allocation(chosen, replicate)
+    found = allocation(chosen, replicate, measured)
     share.close()
     pattern, prepared = found.pattern, replicate.prepared
     steps = chosen.retrain_steps(config)
@@ -86,7 +97,7 @@ def run_retrain(
         "parameters": pattern.parameters,
         "ranks": dict(pattern),
         "retrain_steps": steps,
-        "cost": asdict(found.cost),
+        "cost": asdict(found.spent.cost),
         "metrics": result.metrics,
         "compared": prepared.task.compared,
     }
@@ -96,8 +107,8 @@ def run_retrain(
     (place / "result.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     lines = (json.dumps({"stage": "retrain"} | row) + "\n" for row in result.log)
     (place / "retrain.jsonl").write_text("".join(lines), encoding="utf-8")
-    measured = {"allocation_seconds": found.seconds, "peak_memory": found.peak_memory}
-    return Outcome(("retrain", seed, arm), time.perf_counter() - started, content, measured)
+    took = {"allocation_seconds": found.spent.seconds, "peak_memory": found.spent.peak_memory}
+    return Outcome(("retrain", seed, arm), time.perf_counter() - started, content, took)
 
 
 def run_all(

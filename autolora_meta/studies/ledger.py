@@ -16,7 +16,8 @@ class Ledger:
     """Results of a study on disk, a line for each run that ended.
 
     Layout: `study.yaml`; `results.jsonl`; `timings.jsonl`, seconds; `searches/KEY`, each search
-    once; `runs/ID`, what each run left; `errors`, tracebacks.
+    once; `measured/KEY.json`, what an arm measured for all budgets; `runs/ID`, what each run left;
+    `errors`, tracebacks.
 
     Args:
         folder: of the study.

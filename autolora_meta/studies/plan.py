@@ -52,6 +52,14 @@ class Planned:
             read.add("learned")
         return {s: fingerprint(self.config, self.seed, s)[:12] for s in sorted(read)}
 
+    @cached_property
+    def measured(self) -> str | None:
+        """The key under which runs at other budgets share what the arm measures, at a price."""
+        arm = allocator(self.arm)
+        if arm.scores is None or not arm.work(self.config):
+            return None
+        return fingerprint(self.config, self.seed, self.arm)[:12]
+
     @property
     def label(self) -> str:
         """For people: its settings, arm and seed."""

@@ -157,24 +157,33 @@ class Study:
         return [run for i, run in once.items() if i not in kept]
 
     def jobs(self, runs: Sequence[Planned]) -> list[Job]:
-        """The work behind runs: each search that is not there yet, once; then what reads it."""
+        """The work behind runs: what they share and is not there yet, once; then what reads it."""
         place = self.folder.absolute()
-        searches: dict[str, Job] = {}
+        shared: dict[str, Job] = {}
         retrainings = []
         for run in runs:
-            for selection, key in run.searches.items():
-                where = place / "searches" / key
-                if key not in searches and not where.is_dir():
-                    arguments = run.config, run.seed, selection, where
-                    load = run.config.search.total_work(selection)
-                    searches[key] = Job(key, work.search_once, arguments, work=load)
-            read = tuple(place / "searches" / key for key in run.searches.values())
-            arguments = run.config, run.seed, run.arm, place / "runs" / run.id, read
-            needs = frozenset(run.searches.values())
-            arm = allocator(run.arm)
-            load = arm.retrain_steps(run.config) + arm.work(run.config)
-            retrainings.append(Job(run.id, work.retrain_once, arguments, needs, load))
-        return [*searches.values(), *retrainings]
+            config, seed, arm = run.config, run.seed, allocator(run.arm)
+            searches = {s: place / "searches" / key for s, key in run.searches.items()}
+            for selection, where in searches.items():
+                if not where.is_dir():
+                    load = config.search.total_work(selection)
+                    arguments = config, seed, selection, where
+                    shared[where.stem] = Job(where.stem, work.search_once, arguments, work=load)
+            needs, load = {*run.searches.values()}, arm.retrain_steps(config)
+            measured = run.measured and place / "measured" / f"{run.measured}.json"
+            if not measured:
+                load += arm.work(config)
+            elif not measured.is_file():
+                arguments = config, seed, run.arm, measured
+                needs.add(measured.stem)
+                shared[measured.stem] = Job(
+                    measured.stem, work.measure_once, arguments, work=arm.work(config)
+                )
+            read = tuple(searches.values())
+            arguments = config, seed, run.arm, place / "runs" / run.id, read, measured
+            job = Job(run.id, work.retrain_once, arguments, frozenset(needs), load)
+            retrainings.append(job)
+        return [*shared.values(), *retrainings]
 
 
 def _layer(base: Base) -> Layer:
@@ -216,7 +225,7 @@ def _row(ended: Ended) -> dict[str, Any]:
 
 def _tell(trackers: Trackers, ended: Ended, run: Planned | None) -> None:
     """Tell the trackers of a search, or of the retraining of a run, that has finished."""
-    if ended.value is None:
+    if ended.value is None or ended.job.call is work.measure_once:
         return
     _, seed, name, place, *_ = ended.job.arguments
     left = place / str(seed) / name

@@ -10,6 +10,7 @@ from autolora_meta.allocators.replicate import Replicate
 from autolora_meta.allocators.scored import by_scores, in_proportion
 from autolora_meta.errors import InputError
 from autolora_meta.hypergradients.products import Cost
+from autolora_meta.ranks.pattern import RankPattern
 from tests.allocators.planted import Layers, blocks, planted, replicate_of
 
 
@@ -34,17 +35,18 @@ def test_ranks_in_proportion_are_rounded_with_one_factor() -> None:
     assert in_proportion(replicate, torch.tensor([0.0, 1.0, 100.0])).ranks == (0, 2, 4)  # k is 4
 
 
+def random_pattern(seed: int) -> RankPattern:
+    return random_ranks.ALLOCATOR.allocate(planted("ranks.budget=total-rank:6", seed=seed))
+
+
 def test_random_ranks_are_at_the_budget_and_differ_between_seeds() -> None:
-    patterns = {
-        random_ranks.allocate(planted("ranks.budget=total-rank:6", seed=s)) for s in range(8)
-    }
+    patterns = {random_pattern(s) for s in range(8)}
     assert len(patterns) > 3 and {p.total_rank for p in patterns} == {6}
-    again = random_ranks.allocate(planted("ranks.budget=total-rank:6", seed=3))
-    assert again in patterns
+    assert random_pattern(3) in patterns
 
 
 def test_random_ranks_favour_no_layer() -> None:
-    drawn = [random_ranks.allocate(planted("ranks.budget=total-rank:6", seed=s)) for s in range(40)]
+    drawn = [random_pattern(s) for s in range(40)]
     mean = torch.tensor([p.ranks for p in drawn]).double().mean(dim=0)
     assert (mean - 2).abs().max() < 0.5  # sd of a mean is 0.15
 
@@ -52,7 +54,7 @@ def test_random_ranks_favour_no_layer() -> None:
 def test_prilora_grows_linearly_with_depth() -> None:
     # 4, 8 and 12 of the paper at half its mean
     replicate = layers_of(4, 4, 4, budget="total-rank:6")
-    assert prilora.allocate(replicate).ranks == (1, 2, 3)
+    assert prilora.ALLOCATOR.allocate(replicate).ranks == (1, 2, 3)
 
 
 def test_prilora_counts_blocks_not_layers() -> None:
@@ -68,7 +70,7 @@ def test_sara_holds_one_share_of_the_mass_of_every_weight() -> None:
         layer.weight.data = left @ spectrum.diag() @ right
     held = spectra.cumsum(dim=1) / 10 / torch.tensor([[1.0], [1.0], [0.4]])
     ranks = [int((row < 0.74).sum()) + 1 for row in held]  # the directions that hold 74%
-    assert sara.allocate(replicate).ranks == tuple(ranks) == (1, 3, 3)
+    assert sara.ALLOCATOR.allocate(replicate).ranks == tuple(ranks) == (1, 3, 3)
 
 
 def test_gora_measures_gradient_times_weight() -> None:
@@ -87,7 +89,7 @@ def test_gora_measures_gradient_times_weight() -> None:
 def test_gora_costs_its_gradients_and_leaves_the_model_as_it_was() -> None:
     replicate = planted()
     found = allocation(gora.ALLOCATOR, replicate)
-    assert found.cost == Cost(forwards=64, backwards=64)
+    assert found.spent.cost == Cost(forwards=64, backwards=64)
     assert found.pattern.total_rank == 4
     parameters = list(replicate.prepared.model.parameters())
     assert all(p.requires_grad and p.grad is None for p in parameters)
@@ -99,7 +101,7 @@ def test_gora_refuses_weights_that_it_cannot_read() -> None:
     layer.weight = torch.nn.Parameter(layer.weight.data.to(torch.int8), requires_grad=False)
     for peer in (gora, sara):
         with pytest.raises(InputError, match="quantised"):
-            peer.allocate(replicate)
+            peer.ALLOCATOR.allocate(replicate)
 
 
 def test_eva_reads_the_variance_that_directions_explain() -> None:
@@ -114,7 +116,7 @@ def test_eva_reads_the_variance_that_directions_explain() -> None:
     found = eva.explained_variance(replicate)
     expected = spectra.square() / spectra.square().sum(dim=1, keepdim=True)
     torch.testing.assert_close(found, expected.double(), atol=0.08, rtol=0.0)
-    assert eva.allocate(replicate).ranks == (3, 1)
+    assert eva.ALLOCATOR.allocate(replicate).ranks == (3, 1)
     assert replicate.cost.forwards >= 2 and replicate.cost.backwards == 0
 
 
@@ -125,4 +127,4 @@ def test_eva_says_when_a_batch_is_too_small() -> None:
     small = {"search": {"batch_size": 2, "outer_batch_size": 2, "outer_steps": 1}}
     replicate = replicate_of(Layers((4,)), data, small)
     with pytest.raises(InputError, match=r"search\.batch_size"):
-        eva.allocate(replicate)
+        eva.ALLOCATOR.allocate(replicate)

@@ -1,6 +1,7 @@
 """Peers on a tiny BERT with a classification head, from texts."""
 
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -17,7 +18,7 @@ from autolora_meta.allocators import (
     random_ranks,
     sara,
 )
-from autolora_meta.allocators.allocation import allocation
+from autolora_meta.allocators.allocation import Measured, allocation, measure
 from autolora_meta.allocators.replicate import Allocator, Replicate
 from autolora_meta.config import RunConfig
 from autolora_meta.hypergradients.products import Cost
@@ -61,9 +62,22 @@ def test_every_peer_is_at_the_budget_and_leaves_the_model_plain(
     assert found.pattern.names == names and found.pattern.costs == costs
     assert found.pattern.scale == replicate.config.lora.scale
     assert 1000 - min(costs) < found.pattern.parameters <= 1000
-    assert (found.cost == Cost()) == (peer.work(replicate.config) == 0)
+    assert (found.spent.cost == Cost()) == (peer.work(replicate.config) == 0)
     if sys.platform == "linux":
-        assert found.peak_memory is not None and 0 <= found.peak_memory < 2**31
+        assert found.spent.peak_memory is not None and 0 <= found.spent.peak_memory < 2**31
+
+
+def test_what_was_measured_once_gives_the_same_ranks_at_every_budget(
+    config: RunConfig, tmp_path: Path
+) -> None:
+    peer, given = l1.ALLOCATOR, config.model_dump(mode="json")
+    measured = measure(peer, Replicate(config, 0))
+    measured.save(tmp_path / "l1.json")
+    for budget in ("uniform:1", "uniform:2"):
+        replicate = Replicate(RunConfig.load(given, f"ranks.budget={budget}"), 0)
+        found = allocation(peer, replicate, Measured.load(tmp_path / "l1.json"))
+        assert found.pattern == peer.allocate(replicate)
+        assert found.spent == measured.spent and found.spent.cost.backwards > 0
 
 
 def test_grid_tries_higher_ranks_in_fewer_layers(config: RunConfig) -> None:
@@ -83,7 +97,7 @@ def test_grid_takes_the_best_on_validation_rows_and_counts_every_training(
     found = allocation(grid.ALLOCATOR, replicate)
     assert found.pattern == tried[scores.index(max(scores))]
     steps = config.retrain.steps
-    assert found.cost == Cost(forwards=2 * (steps + 1), backwards=2 * steps)
+    assert found.spent.cost == Cost(forwards=2 * (steps + 1), backwards=2 * steps)
 
 
 def test_grid_reads_a_metric_whichever_way_is_better(

@@ -7,7 +7,7 @@ from autolora_meta.allocators.adalora import ALLOCATOR as ADALORA
 from autolora_meta.allocators.allocation import allocation
 from autolora_meta.allocators.dylora import ALLOCATOR as DYLORA
 from autolora_meta.allocators.dylora import FROZEN as DYLORA_FROZEN
-from autolora_meta.allocators.dylora import every_rank, scores, smallest_within
+from autolora_meta.allocators.dylora import every_rank, needed, smallest_within
 from autolora_meta.allocators.l1 import ALLOCATOR as L1
 from autolora_meta.allocators.l1 import soft_threshold
 from autolora_meta.allocators.para import ALLOCATOR as PARA
@@ -25,9 +25,9 @@ def test_planted_ranks_are_found(peer: Allocator) -> None:
     found = allocation(peer, replicate)
     assert found.pattern.ranks == RANKS
     steps = peer_steps(replicate.config)
-    assert found.cost.backwards == steps and found.cost.forwards >= steps
-    assert found.cost.double_backwards == 0 and found.seconds > 0
-    assert replicate.cost == found.cost
+    assert found.spent.cost.backwards == steps and found.spent.cost.forwards >= steps
+    assert found.spent.cost.double_backwards == 0 and found.spent.seconds > 0
+    assert replicate.cost == found.spent.cost
     after = replicate.prepared.model.state_dict()
     assert after.keys() == before.keys()
     assert all(torch.equal(after[name], w) for name, w in before.items())
@@ -62,10 +62,10 @@ def test_dylora_gives_every_rank_in_one_training() -> None:
 
 def test_dylora_tolerance_over_layers() -> None:
     losses = torch.tensor([[4.0, 3.0, 1.0, 1.5], [2.0, 0.5, 0.7, 0.4]])
-    needed = scores(losses)
+    least = needed(losses)
     for tolerance in (0.05, 0.2, 0.7, 1.7, 2.5):
         ranks = [smallest_within(row, tolerance) for row in losses]
-        assert (needed > tolerance).sum(dim=1).tolist() == ranks
+        assert (least > tolerance).sum(dim=1).tolist() == ranks
 
 
 def test_dylora_moves_one_component_a_step_where_it_is_frozen() -> None:
