@@ -124,7 +124,7 @@ def _answer(comparison: Comparison, sentences: list[str]) -> str:
 
 def _arms(comparison: Comparison, folder: Path) -> Section:
     captions = {
-        f"comparison-{metric}": f"{metric_called(metric).label.capitalize()}: replicates of each "
+        f"comparison-{metric}": f"{metric_called(metric).title}: replicates of each "
         "arm, and the paired differences; filled where a claim can be made."
         for metric in comparison.metrics
     }

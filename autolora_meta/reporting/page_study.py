@@ -72,7 +72,7 @@ def _contrasts(name: str, contrasts: Sequence[Contrast], folder: Path) -> Sectio
     against = value_label(first.baseline)
     metric = metric_called(first.metric)
     caption = (
-        f"{metric.label.capitalize()}: difference from {against}, paired over seeds; filled where "
+        f"{metric.title}: difference from {against}, paired over seeds; filled where "
         "it holds after Holm's correction."
     )
     rows = [
@@ -92,13 +92,13 @@ def _contrasts(name: str, contrasts: Sequence[Contrast], folder: Path) -> Sectio
         points=[f"{contrast.sentence}." for contrast in contrasts],
         pictures=pictures(folder, {name: caption}),
         folded=[
-            Table(f"{metric.label.capitalize()}: differences, {levels} intervals", header, rows)
+            Table(f"{metric.title}: differences, {levels} intervals", header, rows)
         ],
     )
 
 
 def _all_settings(found: StudyTable, folder: Path) -> Section:
-    label = metric_called(found.metrics[0]).label.capitalize()
+    label = metric_called(found.metrics[0]).title
     captions = {
         "cost": f"{label} against what finding and retraining the ranks took.",
         "parameters": f"{label} against the number of adapter parameters.",

@@ -21,6 +21,15 @@ class Metric:
     factor: float
     label: str
 
+    @property
+    def title(self) -> str:
+        """The label at the head of a sentence.
+
+        >>> METRICS["entity_f1"].title
+        'Test entity F1'
+        """
+        return self.label[:1].upper() + self.label[1:]
+
 
 def _share(label: str) -> Metric:
     """Of a score that is 1 at best and that people read in hundredths."""

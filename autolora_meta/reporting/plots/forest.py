@@ -12,6 +12,7 @@ from autolora_meta.reporting.style import DARK, GREY
 from autolora_meta.statistics import MIN_REPLICATES, PairedDifference
 
 Better = Literal["higher", "lower"] | None
+TICKS = 5  # more, and numbers with four decimals run into each other
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ def draw_replicates(ax: Axes, rows: Sequence[Row], label: str) -> None:
         dots = list(row.values.values())
         ax.scatter(dots, [place] * len(dots), s=12, color=DARK, alpha=0.8, linewidths=0, zorder=2)
         ax.vlines(np.mean(dots), place - 0.27, place + 0.27, color="black", linewidth=1.8, zorder=3)
+    ax.locator_params(axis="x", nbins=TICKS)
     ax.set_xlabel(label)
     ax.set_title("replicates and their mean", loc="left")
 
@@ -83,5 +85,6 @@ def draw_differences(ax: Axes, rows: Sequence[Row], label: str, better: Better) 
     found = [row.difference for row in rows if row.difference is not None]
     levels = " and ".join(sorted({f"{d.level * 100:g}%" for d in found}))
     ax.set_title(f"paired difference, {levels} interval" if found else "", loc="left")
+    ax.locator_params(axis="x", nbins=TICKS)
     words = {"higher": "\n(right is better)", "lower": "\n(left is better)"}
     ax.set_xlabel(label + (words[better] if better else ""))
