@@ -5,6 +5,7 @@ from torch import Tensor
 
 from autolora_meta.allocators.replicate import Replicate
 from autolora_meta.allocators.scored import proportional, scored
+from autolora_meta.ranks.place import Place
 
 SHALLOW, DEEP = 4, 12  # the paper's ranks of the first and the last block; their ratio is kept
 
@@ -12,20 +13,14 @@ SHALLOW, DEEP = 4, 12  # the paper's ranks of the first and the last block; thei
 def depths(names: tuple[str, ...]) -> list[int]:
     """The block that each layer stands in, counted from 0 in the order of the model. (L,)
 
-    A block is all layers whose names agree up to the first number; a layer without one (a pooler)
-    is a block of its own.
+    A layer outside any block (a pooler) is a block of its own.
 
     >>> depths(("encoder.0.query", "encoder.0.value", "encoder.1.query", "pooler"))
     [0, 0, 1, 2]
     """
-    places: dict[str, int] = {}
-    found = []
-    for name in names:
-        parts = name.split(".")
-        numbers = [i for i, part in enumerate(parts) if part.isdecimal()]
-        block = ".".join(parts[: numbers[0] + 1]) if numbers else name
-        found.append(places.setdefault(block, len(places)))
-    return found
+    places = [Place.of(name) for name in names]
+    blocks = list(dict.fromkeys((place.stack, place.block) for place in places))
+    return [blocks.index((place.stack, place.block)) for place in places]
 
 
 def scores(replicate: Replicate) -> Tensor:

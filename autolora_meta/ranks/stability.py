@@ -1,6 +1,5 @@
 """Stability: whether several searches order the layers alike, or as chance would."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -12,6 +11,7 @@ from scipy.stats import rankdata
 from autolora_meta.errors import InputError
 from autolora_meta.ranks.importance import Components
 from autolora_meta.ranks.options import RankOptions
+from autolora_meta.ranks.place import Place
 from autolora_meta.ranks.rules import allocate
 
 MIN_SEARCHES = 3  # fewer allow no claim
@@ -142,8 +142,7 @@ def layer_groups(names: Sequence[str], costs: Sequence[int]) -> dict[str, list[i
     """
     kinds: dict[tuple[str, int], list[int]] = {}
     for layer, (name, cost) in enumerate(zip(names, costs, strict=True)):
-        kind = re.sub(r"^.*?\b\d+(\.|$)", "", name) or "layer"
-        kinds.setdefault((kind, cost), []).append(layer)
+        kinds.setdefault((Place.of(name).kind, cost), []).append(layer)
     several = {key: layers for key, layers in kinds.items() if len(layers) >= SMALL}
     labels = [kind for kind, _ in several]
     groups = {

@@ -1,10 +1,9 @@
 """The layers of a model as a grid: blocks downwards, kinds of module across."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-_BLOCK = re.compile(r"^(?:(?P<stack>.*?)\.)?(?P<number>\d+)(?:\.(?P<kind>.*))?$")
+from autolora_meta.ranks.place import Place
 
 
 @dataclass(frozen=True)
@@ -27,8 +26,8 @@ class LayerGrid:
 def layer_grid(names: Sequence[str]) -> LayerGrid:
     """Sort full module names into a grid.
 
-    The first number in a name is its block: "encoder.layer.3.attention.query" stands in row 3,
-    column "attention.query". A name without a number has a row of its own, such as "pooler".
+    By `Place`: "encoder.layer.3.attention.query" stands in row 3, column "attention.query". A layer
+    outside any block has a row of its own, such as "pooler".
 
     >>> names = ["enc.layer.0.att.q", "enc.layer.0.out", "enc.layer.1.att.q", "pooler.dense"]
     >>> grid = layer_grid(names)
@@ -37,9 +36,9 @@ def layer_grid(names: Sequence[str]) -> LayerGrid:
     >>> grid.cells
     ((0, 0), (0, 1), (1, 0), (2, 2))
     """
-    places = [_place(name) for name in names]
-    rows = list(dict.fromkeys((stack, number) for stack, number, _ in places))
-    columns = list(dict.fromkeys(kind for _, _, kind in places))
+    places = [Place.of(name) for name in names]
+    rows = list(dict.fromkeys((place.stack, place.block) for place in places))
+    columns = list(dict.fromkeys(place.kind for place in places))
     short = _shortest_suffixes(list(dict.fromkeys(stack for stack, _ in rows)))
     one_stack = len({stack for stack, number in rows if number is not None}) == 1
     labels = [
@@ -50,18 +49,9 @@ def layer_grid(names: Sequence[str]) -> LayerGrid:
     return LayerGrid(
         rows=tuple(labels),
         columns=tuple(kinds[kind] for kind in columns),
-        cells=tuple((rows.index((s, n)), columns.index(kind)) for s, n, kind in places),
-        blocks=tuple(number for _, number, _ in places),
+        cells=tuple((rows.index((p.stack, p.block)), columns.index(p.kind)) for p in places),
+        blocks=tuple(place.block for place in places),
     )
-
-
-def _place(name: str) -> tuple[str, int | None, str]:
-    """(stack, block number, kind of module)."""
-    found = _BLOCK.match(name)
-    if found:
-        return found["stack"] or "", int(found["number"]), found["kind"] or "layer"
-    parent, _, leaf = name.rpartition(".")
-    return parent or leaf, None, leaf
 
 
 def _shortest_suffixes(names: Sequence[str]) -> dict[str, str]:

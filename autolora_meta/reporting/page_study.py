@@ -91,9 +91,7 @@ def _contrasts(name: str, contrasts: Sequence[Contrast], folder: Path) -> Sectio
         f"{first.key}, against {against}",
         points=[f"{contrast.sentence}." for contrast in contrasts],
         pictures=pictures(folder, {name: caption}),
-        folded=[
-            Table(f"{metric.title}: differences, {levels} intervals", header, rows)
-        ],
+        folded=[Table(f"{metric.title}: differences, {levels} intervals", header, rows)],
     )
 
 
