@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import os
 import shutil
 from collections import defaultdict
 from dataclasses import asdict, replace
@@ -278,3 +279,16 @@ def test_a_failing_job_ends_the_comparison_with_its_reason(tiny: Tiny, tmp_path:
     with pytest.raises(InputError, match=r"lower retrain\.learning_rate"):
         compare(config, folder=tmp_path)
     assert not (tmp_path / "0" / "uniform" / "result.json").exists()
+
+
+def die(*_: object) -> None:
+    """What the system does to a process that takes too much memory."""
+    os._exit(9)
+
+
+@pytest.mark.slow
+def test_a_process_that_dies_is_named(tiny: Tiny) -> None:
+    few = RunConfig.load(tiny.config, "compare.replicates=1", "compare.arms=[learned, uniform]")
+    with pytest.raises(InputError, match=r"retrain learned, seed 0: its process died \(killed"):
+        compare(few, keep=die)
+    assert multiprocessing.active_children() == []

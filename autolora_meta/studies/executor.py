@@ -1,7 +1,6 @@
 """Jobs that need each other, run by any executor; one that fails stops only what needs it."""
 
-import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -35,14 +34,14 @@ class Ended:
         job: the job.
         value: what its call gave; None where it failed.
         error: why it failed, in a line; None where it did not.
-        trace: the traceback, where there is one.
+        failure: what its call raised; None where it did not fail, or its process died.
         ran: it was begun; what a failed job would have served is not.
     """
 
     job: Job
     value: Any = None
     error: str | None = None
-    trace: str | None = None
+    failure: Exception | None = None
     ran: bool = True
 
 
@@ -50,7 +49,7 @@ def run_jobs(
     jobs: Sequence[Job],
     executor: Executor | None,
     pool: Callable[[], AbstractContextManager[Executor]],
-) -> Iterator[Ended]:
+) -> Generator[Ended, None, None]:
     """Run every job, each as soon as those that it needs are done.
 
     A process of our own pool that dies (out of memory, killed) breaks the pool: it is opened again,
@@ -132,5 +131,4 @@ def _ended(future: Future[Any], job: Job) -> Ended:
     except BrokenExecutor:
         raise
     except Exception as error:
-        trace = "".join(traceback.format_exception(error))
-        return Ended(job, error=f"{type(error).__name__}: {error}", trace=trace)
+        return Ended(job, error=f"{type(error).__name__}: {error}", failure=error)

@@ -1,5 +1,6 @@
 """Study: a grid of configurations x arms x seeds, run once and for all, by any executor."""
 
+import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
@@ -13,10 +14,10 @@ from autolora_meta.options import read
 from autolora_meta.progress import Progress, Silent
 from autolora_meta.studies import work
 from autolora_meta.studies.executor import Ended, Job, run_jobs
-from autolora_meta.studies.jobs import local_pool
 from autolora_meta.studies.ledger import Ledger
 from autolora_meta.studies.options import Layer, StudyOptions, read_study
 from autolora_meta.studies.plan import Planned, plan
+from autolora_meta.studies.pool import local_pool
 from autolora_meta.studies.table import StudyTable
 from autolora_meta.tracking import Trackers
 
@@ -163,12 +164,12 @@ class Study:
         retrainings = []
         for run in runs:
             config, seed, arm = run.config, run.seed, allocator(run.arm)
-            searches = {s: place / "searches" / key for s, key in run.searches.items()}
-            for selection, where in searches.items():
+            for selection, key in run.searches.items():
+                where = place / "searches" / key
                 if not where.is_dir():
                     load = config.search.total_work(selection)
                     arguments = config, seed, selection, where
-                    shared[where.stem] = Job(where.stem, work.search_once, arguments, work=load)
+                    shared[key] = Job(key, work.search_once, arguments, work=load)
             needs, load = {*run.searches.values()}, arm.retrain_steps(config)
             measured = run.measured and place / "measured" / f"{run.measured}.json"
             if not measured:
@@ -179,7 +180,7 @@ class Study:
                 shared[measured.stem] = Job(
                     measured.stem, work.measure_once, arguments, work=arm.work(config)
                 )
-            read = tuple(searches.values())
+            read = tuple(place / "searches" / key for key in run.searches.values())
             arguments = config, seed, run.arm, place / "runs" / run.id, read, measured
             job = Job(run.id, work.retrain_once, arguments, frozenset(needs), load)
             retrainings.append(job)
@@ -238,8 +239,8 @@ def _tell(trackers: Trackers, ended: Ended, run: Planned | None) -> None:
 def _keep_trace(ended: Ended, folder: Path) -> None:
     """The traceback of a job that failed; that of an earlier attempt goes."""
     place = folder / "errors" / f"{ended.job.key}.txt"
-    if ended.trace is None:
+    if ended.failure is None:
         place.unlink(missing_ok=True)
         return
     place.parent.mkdir(exist_ok=True)
-    place.write_text(ended.trace, encoding="utf-8")
+    place.write_text("".join(traceback.format_exception(ended.failure)), encoding="utf-8")

@@ -67,7 +67,7 @@ def retrain_once(
     arm: str,
     place: Path,
     searches: Iterable[Path],
-    measured: Path | None,
+    measured: Path | None = None,
 ) -> dict[str, Any]:
     """Ranks of one arm in one replicate, retrained and tested.
 
