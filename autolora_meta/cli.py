@@ -141,6 +141,13 @@ def retrain(
     ranks: Annotated[
         Path | None, typer.Option(help="A rank pattern of `allocate`; by default the run's own.")
     ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            help="`scratch`, or `search`: go on from what the run's search trained, cut to the "
+            "ranks; by default as the run did."
+        ),
+    ] = None,
 ) -> None:
     """Retrain a PEFT adapter with the ranks of a run, or with others.
 
@@ -151,13 +158,17 @@ def retrain(
     from autolora_meta.progress import Bar
     from autolora_meta.ranks.pattern import RankPattern
     from autolora_meta.reporting.report import KeepAdapter
+    from autolora_meta.result import SearchResult
     from autolora_meta.retrain import retrain as run_retrain
 
     _unused(output)
-    config = RunConfig.load(_file(run / "config.yaml"))
+    config = RunConfig.load(
+        _file(run / "config.yaml"), *([f"retrain.start={start}"] if start else [])
+    )
     pattern = RankPattern.load(_file(ranks or run / "ranks.json"))
     prepared = prepare(config)
-    result = run_retrain(config, pattern, prepared=prepared, progress=Bar())
+    trained = SearchResult.load(run).start if config.retrain.start == "search" else None
+    result = run_retrain(config, pattern, prepared=prepared, start=trained, progress=Bar())
     KeepAdapter(config, output, by_hand=ranks is not None)(result, pattern, prepared)
     for name, value in result.metrics.items():
         typer.echo(f"{name}: {value:.4f}")

@@ -19,6 +19,9 @@ from autolora_meta.ranks.importance import Components
 from autolora_meta.ranks.pattern import RankPattern
 from autolora_meta.ranks.rules import RankOptions, allocate
 from autolora_meta.ranks.stability import Stability, stability
+from autolora_meta.ranks.start import Start
+
+START = "start.safetensors"  # in `search`, beside the importance
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,8 @@ class SearchResult:
         importance_trajectory: each layer's importance, summed over its components, at the times of
             `ranks_trajectory`; singular values stand in for sensitivity, which is measured at the
             end. None in results of older versions. (T, L)
+        start: the updates and the head that it trained, for a retraining to go on from; of several
+            searches those of the first. None in results of older versions.
     """
 
     components: Components
@@ -58,6 +63,7 @@ class SearchResult:
     settled: bool = False
     members: tuple["SearchResult", ...] = ()
     importance_trajectory: Tensor | None = None
+    start: Start | None = None
 
     @classmethod
     def pooled(cls, members: Sequence["SearchResult"]) -> "SearchResult":
@@ -123,6 +129,8 @@ class SearchResult:
         (folder / "search").mkdir(parents=True, exist_ok=True)
         self.ranks.save(folder / "ranks.json")
         self.components.save(folder / "search" / "importance.safetensors")
+        if self.start is not None and not self.members:
+            self.start.save(folder / "search" / START)
         courses = {"trajectory": self.trajectory, "ranks_trajectory": self.ranks_trajectory}
         if self.importance_trajectory is not None:
             courses["importance_trajectory"] = self.importance_trajectory
@@ -158,6 +166,7 @@ class SearchResult:
             lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
             courses = load_file(folder / "alphas.safetensors")
             each = [folder / "search" / str(index) for index in range(about["members"])]
+            trained = (each[0] if each else folder) / "search" / START
             return cls(
                 components=Components.load(folder / "search" / "importance.safetensors"),
                 trajectory=courses["trajectory"],
@@ -170,6 +179,7 @@ class SearchResult:
                 fingerprint=about["fingerprint"],
                 settled=about["settled"],
                 members=tuple(cls.load(place) for place in each),
+                start=Start.load(trained) if trained.is_file() else None,
             )
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             missing = isinstance(error, FileNotFoundError) and Path(error.filename).name

@@ -2,11 +2,13 @@
 
 from autolora_meta.config import RunConfig
 from autolora_meta.device import threads
+from autolora_meta.errors import InputError
 from autolora_meta.finetuning import retrain as stock
 from autolora_meta.finetuning.prepare import Prepared
 from autolora_meta.program import prepare
 from autolora_meta.progress import Progress
 from autolora_meta.ranks.pattern import RankPattern
+from autolora_meta.ranks.start import Start
 
 
 def retrain(
@@ -15,6 +17,7 @@ def retrain(
     *,
     seed: int | None = None,
     prepared: Prepared | None = None,
+    start: Start | None = None,
     progress: Progress | None = None,
 ) -> stock.RetrainResult:
     """Train a stock PEFT LoRA with these ranks on train + validation rows; measure on test rows.
@@ -29,6 +32,7 @@ def retrain(
         pattern: ranks and scale; a layer of rank 0 gets no adapter.
         seed: of the replicate; `config.seed` where it is not given.
         prepared: model and rows, where they are at hand already; they stay as they are.
+        start: what a search trained (`SearchResult.start`), to go on from.
         progress: told after each step.
 
     Returns:
@@ -36,8 +40,14 @@ def retrain(
 
     Raises:
         InputError: all ranks are 0, the pattern is of another model, the configuration cannot work
-            on this model and data, or the loss is no longer a number.
+            on this model and data, the loss is no longer a number, or `retrain.start` is search and
+            no start is given.
     """
+    if config.retrain.start == "search" and start is None:
+        raise InputError(
+            "retrain.start is search, and no start was given; give start=result.start (None in "
+            "results of older versions: search again), or set retrain.start to scratch"
+        )
     seed = config.seed if seed is None else seed
     with threads(config.runtime.threads):
         return stock.retrain(
@@ -45,6 +55,7 @@ def retrain(
             pattern,
             config.retrain,
             dropout=config.lora.dropout,
+            start=start,
             seed=seed,
             device=config.runtime.resolved_device,
             progress=progress,

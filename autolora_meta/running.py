@@ -14,8 +14,10 @@ from autolora_meta.bilevel.engine import Row
 from autolora_meta.gating import lora_layers
 from autolora_meta.program import Program
 from autolora_meta.progress import Part, Progress, Silent
+from autolora_meta.ranks.directions import Factors
 from autolora_meta.ranks.importance import Components
 from autolora_meta.ranks.rules import allocate
+from autolora_meta.ranks.start import Start
 from autolora_meta.result import SearchResult
 from autolora_meta.sensitivity import sensitivity
 
@@ -61,12 +63,14 @@ def _run(program: Program, progress: Progress, observe: Callable[[Row], None]) -
     start = program.validation.state_dict()
     with program.opened() as (wrapped, gates, costs):
 
-        def components(measured: Tensor | None = None) -> Components:
+        def factors() -> list[Factors]:
             layers: list[Any] = lora_layers(wrapped, gates.names)
-            factors = [(x.lora_A["default"].weight, x.lora_B["default"].weight) for x in layers]
+            return [(x.lora_A["default"].weight, x.lora_B["default"].weight) for x in layers]
+
+        def components(measured: Tensor | None = None) -> Components:
             with torch.no_grad():
                 return Components.from_factors(
-                    gates.names, costs, program.lora.scale, gates(), factors, measured
+                    gates.names, costs, program.lora.scale, gates(), factors(), measured
                 )
 
         engine = build(
@@ -103,8 +107,12 @@ def _run(program: Program, progress: Progress, observe: Callable[[Row], None]) -
             measured, extra = sensitivity(wrapped, gates, program.loss, batches, progress)
             cost += extra
         found = components(measured)
+        moved = {name: p for name, p in wrapped.named_parameters() if p.requires_grad}
+        head = {name: p for name, p in moved.items() if "lora_" not in name}
+        trained = Start.of(gates.names, gates(), factors(), head)
     return SearchResult(
         components=found,
+        start=trained,
         trajectory=torch.stack(engine.trajectory),
         ranks_trajectory=torch.stack(engine.ranks_trajectory),
         importance_trajectory=torch.stack(engine.importance_trajectory),

@@ -187,6 +187,18 @@ def test_another_budget_without_another_search_and_an_adapter_for_it(
     assert "uniform:1" not in card and "rule" not in card
 
 
+def test_an_adapter_may_go_on_from_what_the_search_trained(tiny: Tiny, tmp_path: Path) -> None:
+    said = command("retrain", tiny.run, "--start", "search", "--output", tmp_path / "adapter")
+    assert said.status == 0, said.err
+    ours, scratch = (
+        load_file(place / "adapter" / "adapter_model.safetensors") for place in (tmp_path, tiny.run)
+    )
+    assert {n: t.shape for n, t in ours.items()} == {n: t.shape for n, t in scratch.items()}
+    assert any(not torch.equal(t, scratch[n]) for n, t in ours.items())
+    wrong = command("retrain", tiny.run, "--start", "there", "--output", tmp_path / "other")
+    assert wrong.status == 2 and "retrain.start" in wrong.err and "'scratch'" in wrong.err
+
+
 def test_retraining_a_run_gives_its_own_adapter_again(tiny: Tiny, tmp_path: Path) -> None:
     assert command("retrain", tiny.run, "--output", tmp_path / "adapter").status == 0
     assert contents(tmp_path / "adapter") == contents(tiny.run / "adapter")

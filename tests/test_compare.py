@@ -24,7 +24,7 @@ from autolora_meta.reporting.summary import summary
 from autolora_meta.result import SearchResult
 from autolora_meta.statistics import holm, paired_difference
 from autolora_meta.studies.compare import Comparison, compare
-from autolora_meta.studies.work import retrain_once
+from autolora_meta.studies.work import retrain_once, search_once
 from tests.end_to_end import Tiny, contents
 
 ARMS = ("learned", "uniform", "shuffled", "frozen")
@@ -163,6 +163,24 @@ def test_uniform_ranks_may_be_retrained_for_as_long_as_the_learned_ones_cost(
     assert len(steps) == found["cost"]
 
 
+def test_arms_that_read_a_search_may_start_from_what_it_trained(tiny: Tiny, tmp_path: Path) -> None:
+    config = RunConfig.load(tiny.run / "config.yaml", "retrain.start=search")
+    searches = [tmp_path / "searches" / "learned", tmp_path / "searches" / "frozen"]
+    search_once(config, 0, "learned", searches[0])
+    search_once(config, 0, "frozen", searches[1])
+    found = {
+        arm: retrain_once(config, 0, arm, tmp_path / arm, searches)
+        for arm in ("learned", "shuffled", "frozen", "uniform")
+    }
+    scratch = results(tiny)
+    for arm, row in found.items():
+        assert row["ranks"] == scratch[arm, 0]["ranks"]
+        left = json.loads((tmp_path / arm / "0" / arm / "result.json").read_text())
+        assert left["start"] == ("scratch" if arm == "uniform" else "search")
+        same = row["metrics"] == scratch[arm, 0]["metrics"]
+        assert same == (arm == "uniform"), arm  # which reads no search, so that it has no start
+
+
 def test_random_gates_are_read_as_the_learned_ones_are_at_their_budget(
     tiny: Tiny, tmp_path: Path
 ) -> None:
@@ -228,6 +246,15 @@ def test_figures_of_the_searches_are_medians_over_their_outer_steps(
         "balanced": True,
         "stability": found.written(),
     }
+
+
+def test_the_summary_says_which_arms_had_a_start(comparison: Comparison) -> None:
+    assert comparison.started == [] and "went on" not in summary(comparison)
+    some = summary(replace(comparison, started=["learned", "frozen"]))
+    said = "learned, frozen went on from what the search trained, uniform, shuffled began from"
+    assert said in some
+    every = summary(replace(comparison, started=comparison.arms))
+    assert "Every arm went on from what its search trained." in every
 
 
 def test_the_summary_says_how_far_its_intervals_reach(comparison: Comparison) -> None:

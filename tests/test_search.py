@@ -530,3 +530,27 @@ def test_a_search_over_a_bare_encoder(config: RunConfig) -> None:
     assert {name.rsplit(".", 1)[-1] for name in result.ranks.names} == {"query", "value"}
     with quiet_peft():
         assert get_peft_model(encoder, result.lora_config()).peft_config
+
+
+def test_a_retraining_goes_on_from_what_the_search_trained(
+    config: RunConfig, result: SearchResult, tmp_path: Path
+) -> None:
+    # at rank k and a rate of almost 0 nothing is cut and nothing moves: the search's own model
+    whole = result.allocate(budget="uniform:3")
+    given = config.model_dump(mode="json")
+    still = RunConfig.load(given, "retrain={steps: 1, learning_rate: 1e-9, start: search}")
+    result.save(tmp_path)
+    for start in (result.start, SearchResult.load(tmp_path).start):
+        assert start is not None
+        model = retrain(still, whole, start=start).model
+        head = {n: p for n, p in model.named_parameters() if "modules_to_save" in n}
+        assert head.keys() == start.head.keys() and len(head) > 0
+        for name, value in start.head.items():
+            torch.testing.assert_close(head[name].detach(), value, atol=1e-6, rtol=0)
+        layers: list[Any] = [model.get_base_model().get_submodule(name) for name in whole.names]
+        deltas = torch.stack([layer.get_delta_weight("default") for layer in layers])
+        expected = result.components.singular.float()
+        singular = torch.linalg.svdvals(deltas)[:, :3]
+        torch.testing.assert_close(singular, expected, atol=1e-5, rtol=1e-3)
+    with pytest.raises(InputError, match="no start was given; give start=result"):
+        retrain(still, whole)

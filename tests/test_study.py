@@ -216,6 +216,13 @@ def test_equal_settings_are_one_run(tmp_path: Path, executor: ThreadPoolExecutor
     assert [r.id for r in wide.planned] == [r.id for r in narrow.planned]
 
 
+def test_where_a_retraining_starts_matters_to_arms_that_read_a_search_alone() -> None:
+    vary = {"retrain.start": ["scratch", "search"]}
+    planned = Study(BASE, vary=vary, arms=["learned", "uniform"], seeds=[0]).planned
+    ids = {arm: {run.id for run in planned if run.arm == arm} for arm in ("learned", "uniform")}
+    assert (len(ids["learned"]), len(ids["uniform"])) == (2, 1)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

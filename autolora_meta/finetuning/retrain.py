@@ -24,12 +24,18 @@ from autolora_meta.progress import Progress, Silent
 from autolora_meta.randomness import derive, seeded
 from autolora_meta.ranks.export import lora_config
 from autolora_meta.ranks.pattern import RankPattern
+from autolora_meta.ranks.start import Start
 
 
 class RetrainOptions(Options):
     """The training of the adapter with the ranks that were found; AdamW."""
 
     steps: int = Field(default=300, ge=1, description="training steps")
+    start: Literal["scratch", "search"] = Field(
+        default="scratch",
+        description="scratch: new factors, as in the paper. search: what the search trained, cut "
+        "to the ranks, and its head; an arm that reads no search starts from scratch",
+    )
     batch_size: int = Field(default=16, ge=1, description="rows a step")
     learning_rate: float = Field(default=1e-3, gt=0, description="largest learning rate")
     schedule: Literal["linear", "cosine", "constant"] = Field(
@@ -78,6 +84,7 @@ def retrain(
     *,
     seed: int,
     dropout: float = 0.0,
+    start: Start | None = None,
     device: torch.device | str = "cpu",
     progress: Progress | None = None,
 ) -> RetrainResult:
@@ -93,6 +100,7 @@ def retrain(
         options: steps, learning rate and so on.
         seed: of the replicate.
         dropout: on the input of the adapters.
+        start: what a search trained; None starts from scratch, whatever `options` says.
         device: cpu, or an accelerator that the Trainer then uses.
         progress: told after each step.
 
@@ -112,6 +120,8 @@ def retrain(
         pattern, dropout=dropout, task_type=task.peft_type, modules_to_save=prepared.head
     )
     wrapped = with_adapter(copy.deepcopy(prepared.model), config, derive(seed, "retrain factors"))
+    if start is not None:
+        start.put_into(wrapped)
     follow = _Follow(progress or Silent(), options.steps)
     test = by_length(rows["test"])
     with tempfile.TemporaryDirectory() as nothing_kept, seeded(derive(seed, "order")):

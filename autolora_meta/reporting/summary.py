@@ -108,7 +108,17 @@ def reach_words(comparison: Comparison) -> str:
     """What replicates and intervals do not say."""
     intervals = sum(row["n"] >= MIN_REPLICATES for row in comparison.differences)
     given = f", and {intervals} intervals are given, uncorrected for their number"
-    return f"Replicates are random splits of this one data set{given if intervals else ''}."
+    words = f"Replicates are random splits of this one data set{given if intervals else ''}."
+    others = [arm for arm in comparison.arms if arm not in comparison.started]
+    if not comparison.started:
+        return words
+    if not others:
+        return f"{words} Every arm went on from what its search trained."
+    return (
+        f"{words} {', '.join(comparison.started)} went on from what the search trained, "
+        f"{', '.join(others)} began from scratch: between those, differences are of both ranks and "
+        "start."
+    )
 
 
 def course_words(comparison: Comparison) -> str:

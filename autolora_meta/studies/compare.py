@@ -6,7 +6,7 @@ import statistics
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_args
 
@@ -43,6 +43,7 @@ class Comparison:
         searches: figures of the searches with learned gates (`_figures`).
         baseline: the arm that differences are taken from.
         metrics: names of the metrics, the main one first.
+        started: the arms that went on from what their search trained (`retrain.start`).
     """
 
     rows: list[dict[str, Any]]
@@ -51,6 +52,7 @@ class Comparison:
     searches: dict[str, Any]
     baseline: str
     metrics: list[str]
+    started: list[str] = field(default_factory=list)
 
     @property
     def arms(self) -> list[str]:
@@ -213,6 +215,7 @@ def _comparison(
         searches=_figures(config, searches["learned"]),
         baseline=baseline,
         metrics=list(metrics),
+        started=[arm for arm in arms if contents[arm, seeds[0]]["start"] == "search"],
     )
 
 

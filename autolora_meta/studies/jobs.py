@@ -84,9 +84,15 @@ def run_retrain(
     share.close()
     pattern, prepared = found.pattern, replicate.prepared
     steps = chosen.retrain_steps(config)
-    section = config.retrain.model_copy(update={"steps": steps})
+    if config.retrain.start == "search" and chosen.searches:
+        start, trained = "search", replicate.search(chosen.searches[0]).start
+    else:
+        start, trained = "scratch", None
+    section = config.retrain.model_copy(update={"steps": steps, "start": start})
     own = config.model_copy(update={"retrain": section})
-    result = retrain(own, pattern, seed=seed, prepared=prepared, progress=whole_progress())
+    result = retrain(
+        own, pattern, seed=seed, prepared=prepared, start=trained, progress=whole_progress()
+    )
     if keep is not None:
         keep(result, pattern, prepared)
     content = {
@@ -95,6 +101,7 @@ def run_retrain(
         "parameters": pattern.parameters,
         "ranks": dict(pattern),
         "retrain_steps": steps,
+        "start": start,
         "cost": asdict(found.spent.cost),
         "metrics": result.metrics,
         "compared": prepared.task.compared,

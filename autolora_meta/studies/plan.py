@@ -42,6 +42,8 @@ class Planned:
         """A hash of all that the run depends on: a finished run is known by it."""
         about = self.config.model_dump(mode="json", include=_SECTIONS)
         about |= {"arm": self.arm, "seed": self.seed, "version": __version__}
+        if not allocator(self.arm).searches or about["retrain"]["start"] == "scratch":
+            del about["retrain"]["start"]  # an arm that reads no search starts from scratch
         return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:12]
 
     @cached_property

@@ -14,7 +14,7 @@ from autolora_meta.allocators.replicate import allocator
 from autolora_meta.bilevel.options import Selection
 from autolora_meta.config import RunConfig
 from autolora_meta.hypergradients.products import Cost, plain_steps
-from autolora_meta.result import SearchResult
+from autolora_meta.result import START, SearchResult
 from autolora_meta.studies.jobs import run_measure, run_retrain, run_search
 
 _watched = False
@@ -90,8 +90,10 @@ def retrain_once(
     # With this seed: `autolora-meta retrain` on the folder then takes the same split.
     own = config.model_copy(update={"seed": seed})
     (place / "config.yaml").write_text(own.to_yaml(), encoding="utf-8")
+    unread = () if config.retrain.start == "search" else (START,)
     for search in searches:
-        shutil.copytree(search, place, dirs_exist_ok=True)
+        ignore = shutil.ignore_patterns(*unread)
+        shutil.copytree(search, place, dirs_exist_ok=True, ignore=ignore)
     known = Measured.load(measured) if measured else None
     outcome = run_retrain(config, seed, arm, place, measured=known)
     found = [SearchResult.load(place / str(seed) / s) for s in allocator(arm).searches]

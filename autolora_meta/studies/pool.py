@@ -1,0 +1,69 @@
+"""The processes of this machine that run jobs, and the progress that they tell."""
+
+import os
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from multiprocessing import get_context
+from typing import Any
+
+import torch
+
+from autolora_meta.config import RunConfig
+from autolora_meta.progress import Part, Progress, Sender, Silent, listening
+
+_progress: Progress = Silent()  # of the process that runs a job
+
+
+def whole_progress() -> Progress:
+    """Told of every step of this process's jobs; silent outside `local_pool`."""
+    return _progress
+
+
+def progress_of(work: float) -> Part:
+    """Progress of one part of a job.
+
+    Args:
+        work: its share, in plain steps.
+    """
+    return Part(_progress, work)
+
+
+def _start(threads: int, queue: Any) -> None:
+    global _progress
+    torch.set_num_threads(threads)
+    _progress = Sender(queue)
+
+
+@contextmanager
+def local_pool(config: RunConfig, progress: Progress) -> Iterator[ProcessPoolExecutor]:
+    """A pool of fresh processes, which are stopped at once when the body fails."""
+    context = get_context("spawn")  # a forked torch hangs in its thread pool
+    workers = config.runtime.workers
+    if not workers:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        cpu = config.runtime.resolved_device == "cpu"
+        workers = max(1, (cores or 1) // config.runtime.threads) if cpu else 1
+    with context.Manager() as manager:
+        queue = manager.Queue()
+        with listening(queue, progress):
+            pool = ProcessPoolExecutor(
+                workers, context, initializer=_start, initargs=(config.runtime.threads, queue)
+            )
+            try:
+                yield pool
+            except BaseException:
+                _stop(pool)
+                raise
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _stop(pool: ProcessPoolExecutor) -> None:
+    """End the pool's processes; else an error would wait for the jobs beside it."""
+    if sys.version_info >= (3, 14):
+        pool.terminate_workers()
+        return
+    for process in list(pool._processes.values()):
+        process.terminate()
