@@ -80,6 +80,7 @@ def test_one_seed_gives_the_same_bytes_and_another_seed_others(
         "alphas.safetensors",
         "metrics.jsonl",
         "search/importance.safetensors",
+        "search/start.safetensors",
         "search/search.json",
     }
     assert files(search(config), tmp_path / "again") == first
