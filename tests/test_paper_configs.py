@@ -179,7 +179,7 @@ def test_two_steps_of_every_configuration_of_a_task(
         f"model.name={models['gpt2' if task == 'e2e' else 'roberta']}",
         f"data.source={source}",
         "data={revision: null, train_rows: null, validation_rows: null, test_rows: null}",
-        "search={warmup_steps: 1, outer_steps: 2}",
+        "search={warmup_steps: 1, outer_steps: 2, batch_size: 8, outer_batch_size: 8}",
         "retrain.steps=2",
         "runtime.device=cpu",
     )
