@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,24 @@ def test_over_averages_within_each_seed_and_a_seed_stays_one_replicate() -> None
     assert contrast.difference.mean == pytest.approx(expected.mean())
     lower = table().compare("arm", baseline="uniform", metric="cross_entropy")[0]
     assert lower.difference.mean < 0 and "learned beats uniform" in lower.sentence
+
+
+def test_a_setting_that_does_not_reach_an_arm_asks_nothing_twice() -> None:
+    whole = table()
+    one = {row["seed"]: row for row in whole.rows if row["arm"] == "uniform"}
+    kept = ("id", "metrics", "cost", "parameters")  # the same run of `uniform`, whatever is varied
+    rows = tuple(
+        row | ({key: one[row["seed"]][key] for key in kept} if row["arm"] == "uniform" else {})
+        for row in whole.rows
+    )
+    contrasts = replace(whole, rows=rows).compare("method", baseline="darts")
+    assert [c.where["arm"] for c in contrasts] == ["learned"] * 4
+    assert {c.family for c in contrasts} == {4}
+    again = replace(whole, rows=rows).compare("arm", baseline="uniform")
+    assert len(again) == 3 * 2  # each method and data set of `learned` is a question of its own
+    uniform = tuple(row for row in rows if row["arm"] == "uniform")
+    twins = tuple(row | {"arm": "other"} for row in uniform)
+    assert replace(whole, rows=uniform + twins).compare("arm", baseline="uniform") == []
 
 
 def test_a_seed_without_its_partner_is_left_out_and_said() -> None:

@@ -160,7 +160,8 @@ class StudyTable:
         """Every other value of a key against the baseline, all else equal, paired over seeds.
 
         All that one call compares is one family of Holm's correction. A seed counts where both
-        runs have finished; what no seed has on both sides is left out.
+        runs have finished; what no seed has on both sides is left out, and so are runs held against
+        themselves, or against the same others again, where a setting does not reach an arm.
 
         >>> for contrast in table.compare("arm", baseline="uniform"):  # doctest: +SKIP
         ...     print(contrast.sentence)
@@ -186,9 +187,12 @@ class StudyTable:
         measured = sorted({name for row in self.finished for name in row["metrics"]})
         if metric not in measured:
             raise InputError(unknown("metric", metric, measured))
-        pairs = self._pairs(key, baseline, over)
-        found = []
-        for where, value, sides, missing in pairs:
+        found, told = [], set[tuple[str, str]]()
+        for where, value, sides, missing in self._pairs(key, baseline, over):
+            runs = tuple(_text([[row["id"] for row in rows] for rows in side]) for side in sides)
+            if runs[0] == runs[1] or runs in told:
+                continue
+            told.add(runs)
             a, b = ([_mean(rows, metric) for rows in side] for side in sides)
             found.append((where, value, sides, missing, paired_difference(a, b, level)))
         corrected = holm([d.p_test for *_, d in found])
