@@ -187,7 +187,7 @@ class StudyTable:
         measured = sorted({name for row in self.finished for name in row["metrics"]})
         if metric not in measured:
             raise InputError(unknown("metric", metric, measured))
-        found, told = [], set[tuple[str, str]]()
+        found, told = [], set[tuple[str, ...]]()
         for where, value, sides, missing in self._pairs(key, baseline, over):
             runs = tuple(_text([[row["id"] for row in rows] for rows in side]) for side in sides)
             if runs[0] == runs[1] or runs in told:
