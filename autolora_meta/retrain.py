@@ -32,7 +32,8 @@ def retrain(
         pattern: ranks and scale; a layer of rank 0 gets no adapter.
         seed: of the replicate; `config.seed` where it is not given.
         prepared: model and rows, where they are at hand already; they stay as they are.
-        start: what a search trained (`SearchResult.start`), to go on from.
+        start: what a search trained (`SearchResult.start`), to go on from, whatever
+            `retrain.start` says.
         progress: told after each step.
 
     Returns:
@@ -41,7 +42,7 @@ def retrain(
     Raises:
         InputError: all ranks are 0, the pattern is of another model, the configuration cannot work
             on this model and data, the loss is no longer a number, or `retrain.start` is search and
-            no start is given.
+            no start is given, or the start is of another seed.
     """
     if config.retrain.start == "search" and start is None:
         raise InputError(
@@ -49,6 +50,11 @@ def retrain(
             "results of older versions: search again), or set retrain.start to scratch"
         )
     seed = config.seed if seed is None else seed
+    if start is not None and start.seed != seed:
+        raise InputError(
+            f"the start is of a search with seed {start.seed}, whose training rows may be test "
+            f"rows of seed {seed}; give the start of a search with seed {seed}"
+        )
     with threads(config.runtime.threads):
         return stock.retrain(
             prepared or prepare(config, seed),

@@ -60,7 +60,7 @@ def _run(program: Program, progress: Progress, observe: Callable[[Row], None]) -
     """Open the program, run its engine, read the components."""
     started = time.perf_counter()
     build = plugins.load(plugins.PROBLEMS, program.options.problem)
-    start = program.validation.state_dict()
+    validation_start = program.validation.state_dict()
     with program.opened() as (wrapped, gates, costs):
 
         def factors() -> list[Factors]:
@@ -99,7 +99,7 @@ def _run(program: Program, progress: Progress, observe: Callable[[Row], None]) -
         cost, measured = engine.cost, None
         if program.options.sensitivity_batches:
             # The same batches whatever the search did with them.
-            program.validation.load_state_dict(start)
+            program.validation.load_state_dict(validation_start)
             batches = [
                 to_device(program.validation.next(), program.device)
                 for _ in range(program.options.sensitivity_batches)
@@ -109,7 +109,9 @@ def _run(program: Program, progress: Progress, observe: Callable[[Row], None]) -
         found = components(measured)
         moved = {name: p for name, p in wrapped.named_parameters() if p.requires_grad}
         head = {name: p for name, p in moved.items() if "lora_" not in name}
-        trained = Start.of(gates.names, gates(), factors(), head)
+        trained = Start.of(
+            gates.names, gates(), factors(), head, scale=program.lora.scale, seed=program.seed
+        )
     return SearchResult(
         components=found,
         start=trained,

@@ -555,3 +555,5 @@ def test_a_retraining_goes_on_from_what_the_search_trained(
         torch.testing.assert_close(singular, expected, atol=1e-5, rtol=1e-3)
     with pytest.raises(InputError, match="no start was given; give start=result"):
         retrain(still, whole)
+    with pytest.raises(InputError, match="seed 0, whose training rows may be test rows of seed 1"):
+        retrain(still, whole, seed=1, start=result.start)

@@ -151,7 +151,8 @@ class Allocator:
         work: what it will run beside them, in plain steps, as far as the configuration tells.
         extra_steps: retraining steps that it takes beside those of the configuration.
         scores: what it measures of each component whatever the budget, (L, k), where that is all
-            that it needs (`scored`): a study measures it once for all budgets.
+            that it needs (`scored`): a study measures it once for all budgets. It reads nothing of
+            the sections `ranks` and `retrain`.
     """
 
     allocate: Callable[[Replicate], RankPattern]

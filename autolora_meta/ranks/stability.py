@@ -142,7 +142,9 @@ def layer_groups(names: Sequence[str], costs: Sequence[int]) -> dict[str, list[i
     """
     kinds: dict[tuple[str, int], list[int]] = {}
     for layer, (name, cost) in enumerate(zip(names, costs, strict=True)):
-        kinds.setdefault((Place.of(name).kind, cost), []).append(layer)
+        place = Place.of(name)
+        kind = name if place.block is None else place.kind
+        kinds.setdefault((kind, cost), []).append(layer)
     several = {key: layers for key, layers in kinds.items() if len(layers) >= SMALL}
     labels = [kind for kind, _ in several]
     groups = {

@@ -1,5 +1,6 @@
 """Start: what a search trained, cut to any ranks, for a retraining to go on from."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,8 +8,8 @@ from typing import Any
 
 import torch
 from peft import PeftModel
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from autolora_meta.errors import InputError
@@ -28,12 +29,17 @@ class Start:
     Args:
         left: layer -> its columns sqrt(s_j) p_j. (out, k)
         right: layer -> its rows sqrt(s_j) q_j. (k, in), of a convolution (k, in * height * width)
-        head: parameter that was trained in full, by its name in the PeftModel -> value.
+        head: parameter that was trained in full, by its name in the PeftModel -> value; buffers
+            (running statistics) are not kept.
+        scale: the constant c of the search.
+        seed: of the search, and so of the split of the rows that it saw.
     """
 
     left: Mapping[str, Tensor]
     right: Mapping[str, Tensor]
     head: Mapping[str, Tensor]
+    scale: float
+    seed: int
 
     @classmethod
     def of(
@@ -42,6 +48,9 @@ class Start:
         gates: Tensor,
         factors: Sequence[Factors],
         head: Mapping[str, Tensor],
+        *,
+        scale: float,
+        seed: int,
     ) -> "Start":
         """From the factors at the end of a search.
 
@@ -51,6 +60,8 @@ class Start:
             factors: (A, B) of each layer: A (k, in) or (k, in, kh, kw), B (out, k) or
                 (out, k, 1, 1).
             head: parameter -> value.
+            scale: the constant c.
+            seed: of the search.
         """
         left, right = {}, {}
         for name, gate, (a, b) in zip(names, gates, factors, strict=True):
@@ -59,8 +70,8 @@ class Start:
             root = s.sqrt()
             left[name] = (p * root).float().contiguous()  # (out, k)
             right[name] = (q * root).mT.float().contiguous()  # (k, in)
-        kept = {name: value.detach().to("cpu", copy=True) for name, value in head.items()}
-        return cls(left, right, kept)
+        kept = {n: value.detach().to("cpu", copy=True).contiguous() for n, value in head.items()}
+        return cls(left, right, kept, scale, seed)
 
     @torch.no_grad()
     def put_into(self, model: PeftModel) -> None:
@@ -73,7 +84,8 @@ class Start:
             model: with LoRA, named "default", on some of the layers, at the search's scale.
 
         Raises:
-            InputError: a layer or a part of the head is of another shape, or was not searched.
+            InputError: a layer or a part of the head is of another shape or scale, or was not
+                searched.
         """
         parameters = dict(model.named_parameters())
         for name, layer in model.get_base_model().named_modules():
@@ -87,17 +99,23 @@ class Start:
                     f"the search trained no update of rank {rank} in {name}, to start from; "
                     "retrain at ranks that it found, or with retrain.start=scratch"
                 )
+            if not math.isclose(lora.scaling["default"], self.scale):
+                raise InputError(
+                    f"the search trained {name} at scale {self.scale:g}, and this model has it at "
+                    f"{lora.scaling['default']:g}; give alpha = {self.scale:g} times the rank"
+                )
             _set(a, self.right[name][:rank], name)
             _set(b, self.left[name][:, :rank], name)
         for name, value in self.head.items():
             if name not in parameters:
                 raise InputError(f"the search trained {name}, which this model does not have")
-            _set(parameters[name], value, name)
+            _set(parameters[name], value, name, exact=True)
 
     def save(self, path: str | Path) -> None:
         """Write it as safetensors."""
         parts = {"left": self.left, "right": self.right, "head": self.head}
-        save_file({f"{p}.{n}": t for p, part in parts.items() for n, t in part.items()}, path)
+        tensors = {f"{p}.{n}": t for p, part in parts.items() for n, t in part.items()}
+        save_file(tensors, path, metadata={"scale": repr(self.scale), "seed": str(self.seed)})
 
     @classmethod
     def load(cls, path: str | Path) -> "Start":
@@ -108,19 +126,22 @@ class Start:
         """
         parts: dict[str, dict[str, Tensor]] = {"left": {}, "right": {}, "head": {}}
         try:
-            for key, value in load_file(path).items():
-                part, _, name = key.partition(".")
-                parts[part][name] = value
-        except (OSError, KeyError, SafetensorError) as error:
+            with safe_open(path, framework="pt") as file:
+                about = file.metadata()
+                for key in file.keys():  # noqa: SIM118, it is no mapping
+                    part, _, name = key.partition(".")
+                    parts[part][name] = file.get_tensor(key)
+            return cls(**parts, scale=float(about["scale"]), seed=int(about["seed"]))
+        except (OSError, KeyError, TypeError, ValueError, SafetensorError) as error:
             raise InputError(
                 f"{path} is not what a search trained ({type(error).__name__}: {error}); search "
                 "again, or retrain with retrain.start=scratch"
             ) from None
-        return cls(**parts)
 
 
-def _set(parameter: Tensor, value: Tensor, name: str) -> None:
-    if parameter.numel() != value.numel():
+def _set(parameter: Tensor, value: Tensor, name: str, *, exact: bool = False) -> None:
+    alike = parameter.shape if exact else parameter.flatten(1).shape  # a factor of a convolution
+    if alike != value.shape:
         raise InputError(
             f"the search trained {name} with shape {tuple(value.shape)}, and this model has "
             f"{tuple(parameter.shape)} there; give the model that was searched"

@@ -62,6 +62,16 @@ def run_measure(config: RunConfig, seed: int, arm: str) -> Measured:
     return found
 
 
+def effective(config: RunConfig, arm: str) -> RunConfig:
+    """The configuration with the retraining that the arm gets: how long, and from what start."""
+    chosen = allocator(arm)
+    changes: dict[str, Any] = {"steps": chosen.retrain_steps(config)}
+    if not chosen.searches:  # there is nothing to go on from
+        changes["start"] = "scratch"
+    section = config.retrain.model_copy(update=changes)
+    return config.model_copy(update={"retrain": section})
+
+
 def run_retrain(
     config: RunConfig,
     seed: int,
@@ -83,13 +93,9 @@ def run_retrain(
     found = allocation(chosen, replicate, measured)
     share.close()
     pattern, prepared = found.pattern, replicate.prepared
-    steps = chosen.retrain_steps(config)
-    if config.retrain.start == "search" and chosen.searches:
-        start, trained = "search", replicate.search(chosen.searches[0]).start
-    else:
-        start, trained = "scratch", None
-    section = config.retrain.model_copy(update={"steps": steps, "start": start})
-    own = config.model_copy(update={"retrain": section})
+    own, trained = effective(config, arm), None
+    if own.retrain.start == "search":
+        trained = replicate.search(chosen.searches[0]).start
     result = retrain(
         own, pattern, seed=seed, prepared=prepared, start=trained, progress=whole_progress()
     )
@@ -100,8 +106,8 @@ def run_retrain(
         "seed": seed,
         "parameters": pattern.parameters,
         "ranks": dict(pattern),
-        "retrain_steps": steps,
-        "start": start,
+        "retrain_steps": own.retrain.steps,
+        "start": own.retrain.start,
         "cost": asdict(found.spent.cost),
         "metrics": result.metrics,
         "compared": prepared.task.compared,

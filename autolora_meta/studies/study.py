@@ -154,7 +154,9 @@ class Study:
     def _left(self, ledger: Ledger, retry_failed: bool) -> list[Planned]:
         rows = ledger.rows()
         kept = {i for i, row in rows.items() if not (retry_failed and row["status"] == "failed")}
-        once = {run.id: run for run in self.planned}
+        once: dict[str, Planned] = {}
+        for run in self.planned:
+            once.setdefault(run.id, run)
         return [run for i, run in once.items() if i not in kept]
 
     def jobs(self, runs: Sequence[Planned]) -> list[Job]:
@@ -169,7 +171,8 @@ class Study:
                 if not where.is_dir():
                     load = config.search.total_work(selection)
                     arguments = config, seed, selection, where
-                    shared[key] = Job(key, work.search_once, arguments, work=load)
+                    job = Job(key, work.search_once, arguments, work=load)
+                    shared.setdefault(key, job)
             needs, load = {*run.searches.values()}, arm.retrain_steps(config)
             measured = run.measured and place / "measured" / f"{run.measured}.json"
             if not measured:
@@ -177,9 +180,9 @@ class Study:
             elif not measured.is_file():
                 arguments = config, seed, run.arm, measured
                 needs.add(measured.stem)
-                shared[measured.stem] = Job(
-                    measured.stem, work.measure_once, arguments, work=arm.work(config)
-                )
+                load_once = arm.work(config)
+                job = Job(measured.stem, work.measure_once, arguments, work=load_once)
+                shared.setdefault(measured.stem, job)
             read = tuple(place / "searches" / key for key in run.searches.values())
             arguments = config, seed, run.arm, place / "runs" / run.id, read, measured
             job = Job(run.id, work.retrain_once, arguments, frozenset(needs), load)

@@ -15,7 +15,7 @@ from autolora_meta.bilevel.options import Selection
 from autolora_meta.config import RunConfig
 from autolora_meta.hypergradients.products import Cost, plain_steps
 from autolora_meta.result import START, SearchResult
-from autolora_meta.studies.jobs import run_measure, run_retrain, run_search
+from autolora_meta.studies.jobs import effective, run_measure, run_retrain, run_search
 
 _watched = False
 
@@ -88,7 +88,7 @@ def retrain_once(
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
     # With this seed: `autolora-meta retrain` on the folder then takes the same split.
-    own = config.model_copy(update={"seed": seed})
+    own = effective(config, arm).model_copy(update={"seed": seed})
     (place / "config.yaml").write_text(own.to_yaml(), encoding="utf-8")
     unread = () if config.retrain.start == "search" else (START,)
     for search in searches:

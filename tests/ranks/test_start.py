@@ -71,7 +71,7 @@ def start(searched: PeftModel, gates: Tensor) -> Start:
     layers: list[Any] = lora_layers(searched, NAMES)
     factors = [(x.lora_A["default"].weight, x.lora_B["default"].weight) for x in layers]
     head = {n: p for n, p in searched.named_parameters() if "head.modules_to_save" in n}
-    return Start.of(NAMES, gates, factors, head)
+    return Start.of(NAMES, gates, factors, head, scale=2.0, seed=0)
 
 
 def updates(model: PeftModel) -> dict[str, Tensor]:
@@ -145,4 +145,7 @@ def test_what_was_not_searched_is_refused(start: Start) -> None:
     wide: Any = Three()
     wide.linear = nn.Linear(16, 7)
     with pytest.raises(InputError, match=r"shape \(6, 2\), and this model has \(7, 2\)"):
-        start.put_into(PeftModel(wide, LoraConfig(r=2, target_modules=["linear"])))
+        start.put_into(PeftModel(wide, LoraConfig(r=2, lora_alpha=4, target_modules=["linear"])))
+    other: Any = Three()
+    with pytest.raises(InputError, match="at scale 2, and this model has it at 4"):
+        start.put_into(PeftModel(other, LoraConfig(r=2, lora_alpha=8, target_modules=["linear"])))
