@@ -1,5 +1,6 @@
 """Start: what a search trained, cut to any ranks, for a retraining to go on from."""
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -115,7 +116,9 @@ class Start:
         """Write it as safetensors."""
         parts = {"left": self.left, "right": self.right, "head": self.head}
         tensors = {f"{p}.{n}": t for p, part in parts.items() for n, t in part.items()}
-        save_file(tensors, path, metadata={"scale": repr(self.scale), "seed": str(self.seed)})
+        # One entry: safetensors writes several in any order, and equal starts are equal bytes.
+        about = json.dumps({"scale": self.scale, "seed": self.seed})
+        save_file(tensors, path, metadata={"about": about})
 
     @classmethod
     def load(cls, path: str | Path) -> "Start":
@@ -127,11 +130,11 @@ class Start:
         parts: dict[str, dict[str, Tensor]] = {"left": {}, "right": {}, "head": {}}
         try:
             with safe_open(path, framework="pt") as file:
-                about = file.metadata()
+                about = json.loads(file.metadata()["about"])
                 for key in file.keys():  # noqa: SIM118, it is no mapping
                     part, _, name = key.partition(".")
                     parts[part][name] = file.get_tensor(key)
-            return cls(**parts, scale=float(about["scale"]), seed=int(about["seed"]))
+            return cls(**parts, scale=about["scale"], seed=about["seed"])
         except (OSError, KeyError, TypeError, ValueError, SafetensorError) as error:
             raise InputError(
                 f"{path} is not what a search trained ({type(error).__name__}: {error}); search "
