@@ -174,14 +174,14 @@ class Study:
                     job = Job(key, work.search_once, arguments, work=load)
                     shared.setdefault(key, job)
             needs, load = {*run.searches.values()}, arm.retrain_steps(config)
+            beside = arm.work(config)
             measured = run.measured and place / "measured" / f"{run.measured}.json"
             if not measured:
-                load += arm.work(config)
+                load += beside
             elif not measured.is_file():
                 arguments = config, seed, run.arm, measured
                 needs.add(measured.stem)
-                load_once = arm.work(config)
-                job = Job(measured.stem, work.measure_once, arguments, work=load_once)
+                job = Job(measured.stem, work.measure_once, arguments, work=beside)
                 shared.setdefault(measured.stem, job)
             read = tuple(place / "searches" / key for key in run.searches.values())
             arguments = config, seed, run.arm, place / "runs" / run.id, read, measured

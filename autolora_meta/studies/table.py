@@ -233,7 +233,7 @@ class StudyTable:
         return pairs
 
     def save(self, path: str | Path) -> None:
-        """Write the table as JSON; it holds no times, so that equal studies give equal bytes."""
+        """Write the table as JSON; equal studies give equal bytes but for seconds and memory."""
         Path(path).write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
 
     @classmethod
