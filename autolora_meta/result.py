@@ -157,10 +157,16 @@ class SearchResult:
     def load(cls, folder: str | Path) -> "SearchResult":
         """Read what `save` wrote.
 
+        Args:
+            folder: of a run or a search; or of one run of a study, which has the search that it
+                read below it.
+
         Raises:
             InputError: `folder` holds no finished search.
         """
         folder = Path(folder)
+        if not (folder / "search").exists() and len(below := [*folder.glob("*/*/search")]) == 1:
+            folder = below[0].parent
         try:
             about = json.loads((folder / "search" / "search.json").read_text(encoding="utf-8"))
             lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()

@@ -282,7 +282,7 @@ def test_a_real_study_end_to_end(
     given = {
         "name": "mine",
         "question": "Does the budget matter?",
-        "base": [str(tiny.config), "search.outer_steps=2"],
+        "base": [str(tiny.config), "search.outer_steps=2", "retrain.start=search"],
         "vary": {"ranks.budget": ["uniform:1", "uniform:2"]},
         "arms": ["learned", "para"],
         "seeds": 1,
@@ -300,6 +300,11 @@ def test_a_real_study_end_to_end(
     for row in table.finished:
         assert (folder / "runs" / row["id"] / "0" / row["arm"] / "ranks.json").is_file()
         assert RunConfig.load(folder / "runs" / row["id"] / "config.yaml").lora.k == 3
+    own = folder / "runs" / table.finished[0]["id"]  # its adapter, as the study's page says
+    ranks, adapter = own / "0" / "learned" / "ranks.json", tmp_path / "adapter"
+    said = command("retrain", own, "--ranks", ranks, "--output", adapter)
+    assert said.status == 0, said.err
+    assert f"accuracy: {table.finished[0]['metrics']['accuracy']:.4f}" in said.out
     monkeypatch.setattr(work, "retrain_once", None)  # nothing is left to do
     dry = command("study", file, "seeds=2", "--runs", tmp_path / "runs", "--dry-run")
     assert dry.status == 0 and "4 runs, and 2 searches and measurements" in dry.out
