@@ -38,6 +38,12 @@ class CompareOptions(Options):
         description="A list of what is compared on the test rows, the main metric first. null: the "
         "task's own choice, for a task of GLUE what the benchmark scores it by.",
     )
+    equal_cost: bool = Field(
+        default=False,
+        description="Each arm retrains for as many more steps as choosing its ranks costs less "
+        "than the learned search does, in plain steps: search and retraining then cost all the "
+        "same, but for evaluations and a search that ends early.",
+    )
     replicates: int = Field(
         default=5,
         ge=1,

@@ -12,6 +12,7 @@ from autolora_meta.errors import InputError
 
 MIN_REPLICATES = 3
 BOOTSTRAP_FROM = 10  # replicates; below that a bootstrap interval is too narrow
+PERMUTATION_FROM = 16  # replicates; below that it cannot give small p-values
 _EXACT = 16  # 2^16 sign patterns are enumerated; above that they are drawn
 
 
@@ -53,11 +54,12 @@ class PairedDifference:
 
     @property
     def p_test(self) -> float:
-        """Two-sided p-value of the test that goes with the interval: t, or `p` from 10 on.
+        """Two-sided p-value that a correction may raise: of the t test, or `p` from 16 on.
 
-        With five replicates `p` cannot be below 0.06, and no correction would leave one standing.
+        With n replicates `p` cannot be below 2^(1 - n): 0.06 with 5, 0.002 with 10, and Holm's
+        correction over dozens of comparisons would leave none standing, whatever the data.
         """
-        if self.n >= BOOTSTRAP_FROM:
+        if self.n >= PERMUTATION_FROM:
             return self.p
         if self.n < 2 or self.mean == 0:
             return 1.0

@@ -96,10 +96,12 @@ def test_from_ten_replicates_on_the_interval_is_the_bootstraps() -> None:
 def test_the_p_value_goes_with_the_interval() -> None:
     d = paired_difference(list(A), list(B))
     assert d.p_test == pytest.approx(stats.ttest_rel(A, B).pvalue)
+    clear = paired_difference([1.0 + 0.01 * i for i in range(10)], [0.0] * 10)
+    assert clear.p == 2 / 2**10 and min(holm([clear.p_test] + [1.0] * 41)) < 0.001
     assert (d.p_test < 0.05) == d.conclusive
     assert paired_difference([1.0], [0.0]).p_test == 1
     assert paired_difference([1.0, 1.0], [1.0, 1.0]).p_test == 1
-    many = paired_difference(list(RANDOM.normal(0.5, 1, 12)), [0.0] * 12)
+    many = paired_difference(list(RANDOM.normal(0.5, 1, 16)), [0.0] * 16)
     assert many.p_test == many.p
 
 

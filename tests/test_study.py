@@ -17,6 +17,7 @@ from autolora_meta.config import RunConfig
 from autolora_meta.environment import environment, recorded
 from autolora_meta.errors import InputError
 from autolora_meta.studies import work
+from autolora_meta.studies.jobs import Outcome, effective
 from autolora_meta.studies.ledger import Ledger
 from autolora_meta.studies.options import read_study, shipped_studies
 from autolora_meta.studies.plan import plan
@@ -82,7 +83,8 @@ def study(folder: Path, **changes: Any) -> Study:
 def test_a_finished_run_is_never_run_again(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
     table = study(tmp_path).run(executor)
     assert len(table.rows) == 2 * 2 * 2 * 2 and not table.failed
-    assert set(calls.values()) == {1} and len(calls) == 16 + 8  # uniform reads no search
+    # uniform reads no search, nor how one goes: it is run once for both hypergradients
+    assert set(calls.values()) == {1} and len(calls) == 8 + 4 + 8
     assert study(tmp_path).run(executor) == table and set(calls.values()) == {1}
     more = study(tmp_path, seeds=range(3)).run(executor)
     assert set(calls.values()) == {1} and len(more.finished) == 24
@@ -185,7 +187,7 @@ def test_a_killed_study_ends_with_the_table_of_one_that_was_not(
     assert not before.keys() & calls.keys()
     tables = [tmp_path / name / "table.json" for name in ("whole", "killed")]
     assert tables[0].read_bytes() == tables[1].read_bytes()
-    assert len(ledger.results.read_text().splitlines()) == len(whole.rows)
+    assert len(ledger.results.read_text().splitlines()) == len({row["id"] for row in whole.rows})
 
 
 def test_a_second_process_waits_or_is_refused(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
@@ -221,6 +223,54 @@ def test_where_a_retraining_starts_matters_to_arms_that_read_a_search_alone() ->
     planned = Study(BASE, vary=vary, arms=["learned", "uniform"], seeds=[0]).planned
     ids = {arm: {run.id for run in planned if run.arm == arm} for arm in ("learned", "uniform")}
     assert (len(ids["learned"]), len(ids["uniform"])) == (2, 1)
+
+
+def test_equal_cost_lengthens_the_retraining_of_what_chose_for_less() -> None:
+    vary = {"compare.equal_cost": [False, True]}
+    arms = ["learned", "frozen", "eva", "uniform", "uniform_longer"]
+    study = Study("quickstart", vary=vary, arms=arms, seeds=[0])
+    steps: dict[str, list[int]] = {arm: [] for arm in arms}
+    for run in study.planned:
+        steps[run.arm].append(effective(run.config, run.arm).retrain.steps)
+    search = study.planned[0].config.search
+    learned, frozen = (search.total_work(s) for s in ("learned", "frozen"))
+    assert steps["learned"] == [70, 70] and steps["frozen"] == [70, 70 + int(learned - frozen)]
+    assert steps["uniform"] == [70, 70 + int(learned)]
+    assert steps["uniform_longer"] == [70 + int(learned)] * 2
+    assert effective(study.planned[-1].config, "eva", spent=16).retrain.steps == 54 + int(learned)
+    assert effective(study.planned[-1].config, "eva", spent=999).retrain.steps == 70
+    ids = {arm: len({run.id for run in study.planned if run.arm == arm}) for arm in arms}
+    assert ids == {"learned": 1, "frozen": 2, "eva": 2, "uniform": 2, "uniform_longer": 1}
+
+
+def test_metrics_of_interest_are_the_studys_to_say(
+    tmp_path: Path, executor: ThreadPoolExecutor
+) -> None:
+    given = {"vary": {}, "arms": ["learned", "grid"], "seeds": [0]}
+    assert study(tmp_path, **given).run(executor).metrics == ["accuracy"]
+    base = {**BASE, "compare": {"metrics": ["cross_entropy"]}}
+    table = Study(base, folder=tmp_path, **given).run(executor)
+    assert table.metrics == ["cross_entropy"]
+    assert Counter(calls.values()) == {1: 4}  # grid chooses by it, and is run again
+
+
+def test_the_first_of_two_equal_jobs_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "searches" / "key"
+
+    def run_search(config: RunConfig, seed: int, selection: str, folder: Path) -> Any:
+        for held, told in ((folder, "second"), (place, "first")):  # elsewhere, meanwhile
+            held.mkdir(parents=True)
+            (held / "search").write_text(told)
+        return Outcome(("search", 0, "learned"), 1.0)
+
+    monkeypatch.undo()
+    monkeypatch.setattr(work, "run_search", run_search)
+    config = RunConfig.load(BASE)
+    assert work.search_once(config, 0, "learned", place) == {"seconds": 1.0}
+    assert work.search_once(config, 0, "learned", place) == {"seconds": 0.0}
+    assert (place / "search").read_text() == "first" and list(place.parent.iterdir()) == [place]
 
 
 @pytest.mark.parametrize(
@@ -300,6 +350,11 @@ def test_a_real_study_end_to_end(
     for row in table.finished:
         assert (folder / "runs" / row["id"] / "0" / row["arm"] / "ranks.json").is_file()
         assert RunConfig.load(folder / "runs" / row["id"] / "config.yaml").lora.k == 3
+    with ThreadPoolExecutor(2) as threads:  # jobs of one process do not disturb each other
+        again = Study.load(file, folder=tmp_path / "again").run(threads)
+    assert again == table and again.took.keys() == table.took.keys()
+    seconds = [again.took[row["id"]]["seconds"] for row in again.rows if row["arm"] == "learned"]
+    assert len(seconds) == 2 and min(s or 0 for s in seconds) > 0  # with the search that they share
     own = folder / "runs" / table.finished[0]["id"]  # its adapter, as the study's page says
     ranks, adapter = own / "0" / "learned" / "ranks.json", tmp_path / "adapter"
     said = command("retrain", own, "--ranks", ranks, "--output", adapter)

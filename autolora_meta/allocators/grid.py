@@ -101,4 +101,5 @@ ALLOCATOR = Allocator(
     summary="uniform ranks in more or fewer layers, tried one after another on validation data",
     source="what people do today; LoRA, arXiv 2106.09685, section 7.1",
     work=_work,
+    by_metric=True,
 )

@@ -42,4 +42,5 @@ ALLOCATOR = scored(
     scores,
     summary="ranks that grow linearly with depth",
     source="PRILoRA, arXiv 2401.11316",
+    static=True,
 )

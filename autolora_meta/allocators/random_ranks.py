@@ -23,4 +23,5 @@ ALLOCATOR = scored(
     scores,
     summary="components drawn at random until the budget is spent",
     source="control (no AutoLoRA paper ran it)",
+    static=True,
 )

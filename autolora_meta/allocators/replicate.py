@@ -150,6 +150,9 @@ class Allocator:
         searches: the searches it reads, so that they can be run first, side by side.
         work: what it will run beside them, in plain steps, as far as the configuration tells.
         extra_steps: retraining steps that it takes beside those of the configuration.
+        static: it trains nothing, and reads nothing of the section `search`: a study runs it once
+            for all values of that section.
+        by_metric: it chooses by the metric of interest (`compare.metrics`).
         scores: what it measures of each component whatever the budget, (L, k), where that is all
             that it needs (`scored`): a study measures it once for all budgets. It reads nothing of
             the sections `ranks` and `retrain`.
@@ -162,10 +165,27 @@ class Allocator:
     work: Callable[[RunConfig], float] = lambda config: 0.0
     extra_steps: Callable[[RunConfig], int] = lambda config: 0
     scores: Callable[[Replicate], Tensor] | None = None
+    static: bool = False
+    by_metric: bool = False
 
-    def retrain_steps(self, config: RunConfig) -> int:
-        """How long its ranks are retrained."""
-        return config.retrain.steps + self.extra_steps(config)
+    def retrain_steps(self, config: RunConfig, spent: float = 0.0) -> int:
+        """How long its ranks are retrained.
+
+        Args:
+            config: of the run.
+            spent: plain steps that choosing them took, searches aside; counts with
+                `compare.equal_cost` alone.
+        """
+        extra = self.extra_steps(config)
+        if config.compare.equal_cost:
+            left = config.search.total_work("learned") - spent
+            extra = max(extra, int(left - sum(map(config.search.total_work, self.searches))))
+        return config.retrain.steps + extra
+
+    def total_work(self, config: RunConfig) -> float:
+        """What it runs beside its searches, retraining included, as far as `config` tells."""
+        own = self.work(config)
+        return own + self.retrain_steps(config, own)
 
 
 def allocator(name: str) -> Allocator:

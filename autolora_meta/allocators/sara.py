@@ -43,4 +43,5 @@ ALLOCATOR = scored(
     scores,
     summary="singular directions that hold one share of the pretrained weight's mass",
     source="SARA, arXiv 2408.03290",
+    static=True,
 )

@@ -73,12 +73,13 @@ def scored(
     summary: str,
     source: str,
     work: Callable[[RunConfig], float] = lambda config: 0.0,
+    static: bool = False,
 ) -> Allocator:
     """An allocator that measures components, whatever the budget, and takes the best of them.
 
     Args:
         scores: replicate -> a score for each component of each layer. (L, k)
-        summary, source, work: as of every `Allocator`.
+        summary, source, work, static: as of every `Allocator`.
     """
     return Allocator(
         lambda replicate: by_scores(replicate, scores(replicate)),
@@ -86,4 +87,5 @@ def scored(
         source,
         work=work,
         scores=scores,
+        static=static,
     )

@@ -16,4 +16,5 @@ ALLOCATOR = Allocator(
     allocate,
     summary="the same rank in every layer, the remainder spread evenly over depth",
     source="LoRA, arXiv 2106.09685",
+    static=True,
 )

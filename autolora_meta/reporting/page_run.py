@@ -77,7 +77,11 @@ def again(command: str, file: str, name: str, python: str) -> Section:
     shell = f"autolora-meta {command} {file} name={name}-again"
     return Section(
         "Repeat it",
-        words=["The same configuration on the same machine and versions gives the same figures."],
+        words=[
+            "The same configuration on the same machine and versions gives the same figures. A "
+            "relative path of data or a model counts from where the command is run: where there is "
+            f"one, run it where the first was started, with the way to this {file}."
+        ],
         code=[
             Code("In this folder, on the command line:", shell),
             Code("Or in Python:", python),

@@ -1,17 +1,20 @@
 """What the page of a study says."""
 
 import math
+import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
 from autolora_meta.finetuning.tasks import metric_called
 from autolora_meta.reporting.document import Code, Document, Section, Table
 from autolora_meta.reporting.page_run import again, pictures, settings, those_said
+from autolora_meta.reporting.ranked import ranks_of_study
 from autolora_meta.reporting.seconds import job_seconds
 from autolora_meta.reporting.study import study_cells
+from autolora_meta.studies.contrasts import Contrast
 from autolora_meta.studies.options import ARM, StudyOptions, read_study
 from autolora_meta.studies.plan import value_label
-from autolora_meta.studies.table import Contrast, StudyTable
+from autolora_meta.studies.table import StudyTable
 
 _SHOWN = 3  # sentences in the answer; all of them follow below it
 
@@ -31,6 +34,7 @@ def study_document(folder: Path) -> Document:
     sections = [
         *(_contrasts(name, each, folder) for name, each in asked.items() if each),
         _all_settings(found, folder),
+        *_ranks(folder),
         _cost(found, folder),
         *_failed(found),
         _adapter(found),
@@ -52,7 +56,14 @@ def _question(options: StudyOptions) -> str:
 
 
 def _answer(contrasts: Sequence[Contrast]) -> str:
-    """What holds; the first few of it where it is much."""
+    """What holds, of the learned ranks first; the first few of it where it is much.
+
+    Where two questions ask for the same runs, the second time is not told.
+    """
+    once: dict[object, Contrast] = {}
+    for contrast in sorted(contrasts, key=lambda c: "learned" not in (c.value, c.baseline)):
+        once.setdefault((contrast.metric, contrast.runs), contrast)
+    contrasts = list(once.values())
     held = [contrast.sentence for contrast in contrasts if contrast.holds]
     if held:
         more = f" And {len(held) - _SHOWN} more, below." if len(held) > _SHOWN else ""
@@ -122,6 +133,14 @@ def _all_settings(found: StudyTable, folder: Path) -> Section:
     )
 
 
+def _ranks(folder: Path) -> list[Section]:
+    ranks = ranks_of_study(folder)
+    if ranks is None or not (folder / "figures" / "ranks-spread.svg").is_file():
+        return []
+    caption = f"Each layer's rank over the {len(ranks.searches)} seeds: {ranks.label}."
+    return [Section("Ranks", pictures=pictures(folder, {"ranks-spread": caption}))]
+
+
 def _cost(found: StudyTable, folder: Path) -> Section:
     steps, told = sum(row["cost"] for row in found.finished), job_seconds(folder)
     words = (
@@ -129,7 +148,20 @@ def _cost(found: StudyTable, folder: Path) -> Section:
         "of search and retraining, a search counted for each run that reads it."
     )
     total = f"All {len(told)} jobs took {sum(told):,.0f} seconds together." if told else None
-    return Section("What it cost", words=those_said(words, total))
+    beside = (
+        "Choosing ranks, searches included and retraining not: wall time, which jobs that ran side "
+        "by side make longer, and memory above the loaded model."
+    )
+    rows = []
+    for arm in found.values(ARM):
+        runs = {row["id"] for row in found.finished if row["arm"] == arm}
+        took = [found.took[run] for run in sorted(runs & found.took.keys())]
+        memory = [one["peak_memory"] for one in took if one["peak_memory"] is not None]
+        if took:
+            seconds = statistics.fmean(one["seconds"] or 0.0 for one in took)
+            rows.append([arm, f"{seconds:.1f}", f"{max(memory) / 2**20:,.0f}" if memory else ""])
+    tables = [Table(beside, ["arm", "seconds, mean", "MiB, most"], rows)] if rows else []
+    return Section("What it cost", words=those_said(words, total), tables=tables)
 
 
 def _failed(found: StudyTable) -> list[Section]:
@@ -154,7 +186,10 @@ def _adapter(found: StudyTable) -> Section:
     )
     return Section(
         "Get an adapter",
-        words=["A study keeps the ranks of each run, and no adapters."],
+        words=[
+            "A study keeps the ranks of each run, and no adapters. Relative paths of data count "
+            "from where this is run."
+        ],
         code=[Code("One with the ranks of a run:", retrained), Code("Load it:", loaded)],
     )
 

@@ -8,6 +8,11 @@ from autolora_meta.errors import InputError
 from autolora_meta.ranks.pattern import RankPattern
 from autolora_meta.ranks.stored import CONFIG, read_adapter
 from autolora_meta.result import SearchResult
+from autolora_meta.studies.options import ARM
+from autolora_meta.studies.plan import words
+from autolora_meta.studies.table import StudyTable
+
+LEARNED = "learned"
 
 
 @dataclass(frozen=True)
@@ -31,8 +36,8 @@ def read_ranked(path: Path) -> Ranked:
     """Read the ranks at `path`; no model is loaded.
 
     Args:
-        path: the folder of a run, a search or a PEFT adapter (the shapes of its factors are its
-            ranks), or a JSON file of a rank pattern.
+        path: the folder of a run, a search, a study (`ranks_of_study`) or a PEFT adapter (the
+            shapes of its factors are its ranks), or a JSON file of a rank pattern.
 
     Raises:
         InputError: it is none of these, or broken.
@@ -43,9 +48,11 @@ def read_ranked(path: Path) -> Ranked:
     if (path / CONFIG).is_file():
         pattern = read_adapter(path).pattern
         return Ranked(_label(path), pattern, (pattern,))
+    if (ranks := ranks_of_study(path)) is not None:
+        return ranks
     if not (path / "search").is_dir():
         raise InputError(
-            f"{path} holds no ranks; give the folder of a run or a search, the folder of a PEFT "
+            f"{path} holds no ranks; give the folder of a run, a search or a study, of a PEFT "
             f"adapter (with {CONFIG}), or the JSON file of a rank pattern"
         )
     result = SearchResult.load(path)
@@ -54,6 +61,27 @@ def read_ranked(path: Path) -> Ranked:
     if len(searches) < 2:
         searches = [each.ranks for each in result.searches]
     return Ranked(_label(path), result.ranks, tuple(searches), result)
+
+
+def ranks_of_study(folder: Path) -> Ranked | None:
+    """The ranks of one arm over the seeds of a study, at its first setting that has finished.
+
+    The arm is `learned` where the study has it. None where the folder is of no study, or none of
+    its runs left ranks.
+    """
+    if not (folder / "study.yaml").is_file() or not (folder / "table.json").is_file():
+        return None
+    table = StudyTable.load(folder)
+    arm = LEARNED if LEARNED in table.values(ARM) else table.values(ARM)[0]
+    found: dict[str, list[RankPattern]] = {}
+    for row in table.rows:
+        file = folder / "runs" / row["id"] / str(row["seed"]) / arm / "ranks.json"
+        if row["arm"] == arm and row["status"] == "finished" and file.is_file():
+            found.setdefault(words(row["settings"]), []).append(RankPattern.load(file))
+    for setting, patterns in found.items():
+        label = ", ".join(filter(None, [_label(folder), setting, arm]))
+        return Ranked(label, patterns[0], tuple(patterns))
+    return None
 
 
 def labels(given: Sequence[Ranked]) -> list[str]:

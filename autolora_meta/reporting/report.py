@@ -19,7 +19,7 @@ from autolora_meta.reporting.card import model_card
 from autolora_meta.reporting.draw import over_time
 from autolora_meta.reporting.measured import measured
 from autolora_meta.reporting.page_study import figure_names
-from autolora_meta.reporting.ranked import read_ranked
+from autolora_meta.reporting.ranked import ranks_of_study, read_ranked
 from autolora_meta.reporting.seconds import mean_seconds
 from autolora_meta.reporting.style import save_all
 from autolora_meta.reporting.summary import ranks_table, summary
@@ -83,6 +83,7 @@ def draw_comparison(comparison: Comparison, folder: Path) -> None:
             baseline=comparison.baseline,
             better=metric_called(metric).better,
             label=metric_called(metric).label,
+            holding=comparison.holding(metric),
         )
         _save(figure, folder, f"comparison-{metric}")
     name = metric_called(comparison.metrics[0])
@@ -99,6 +100,8 @@ def draw_study(folder: Path) -> None:
         if contrasts := found.compare(asked.key, over=asked.over, **given):
             averaged = plots.paired_differences(contrasts) if asked.over else None
             _save(averaged or plots.study(found, asked.key, **given), folder, name)
+    if (ranks := ranks_of_study(folder)) is not None and len(ranks.searches) > 1:
+        _save(plots.rank_spread(ranks.searches), folder, "ranks-spread")
     points, metric = measured(found), metric_called(found.metrics[0])
     words: dict[str, Any] = {"label": metric.label, "better": metric.better}
     _save(plots.metric_against_cost(points, **words), folder, "cost")

@@ -70,4 +70,4 @@ def study_plan(runs: Sequence[Planned], jobs: Sequence[Job]) -> str:
     shared = len(jobs) - len(runs)
     work = sum(job.work for job in jobs)
     end = f"{len(runs)} runs, and {shared} searches and measurements that they share"
-    return f"{table(header, rows)}\n\n{end}: {work:,.0f} plain steps at most"
+    return f"{table(header, rows)}\n\n{end}: {work:,.0f} plain steps, evaluations apart"

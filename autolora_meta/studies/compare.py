@@ -88,16 +88,29 @@ class Comparison:
         """
         said = []
         for name in self.metrics:
-            metric = metric_called(name)
-            rows = [row for row in self.differences if row["metric"] == name]
-            differences = [_difference(row) for row in rows]
-            corrected = holm([d.p_test for d in differences])
-            for row, d, p_holm in zip(rows, differences, corrected, strict=True):
-                names = row["arm"], row["baseline"], metric.label
+            metric, family = metric_called(name), self._corrected(name)
+            for (arm, baseline), (d, p_holm) in family.items():
                 scaled = d.scaled(metric.factor)
+                names = arm, baseline, metric.label
                 plain = sentence(scaled, *names, better=metric.better, unit=metric.unit)
-                said.append(corrected_sentence(plain, d, p_holm, len(rows)))
+                said.append(corrected_sentence(plain, d, p_holm, len(family)))
         return said
+
+    def holding(self, metric: str) -> set[str]:
+        """The arms whose difference to the baseline holds after Holm's correction."""
+        return {
+            arm
+            for (arm, baseline), (d, p_holm) in self._corrected(metric).items()
+            if baseline == self.baseline and d.conclusive and p_holm <= 1 - d.level
+        }
+
+    def _corrected(self, metric: str) -> dict[tuple[str, str], tuple[PairedDifference, float]]:
+        """(arm, baseline) -> their difference, and its p-value after Holm's correction."""
+        rows = [row for row in self.differences if row["metric"] == metric]
+        differences = [_difference(row) for row in rows]
+        corrected = holm([d.p_test for d in differences])
+        pairs = [(row["arm"], row["baseline"]) for row in rows]
+        return dict(zip(pairs, zip(differences, corrected, strict=True), strict=True))
 
     def save(self, path: str | Path) -> None:
         """Write comparison.json; it holds no times, so that equal runs give equal bytes."""

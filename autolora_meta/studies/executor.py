@@ -81,7 +81,8 @@ def run_jobs(
                     for job in ready[: (1 if suspects else room) - len(running)]:
                         running[workers.submit(job.call, *job.arguments)] = waiting[job.key]
                         del waiting[job.key]
-                    for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    done = wait(running, return_when=FIRST_COMPLETED).done
+                    for future in sorted(done, key=_broken):  # what was finished first
                         ended = _ended(future, running[future])
                         del running[future]
                         suspects.discard(ended.job.key)
@@ -122,6 +123,10 @@ def _in_vain(waiting: dict[str, Job], failed: dict[str, str]) -> Iterator[Ended]
             failed[job.key] = f"what it needs failed: {failed[need]}"
             yield Ended(job, error=failed[job.key], ran=False)
             break
+
+
+def _broken(future: Future[Any]) -> bool:
+    return isinstance(future.exception(), BrokenExecutor)
 
 
 def _ended(future: Future[Any], job: Job) -> Ended:

@@ -16,6 +16,8 @@ from autolora_meta.config import RunConfig
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.prepare import Prepared
 from autolora_meta.finetuning.retrain import RetrainResult
+from autolora_meta.hypergradients.products import plain_steps
+from autolora_meta.memory import peak
 from autolora_meta.progress import Progress
 from autolora_meta.ranks.pattern import RankPattern
 from autolora_meta.retrain import retrain
@@ -34,8 +36,8 @@ class Outcome:
         job: which one.
         seconds: wall time of all of it.
         content: what result.json holds; equal runs give equal content.
-        measured: of a retraining: `allocation_seconds` and `peak_memory` (bytes, or None) of
-            choosing its ranks, searches aside.
+        measured: `allocation_seconds` and `peak_memory` (bytes, or None): of a search; of a
+            retraining, those of choosing its ranks, searches aside.
     """
 
     job: Name
@@ -48,9 +50,18 @@ def run_search(config: RunConfig, seed: int, selection: Selection, folder: Path)
     """One search of one replicate, kept in `folder/seed/selection`."""
     started = time.perf_counter()
     progress = progress_of(config.search.total_work(selection))
-    Replicate(config, seed, folder=folder, progress=progress).search(selection)
+    replicate = Replicate(config, seed, folder=folder, progress=progress)
+    _ = replicate.prepared  # loading is no part of searching
+    with peak(config.runtime.resolved_device) as rose:
+        result = replicate.search(selection)
     progress.close()
-    return Outcome(("search", seed, selection), time.perf_counter() - started)
+    took = _took(result.seconds, rose[0] if rose else None)
+    job = "search", seed, selection
+    return Outcome(job, time.perf_counter() - started, measured=took)
+
+
+def _took(seconds: float, peak_memory: int | None) -> dict[str, Any]:
+    return {"allocation_seconds": round(seconds, 2), "peak_memory": peak_memory}
 
 
 def run_measure(config: RunConfig, seed: int, arm: str) -> Measured:
@@ -62,10 +73,14 @@ def run_measure(config: RunConfig, seed: int, arm: str) -> Measured:
     return found
 
 
-def effective(config: RunConfig, arm: str) -> RunConfig:
-    """The configuration with the retraining that the arm gets: how long, and from what start."""
+def effective(config: RunConfig, arm: str, spent: float = 0.0) -> RunConfig:
+    """The configuration with the retraining that the arm gets: how long, and from what start.
+
+    Args:
+        spent: plain steps that the arm took for its ranks, searches aside.
+    """
     chosen = allocator(arm)
-    changes: dict[str, Any] = {"steps": chosen.retrain_steps(config)}
+    changes: dict[str, Any] = {"steps": chosen.retrain_steps(config, spent)}
     if not chosen.searches:  # there is nothing to go on from
         changes["start"] = "scratch"
     section = config.retrain.model_copy(update=changes)
@@ -93,7 +108,7 @@ def run_retrain(
     found = allocation(chosen, replicate, measured)
     share.close()
     pattern, prepared = found.pattern, replicate.prepared
-    own, trained = effective(config, arm), None
+    own, trained = effective(config, arm, plain_steps(found.spent.cost)), None
     if own.retrain.start == "search":
         trained = replicate.search(chosen.searches[0]).start
     result = retrain(
@@ -110,7 +125,7 @@ def run_retrain(
         "start": own.retrain.start,
         "cost": asdict(found.spent.cost),
         "metrics": result.metrics,
-        "compared": prepared.task.compared,
+        "compared": config.compare.metrics or prepared.task.compared,
     }
     place = folder / str(seed) / arm
     place.mkdir(parents=True, exist_ok=True)
@@ -118,7 +133,7 @@ def run_retrain(
     (place / "result.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     lines = (json.dumps({"stage": "retrain"} | row) + "\n" for row in result.log)
     (place / "retrain.jsonl").write_text("".join(lines), encoding="utf-8")
-    took = {"allocation_seconds": found.spent.seconds, "peak_memory": found.spent.peak_memory}
+    took = _took(found.spent.seconds, found.spent.peak_memory)
     return Outcome(("retrain", seed, arm), time.perf_counter() - started, content, took)
 
 
@@ -169,7 +184,7 @@ def run_all(
             run_retrain,
             (config, seed, arm, folder, kept.get(("retrain", seed, arm))),
             needs=frozenset(f"search {selection}, seed {seed}" for selection in reads[arm]),
-            work=allocator(arm).work(config) + allocator(arm).retrain_steps(config),
+            work=allocator(arm).total_work(config),
         )
         for arm in arms
         for seed in seeds

@@ -15,9 +15,9 @@ from autolora_meta.errors import InputError
 class Ledger:
     """Results of a study on disk, a line for each run that ended.
 
-    Layout: `study.yaml`; `results.jsonl`; `timings.jsonl`, seconds; `searches/KEY`, each search
-    once; `measured/KEY.json`, what an arm measured for all budgets; `runs/ID`, what each run left;
-    `errors`, tracebacks.
+    Layout: `study.yaml`; `results.jsonl`; `timings.jsonl`, what each job took; `searches/KEY`, each
+    search once; `measured/KEY.json`, what an arm measured for all budgets; `runs/ID`, what each run
+    left; `errors`, tracebacks.
 
     Args:
         folder: of the study.
@@ -26,6 +26,7 @@ class Ledger:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.results = folder / "results.jsonl"
+        self.timings = folder / "timings.jsonl"
 
     @contextmanager
     def writing(self, study: str, *, wait: bool = False) -> Iterator[None]:
@@ -86,9 +87,16 @@ class Ledger:
             os.fsync(file.fileno())
 
     def time(self, row: Mapping[str, Any]) -> None:
-        """Record seconds; apart from the results, so that equal studies give equal results."""
-        with (self.folder / "timings.jsonl").open("a", encoding="utf-8") as file:
+        """Record what a job took; apart from results, which are equal where studies are equal."""
+        with self.timings.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
+
+    def took(self) -> dict[str, dict[str, Any]]:
+        """Id of a run or key of a search -> `allocation_seconds` and `peak_memory`, where known."""
+        if not self.timings.is_file():
+            return {}
+        rows = map(json.loads, self.timings.read_text(encoding="utf-8").split("\n")[:-1])
+        return {row["job"]: row for row in rows if "allocation_seconds" in row}
 
     def _taken(self) -> bool:
         if not self.folder.is_dir():
@@ -97,8 +105,8 @@ class Ledger:
 
     def _mend(self) -> None:
         """Cut off the half line of a writer that was killed."""
-        if self.results.is_file():
-            content = self.results.read_bytes()
+        for path in filter(Path.is_file, (self.results, self.timings)):
+            content = path.read_bytes()
             if len(whole := content[: content.rfind(b"\n") + 1]) < len(content):
-                with self.results.open("rb+") as file:
+                with path.open("rb+") as file:
                     file.truncate(len(whole))

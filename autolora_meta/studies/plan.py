@@ -42,8 +42,14 @@ class Planned:
         """A hash of all that the run depends on: a finished run is known by it."""
         about = self.config.model_dump(mode="json", include=_SECTIONS)
         about |= {"arm": self.arm, "seed": self.seed, "version": __version__}
-        if not allocator(self.arm).searches or about["retrain"]["start"] == "scratch":
+        arm, compared = allocator(self.arm), self.config.compare
+        if not arm.searches or about["retrain"]["start"] == "scratch":
             del about["retrain"]["start"]  # an arm that reads no search starts from scratch
+        about["retrain"]["steps"] = arm.retrain_steps(self.config)
+        if arm.static and not self.searches:
+            del about["search"]
+        if arm.by_metric and compared.metrics:
+            about["metrics"] = compared.metrics
         return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:12]
 
     @cached_property

@@ -23,6 +23,8 @@ from autolora_meta.tracking import Trackers
 
 Base = str | Path | Mapping[str, Any] | RunConfig
 
+_TIMES = ("seconds", "allocation_seconds", "peak_memory")  # of a job: they differ from run to run
+
 
 class Study:
     """A base configuration x values of its keys x arms x seeds.
@@ -132,7 +134,8 @@ class Study:
             jobs = self.jobs(todo)
             for ended in _told(jobs, executor, self._base, progress):
                 if ended.value is not None:
-                    ledger.time({"job": ended.job.key, "seconds": round(ended.value["seconds"], 2)})
+                    took = {key: ended.value[key] for key in _TIMES if key in ended.value}
+                    ledger.time({"job": ended.job.key} | took)
                 if ended.job.key in runs:
                     ledger.append(_row(ended))
                 _keep_trace(ended, ledger.folder)
@@ -145,7 +148,8 @@ class Study:
 
     def table(self) -> StudyTable:
         """What has finished so far; nothing is run."""
-        return StudyTable.of(self.options, self.planned, Ledger(self.folder).rows())
+        ledger = Ledger(self.folder)
+        return StudyTable.of(self.options, self.planned, ledger.rows(), ledger.took())
 
     def left(self, *, retry_failed: bool = False) -> list[Planned]:
         """The runs that are still to do, each once."""
@@ -173,12 +177,12 @@ class Study:
                     arguments = config, seed, selection, where
                     job = Job(key, work.search_once, arguments, work=load)
                     shared.setdefault(key, job)
-            needs, load = {*run.searches.values()}, arm.retrain_steps(config)
+            needs, load = {*run.searches.values()}, arm.total_work(config)
             beside = arm.work(config)
             measured = run.measured and place / "measured" / f"{run.measured}.json"
-            if not measured:
-                load += beside
-            elif not measured.is_file():
+            if measured:
+                load -= beside
+            if measured and not measured.is_file():
                 arguments = config, seed, run.arm, measured
                 needs.add(measured.stem)
                 job = Job(measured.stem, work.measure_once, arguments, work=beside)
@@ -223,7 +227,7 @@ def _told(
 def _row(ended: Ended) -> dict[str, Any]:
     if ended.value is None:
         return {"id": ended.job.key, "status": "failed", "error": ended.error}
-    told = {key: value for key, value in ended.value.items() if key != "seconds"}
+    told = {key: value for key, value in ended.value.items() if key not in _TIMES}
     return {"id": ended.job.key, "status": "finished"} | told
 
 

@@ -1,67 +1,18 @@
 """StudyTable: what the runs of a study gave, a row for each, and what may be concluded from it."""
 
 import json
-import statistics
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autolora_meta.errors import InputError, unknown
-from autolora_meta.finetuning.tasks import metric_called
-from autolora_meta.statistics import (
-    PairedDifference,
-    corrected_sentence,
-    holm,
-    paired_difference,
-    sentence,
-)
+from autolora_meta.studies.contrasts import Contrast, Row, contrasts, value_of
 from autolora_meta.studies.options import ARM, SEED, StudyOptions
-from autolora_meta.studies.plan import Planned, value_label, words
+from autolora_meta.studies.plan import Planned, value_label
 
 if TYPE_CHECKING:
     import pandas
-
-Row = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Contrast:
-    """A value of a key against its baseline, all else equal, paired over seeds.
-
-    Args:
-        key: what is compared, such as `arm` or `search.hypergradient`.
-        value, baseline: the two values of it.
-        where: the other keys and what they are on both sides.
-        metric: the metric's name.
-        difference: value minus baseline, in the unit that the metric is stored in;
-            `difference.effect` is d_z, `difference.needed` the replicates that would show it.
-        p_holm: `difference.p_test` after Holm's correction over the family.
-        family: comparisons that the correction counts: all of one call of `compare`.
-        missing: seeds that are left out because a run of theirs has not finished.
-        cost: mean plain steps of value and of baseline.
-        parameters: mean adapter parameters of value and of baseline.
-        sentence: what may be said.
-    """
-
-    key: str
-    value: Any
-    baseline: Any
-    where: Mapping[str, Any]
-    metric: str
-    difference: PairedDifference
-    p_holm: float
-    family: int
-    missing: tuple[int, ...]
-    cost: tuple[float, float]
-    parameters: tuple[float, float]
-    sentence: str
-
-    @property
-    def holds(self) -> bool:
-        """The difference may be claimed, among all that were compared with it."""
-        return self.difference.conclusive and self.p_holm <= 1 - self.difference.level
 
 
 @dataclass(frozen=True)
@@ -75,24 +26,45 @@ class StudyTable:
             (finished, failed, missing); of a failed one `error`; of a finished one `metrics`,
             `compared` (metrics of interest, the main one first), `parameters`, `ranks` and `cost`,
             plain steps of its searches and retraining.
+        took: run -> what choosing its ranks took, searches included: `seconds` of wall time, which
+            jobs beside it make longer, and `peak_memory`, bytes above the loaded model, or None.
+            Equal studies give equal tables whatever they took.
     """
 
     name: str
     keys: tuple[str, ...]
     rows: tuple[Row, ...]
+    took: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict, compare=False)
 
     @classmethod
     def of(
-        cls, options: StudyOptions, planned: Sequence[Planned], ended: Mapping[str, Row]
+        cls,
+        options: StudyOptions,
+        planned: Sequence[Planned],
+        ended: Mapping[str, Row],
+        jobs: Mapping[str, Mapping[str, Any]],
     ) -> "StudyTable":
-        """The table of a plan and of what has ended: id -> its line in the ledger."""
-        rows = [
-            {"settings": dict(run.settings), "arm": run.arm, "seed": run.seed, "id": run.id}
-            | ended.get(run.id, {"status": "missing"})
-            for run in planned
-        ]
+        """The table of a plan, of what has ended (id -> its line in the ledger) and of its jobs.
+
+        Args:
+            jobs: id of a run or key of a search -> what it took (`Ledger.took`).
+        """
+        rows = []
+        for run in planned:
+            row = {"settings": dict(run.settings), "arm": run.arm, "seed": run.seed, "id": run.id}
+            row |= ended.get(run.id, {"status": "missing"})
+            if row["status"] == "finished":  # which are looked at is the study's to say, even later
+                row["compared"] = run.config.compare.metrics or row["compared"]
+            rows.append(row)
         # As JSON has them, so that a table that is loaded equals the one that was saved.
-        return cls(options.name, options.keys, tuple(json.loads(json.dumps(rows))))
+        took = {}
+        for run in planned:
+            told = [jobs[key] for key in (run.id, *run.searches.values()) if key in jobs]
+            if len(told) == 1 + len(run.searches):
+                memory = [job["peak_memory"] for job in told if job["peak_memory"] is not None]
+                seconds = sum(job["allocation_seconds"] for job in told)
+                took[run.id] = {"seconds": seconds, "peak_memory": max(memory, default=None)}
+        return cls(options.name, options.keys, tuple(json.loads(json.dumps(rows))), took)
 
     @property
     def finished(self) -> list[Row]:
@@ -128,12 +100,12 @@ class StudyTable:
             raise InputError(unknown("key", key, self.keys))
         found: list[Any] = []
         for row in self.rows:
-            if (value := _value(row, key)) not in found:
+            if (value := value_of(row, key)) not in found:
                 found.append(value)
         return found
 
     def to_pandas(self) -> "pandas.DataFrame":
-        """One row a run: its keys, seed, status, parameters, cost and every metric.
+        """One row a run: its keys, seed, status, parameters, cost, what it took and every metric.
 
         A value that is a list or a mapping is written as in the sentences.
         """
@@ -142,10 +114,10 @@ class StudyTable:
         plain = (str, int, float, type(None))
         records = []
         for row in self.rows:
-            values = {key: _value(row, key) for key in self.keys}
+            values = {key: value_of(row, key) for key in self.keys}
             record = {k: v if isinstance(v, plain) else value_label(v) for k, v in values.items()}
             record |= {k: row.get(k) for k in (SEED, "status", "parameters", "cost", "error")}
-            records.append(record | row.get("metrics", {}))
+            records.append(record | self.took.get(row["id"], {}) | row.get("metrics", {}))
         return pandas.DataFrame(records)
 
     def compare(
@@ -177,63 +149,10 @@ class StudyTable:
         Raises:
             InputError: there is no such key, value or metric, or no run has finished.
         """
-        values = self.values(key)
-        if baseline not in values:
-            shown = ", ".join(map(value_label, values))
-            raise InputError(f"{value_label(baseline)} is no value of {key}; allowed: {shown}")
-        for other in over:
-            self.values(other)
-        metric = metric or self.metrics[0]
-        measured = sorted({name for row in self.finished for name in row["metrics"]})
-        if metric not in measured:
-            raise InputError(unknown("metric", metric, measured))
-        found, told = [], set[tuple[str, ...]]()
-        for where, value, sides, missing in self._pairs(key, baseline, over):
-            runs = tuple(_text([[row["id"] for row in rows] for rows in side]) for side in sides)
-            if runs[0] == runs[1] or runs in told:
-                continue
-            told.add(runs)
-            a, b = ([_mean(rows, metric) for rows in side] for side in sides)
-            found.append((where, value, sides, missing, paired_difference(a, b, level)))
-        corrected = holm([d.p_test for *_, d in found])
-        contrasts = []
-        for (where, value, sides, missing, d), p_holm in zip(found, corrected, strict=True):
-            cost, parameters = _means(sides, "cost"), _means(sides, "parameters")
-            facts = (key, value, baseline, where, metric, d, p_holm, len(found), missing)
-            said = _said(*facts, parameters)
-            contrasts.append(Contrast(*facts, cost, parameters, said))
-        return contrasts
-
-    def _pairs(
-        self, key: str, baseline: Any, over: Sequence[str]
-    ) -> list[tuple[Row, Any, tuple[list[list[Row]], list[list[Row]]], tuple[int, ...]]]:
-        """(where, value, rows of each seed on either side, seeds left out)."""
-        others = [k for k in self.keys if k != key and k not in over]
-        cells: dict[str, dict[str, dict[int, list[Row]]]] = defaultdict(lambda: defaultdict(dict))
-        places: dict[str, Row] = {}
-        for row in self.rows:
-            where = {k: _value(row, k) for k in others}
-            places[_text(where)] = where
-            cell = cells[_text(where)][_text(_value(row, key))]
-            cell.setdefault(row["seed"], []).append(row)
-        pairs = []
-        for place, where in places.items():
-            against = cells[place][_text(baseline)]
-            for value in self.values(key):
-                cell = cells[place][_text(value)]
-                whole = [
-                    seed
-                    for seed in cell
-                    if all(r["status"] == "finished" for r in cell[seed] + against.get(seed, []))
-                ]
-                if value != baseline and whole:
-                    sides = [cell[seed] for seed in whole], [against[seed] for seed in whole]
-                    missing = tuple(seed for seed in cell if seed not in whole)
-                    pairs.append((where, value, sides, missing))
-        return pairs
+        return contrasts(self, key, baseline, metric, over, level)
 
     def save(self, path: str | Path) -> None:
-        """Write the table as JSON; equal studies give equal bytes but for seconds and memory."""
+        """Write the table as JSON; equal studies give equal bytes but for `took`."""
         Path(path).write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
 
     @classmethod
@@ -247,51 +166,7 @@ class StudyTable:
         path = path / "table.json" if path.is_dir() else path
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-            return cls(content["name"], tuple(content["keys"]), tuple(content["rows"]))
+            rows = tuple(content["rows"])
+            return cls(content["name"], tuple(content["keys"]), rows, content.get("took", {}))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"{path} is no table of a study of this tool: {error}") from None
-
-
-def _value(row: Mapping[str, Any], key: str) -> Any:
-    return row["arm"] if key == ARM else row["settings"][key]
-
-
-def _text(value: object) -> str:
-    return json.dumps(value, sort_keys=True)
-
-
-def _mean(rows: Sequence[Row], metric: str) -> float:
-    return statistics.fmean(row["metrics"][metric] for row in rows)
-
-
-def _means(sides: tuple[list[list[Row]], list[list[Row]]], what: str) -> tuple[float, float]:
-    a, b = (statistics.fmean(row[what] for rows in side for row in rows) for side in sides)
-    return a, b
-
-
-def _said(
-    key: str,
-    value: Any,
-    baseline: Any,
-    where: Mapping[str, Any],
-    name: str,
-    difference: PairedDifference,
-    p_holm: float,
-    family: int,
-    missing: Sequence[int],
-    parameters: Sequence[float],
-) -> str:
-    """The sentence of a contrast, with what else a reader must know."""
-    metric = metric_called(name)
-    names = value_label(value), value_label(baseline), metric.label
-    scaled = difference.scaled(metric.factor)
-    said = sentence(scaled, *names, better=metric.better, unit=metric.unit)
-    said = corrected_sentence(said, difference, p_holm, family)
-    mine, theirs = parameters
-    if abs(mine - theirs) > 0.01 * theirs:
-        said += f"; {mine:,.0f} parameters against {theirs:,.0f}"
-    if missing:
-        said += f"; left out, not finished: seed {', '.join(map(str, missing))}"
-    settings = [words({k: v for k, v in where.items() if k != ARM}), where.get(ARM)]
-    place = ", ".join(filter(None, settings))
-    return f"{place}: {said}" if place else said

@@ -4,9 +4,11 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from multiprocessing import parent_process
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 from autolora_meta.allocators.allocation import Measured
@@ -17,11 +19,12 @@ from autolora_meta.hypergradients.products import Cost, plain_steps
 from autolora_meta.result import START, SearchResult
 from autolora_meta.studies.jobs import effective, run_measure, run_retrain, run_search
 
+_alone = threading.Lock()  # torch's generator and threads belong to a process: one job at a time
 _watched = False
 
 
 def search_once(config: RunConfig, seed: int, selection: Selection, place: Path) -> dict[str, Any]:
-    """One search, for all runs that read it; `place` is there when it is whole.
+    """One search, for all runs that read it; where another process was quicker, its own is kept.
 
     Args:
         config: of any of those runs: they agree in all that the search depends on.
@@ -30,18 +33,19 @@ def search_once(config: RunConfig, seed: int, selection: Selection, place: Path)
         place: where it goes, as `seed/selection` below it.
 
     Returns:
-        `seconds`.
+        `seconds`; and `allocation_seconds` and `peak_memory`, where it had to be run.
     """
     _end_with_parent()
-    begun = place.with_name(f"{place.name}.begun")
-    shutil.rmtree(begun, ignore_errors=True)
-    outcome = run_search(config, seed, selection, begun)
-    begun.rename(place)
-    return {"seconds": outcome.seconds}
+    with _alone:
+        if place.exists():
+            return {"seconds": 0.0}
+        with _becomes(place) as begun:
+            outcome = run_search(config, seed, selection, begun)
+    return {"seconds": outcome.seconds, **outcome.measured}
 
 
 def measure_once(config: RunConfig, seed: int, arm: str, place: Path) -> dict[str, Any]:
-    """What one arm measures, for its runs at all budgets; `place` is there when it is whole.
+    """What one arm measures, for its runs at all budgets.
 
     Args:
         config: of any of those runs.
@@ -53,12 +57,12 @@ def measure_once(config: RunConfig, seed: int, arm: str, place: Path) -> dict[st
         `seconds`.
     """
     _end_with_parent()
-    started = time.perf_counter()
-    place.parent.mkdir(parents=True, exist_ok=True)
-    begun = place.with_name(f"{place.name}.begun")
-    run_measure(config, seed, arm).save(begun)
-    begun.rename(place)
-    return {"seconds": time.perf_counter() - started}
+    with _alone:
+        started = time.perf_counter()
+        if not place.exists():
+            with _becomes(place) as begun:
+                run_measure(config, seed, arm).save(begun)
+        return {"seconds": time.perf_counter() - started}
 
 
 def retrain_once(
@@ -82,25 +86,47 @@ def retrain_once(
 
     Returns:
         `metrics`, `compared` (their names, the main one first), `parameters`, `ranks`, `cost` in
-        plain steps, and `seconds`.
+        plain steps; `seconds`, and what choosing the ranks took: `allocation_seconds` and
+        `peak_memory`, searches aside.
     """
     _end_with_parent()
     shutil.rmtree(place, ignore_errors=True)
-    place.mkdir(parents=True)
-    # With this seed: `autolora-meta retrain` on the folder then takes the same split.
-    own = effective(config, arm).model_copy(update={"seed": seed})
-    (place / "config.yaml").write_text(own.to_yaml(), encoding="utf-8")
-    unread = () if config.retrain.start == "search" else (START,)
-    for search in searches:
-        ignore = shutil.ignore_patterns(*unread)
-        shutil.copytree(search, place, dirs_exist_ok=True, ignore=ignore)
+    ignore = shutil.ignore_patterns(*([START] if config.retrain.start == "scratch" else []))
     known = Measured.load(measured) if measured else None
-    outcome = run_retrain(config, seed, arm, place, measured=known)
-    found = [SearchResult.load(place / str(seed) / s) for s in allocator(arm).searches]
+    with _alone, _becomes(place) as begun:
+        begun.mkdir()
+        for search in searches:
+            shutil.copytree(search, begun, dirs_exist_ok=True, ignore=ignore)
+        outcome = run_retrain(config, seed, arm, begun, measured=known)
+        spent = plain_steps(Cost(**outcome.content["cost"]))
+        # With this seed: `autolora-meta retrain` on the folder then takes the same split.
+        own = effective(config, arm, spent).model_copy(update={"seed": seed})
+        (begun / "config.yaml").write_text(own.to_yaml(), encoding="utf-8")
+        found = [SearchResult.load(begun / str(seed) / s) for s in allocator(arm).searches]
     told = {key: outcome.content[key] for key in ("metrics", "compared", "parameters", "ranks")}
-    cost = outcome.content["retrain_steps"] + plain_steps(Cost(**outcome.content["cost"]))
+    cost = outcome.content["retrain_steps"] + spent
     cost += sum(plain_steps(result.cost) for result in found)
     return told | {"cost": cost, "seconds": outcome.seconds, **outcome.measured}
+
+
+@contextmanager
+def _becomes(place: Path) -> Iterator[Path]:
+    """Where to write what `place` is to hold: it is there at the end, whole, or not at all.
+
+    The same job may run twice at a time, where a cluster goes on with the jobs of a study that was
+    killed and resumed. Equal jobs leave equal files, so the first to end is kept.
+    """
+    place.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(mkdtemp(prefix=f".{place.name}-", dir=place.parent))
+    try:
+        yield scratch / place.name
+        try:
+            (scratch / place.name).rename(place)
+        except OSError:
+            if not place.exists():
+                raise
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _end_with_parent() -> None:

@@ -1,6 +1,6 @@
 """The arms of a comparison, their replicates, and how they differ from the baseline."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -28,12 +28,13 @@ def comparison(
     baseline: str = "uniform",
     better: Better = None,
     label: str | None = None,
+    holding: Collection[str] | None = None,
 ) -> Figure:
     """Arms of a comparison: their replicates, and how each differs from the baseline.
 
     Left, each replicate is a dot, joined over the arms by a faint line, and a bar is the mean.
     Right, the mean paired difference with its interval, and below it those of the replicates. The
-    marker is filled where a claim can be made; below 3 replicates no interval is drawn.
+    marker is filled where the difference holds; below 3 replicates no interval is drawn.
 
     Args:
         rows: records with "arm", "seed", "metric" and "value"; others are passed over.
@@ -43,6 +44,8 @@ def comparison(
         baseline: the arm that the differences are taken against.
         better: which way is better, said on the axis; None says nothing.
         label: the metric's name on the axes; None takes `metric`.
+        holding: the arms whose difference holds (`Comparison.holding`); None: those whose interval
+            leaves out 0.
 
     Raises:
         InputError: no record holds the metric.
@@ -57,6 +60,7 @@ def comparison(
             f"no record holds the metric '{metric}'; metrics found: {', '.join(found) or 'none'}"
         )
     base = values.get(baseline, {})
+    conclusive = {arm for arm, difference in differences.items() if difference.conclusive}
     shown = [
         Row(
             arm,
@@ -64,7 +68,7 @@ def comparison(
             difference=None if arm == baseline else differences.get(arm),
             baseline=arm == baseline,
             apart=tuple(v - base[seed] for seed, v in each.items() if seed in base),
-            claim=arm in differences and differences[arm].conclusive,
+            claim=arm in (conclusive if holding is None else holding),
         )
         for arm, each in values.items()
     ]

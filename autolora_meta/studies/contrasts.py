@@ -1,0 +1,178 @@
+"""Contrasts: values of a key of a study against its baseline, paired over seeds."""
+
+import json
+import statistics
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from autolora_meta.errors import InputError, unknown
+from autolora_meta.finetuning.tasks import metric_called
+from autolora_meta.statistics import (
+    PairedDifference,
+    corrected_sentence,
+    holm,
+    paired_difference,
+    sentence,
+)
+from autolora_meta.studies.options import ARM
+from autolora_meta.studies.plan import value_label, words
+
+if TYPE_CHECKING:
+    from autolora_meta.studies.table import StudyTable
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """A value of a key against its baseline, all else equal, paired over seeds.
+
+    Args:
+        key: what is compared, such as `arm` or `search.hypergradient`.
+        value, baseline: the two values of it.
+        where: the other keys and what they are on both sides.
+        metric: the metric's name.
+        difference: value minus baseline, in the unit that the metric is stored in;
+            `difference.effect` is d_z, `difference.needed` the replicates that would show it.
+        p_holm: `difference.p_test` after Holm's correction over the family.
+        family: comparisons that the correction counts: all of one call of `compare`.
+        missing: seeds that are left out because a run of theirs has not finished.
+        runs: ids of the runs of either side, the same whichever side is the baseline.
+        cost: mean plain steps of value and of baseline.
+        parameters: mean adapter parameters of value and of baseline.
+        sentence: what may be said.
+    """
+
+    key: str
+    value: Any
+    baseline: Any
+    where: Mapping[str, Any]
+    metric: str
+    difference: PairedDifference
+    p_holm: float
+    family: int
+    missing: tuple[int, ...]
+    runs: frozenset[str]
+    cost: tuple[float, float]
+    parameters: tuple[float, float]
+    sentence: str
+
+    @property
+    def holds(self) -> bool:
+        """The difference may be claimed, among all that were compared with it."""
+        return self.difference.conclusive and self.p_holm <= 1 - self.difference.level
+
+
+def contrasts(
+    table: "StudyTable",
+    key: str,
+    baseline: Any,
+    metric: str | None = None,
+    over: Sequence[str] = (),
+    level: float = 0.95,
+) -> list[Contrast]:
+    """Every other value of a key against the baseline (`StudyTable.compare`)."""
+    values = table.values(key)
+    if baseline not in values:
+        shown = ", ".join(map(value_label, values))
+        raise InputError(f"{value_label(baseline)} is no value of {key}; allowed: {shown}")
+    for other in over:
+        table.values(other)
+    metric = metric or table.metrics[0]
+    measured = sorted({name for row in table.finished for name in row["metrics"]})
+    if metric not in measured:
+        raise InputError(unknown("metric", metric, measured))
+    found, held = [], set[tuple[str, ...]]()
+    for where, value, sides, missing in _pairs(table, key, baseline, over):
+        runs = tuple(_text([[row["id"] for row in rows] for rows in side]) for side in sides)
+        if runs[0] == runs[1] or runs in held:
+            continue
+        held.add(runs)
+        a, b = ([_mean(rows, metric) for rows in side] for side in sides)
+        found.append((where, value, sides, missing, paired_difference(a, b, level)))
+    corrected = holm([d.p_test for *_, d in found])
+    told = []
+    for (where, value, sides, missing, d), p_holm in zip(found, corrected, strict=True):
+        cost, parameters = _means(sides, "cost"), _means(sides, "parameters")
+        facts = (key, value, baseline, where, metric, d, p_holm, len(found), missing)
+        said = _said(*facts, parameters)
+        ids = frozenset(row["id"] for side in sides for rows in side for row in rows)
+        told.append(Contrast(*facts, ids, cost, parameters, said))
+    return told
+
+
+def _pairs(
+    table: "StudyTable", key: str, baseline: Any, over: Sequence[str]
+) -> list[tuple[Row, Any, tuple[list[list[Row]], list[list[Row]]], tuple[int, ...]]]:
+    """(where, value, rows of each seed on either side, seeds left out)."""
+    others = [k for k in table.keys if k != key and k not in over]
+    cells: dict[str, dict[str, dict[int, list[Row]]]] = defaultdict(lambda: defaultdict(dict))
+    places: dict[str, Row] = {}
+    for row in table.rows:
+        where = {k: value_of(row, k) for k in others}
+        places[_text(where)] = where
+        cell = cells[_text(where)][_text(value_of(row, key))]
+        cell.setdefault(row["seed"], []).append(row)
+    pairs = []
+    for place, where in places.items():
+        against = cells[place][_text(baseline)]
+        for value in table.values(key):
+            cell = cells[place][_text(value)]
+            whole = [
+                seed
+                for seed in cell
+                if all(r["status"] == "finished" for r in cell[seed] + against.get(seed, []))
+            ]
+            if value != baseline and whole:
+                sides = [cell[seed] for seed in whole], [against[seed] for seed in whole]
+                missing = tuple(seed for seed in cell if seed not in whole)
+                pairs.append((where, value, sides, missing))
+    return pairs
+
+
+def value_of(row: Mapping[str, Any], key: str) -> Any:
+    """The value that a row of a table has of a key."""
+    return row["arm"] if key == ARM else row["settings"][key]
+
+
+def _text(value: object) -> str:
+    return json.dumps(value, sort_keys=True)
+
+
+def _mean(rows: Sequence[Row], metric: str) -> float:
+    return statistics.fmean(row["metrics"][metric] for row in rows)
+
+
+def _means(sides: tuple[list[list[Row]], list[list[Row]]], what: str) -> tuple[float, float]:
+    a, b = (statistics.fmean(row[what] for rows in side for row in rows) for side in sides)
+    return a, b
+
+
+def _said(
+    key: str,
+    value: Any,
+    baseline: Any,
+    where: Mapping[str, Any],
+    name: str,
+    difference: PairedDifference,
+    p_holm: float,
+    family: int,
+    missing: Sequence[int],
+    parameters: Sequence[float],
+) -> str:
+    """The sentence of a contrast, with what else a reader must know."""
+    metric = metric_called(name)
+    names = value_label(value), value_label(baseline), metric.label
+    scaled = difference.scaled(metric.factor)
+    said = sentence(scaled, *names, better=metric.better, unit=metric.unit)
+    said = corrected_sentence(said, difference, p_holm, family)
+    mine, theirs = parameters
+    if abs(mine - theirs) > 0.01 * theirs:
+        said += f"; {mine:,.0f} parameters against {theirs:,.0f}"
+    if missing:
+        said += f"; left out, not finished: seed {', '.join(map(str, missing))}"
+    settings = [words({k: v for k, v in where.items() if k != ARM}), where.get(ARM)]
+    place = ", ".join(filter(None, settings))
+    return f"{place}: {said}" if place else said
