@@ -3,18 +3,25 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+import yaml
 
 from autolora_meta.environment import environment
 from autolora_meta.errors import InputError
+from autolora_meta.ranks.pattern import RankPattern
 from autolora_meta.reporting.document import Code, Document, Picture, Section, Table
 from autolora_meta.reporting.page import page
+from autolora_meta.reporting.page_study import study_document
+from autolora_meta.reporting.ranked import read_ranked
+from autolora_meta.reporting.report import draw_run
+from autolora_meta.studies.table import StudyTable
 from tests.end_to_end import Tiny, command
 from tests.reporting.chromium import browser, find_chromium
-from tests.reporting.pages import EVIL, study_folder
+from tests.reporting.pages import EVIL, study_folder, study_table
 
 CHROMIUM = find_chromium()
 
@@ -91,6 +98,38 @@ def test_the_page_of_a_study_leads_with_what_holds(study: Path) -> None:
     ):
         assert part in found.text, part
     assert found.tags.count("img") == 4
+
+
+def test_what_two_questions_ask_for_is_told_once(tmp_path: Path) -> None:
+    folder = study_folder(tmp_path / "mine")
+    options, table = yaml.safe_load((folder / "study.yaml").read_text()), study_table()
+    options["contrasts"] = [{"key": "arm", "baseline": b} for b in ("learned", "uniform")]
+    (folder / "study.yaml").write_text(yaml.safe_dump(options))
+    answer = study_document(folder).answer
+    assert "uniform is worse than learned by" in answer and "learned beats" not in answer
+    assert len(table.compare("arm", baseline="learned")) == 4 and "8 comparisons" not in answer
+
+
+def test_the_page_of_a_study_says_what_choosing_ranks_took_and_shows_them(tmp_path: Path) -> None:
+    folder, table = study_folder(tmp_path / "mine"), study_table()
+    took = {
+        row["id"]: {"seconds": 3.0 + row["seed"], "peak_memory": 5 << 20}
+        for row in table.finished
+        if row["arm"] == "learned"
+    }
+    replace(table, took=took).save(folder / "table.json")
+    assert set(StudyTable.load(folder).to_pandas()["peak_memory"].dropna()) == {5 << 20}
+    for row in table.finished:
+        place = folder / "runs" / row["id"] / str(row["seed"]) / row["arm"]
+        place.mkdir(parents=True)
+        ranks = (row["seed"] % 3, 2)
+        RankPattern(("h.0.q", "h.1.q"), ranks, (8, 8), 2, 1.0).save(place / "ranks.json")
+    draw_run(folder)
+    sections = {section.heading: section for section in study_document(folder).sections}
+    assert sections["What it cost"].tables[0].rows == [["learned", "4.5", "5"]]
+    assert "over the 4 seeds: mine, data.source cola" in sections["Ranks"].pictures[0].caption
+    ranked = read_ranked(folder)
+    assert [pattern.ranks for pattern in ranked.searches] == [(0, 2), (1, 2), (2, 2), (0, 2)]
 
 
 def test_equal_results_give_equal_pages_apart_from_seconds(tiny: Tiny, tmp_path: Path) -> None:

@@ -126,6 +126,9 @@ def test_comparison_marks_claims_alone_as_claims() -> None:
     filled = {round(x, 3): line.get_markerfacecolor() != "white" for x, line in means.items()}
     assert filled == {-0.1: True, 0.075: False}
     assert "right is better" in right.get_xlabel()
+    corrected = plots.comparison(ROWS, DIFFERENCES, "accuracy", holding=()).axes[1]
+    markers = [line for line in corrected.lines if line.get_marker() == "o"]
+    assert len(markers) == 2 and all(m.get_markerfacecolor() == "white" for m in markers)
 
 
 def _seeds(count: int, agree: bool = True) -> list[RankPattern]:
