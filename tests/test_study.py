@@ -325,6 +325,7 @@ def test_a_study_from_a_file_with_changes(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("default")  # what dask and its event loop warn of is theirs
 def test_a_real_study_end_to_end(
     tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -350,8 +351,15 @@ def test_a_real_study_end_to_end(
     for row in table.finished:
         assert (folder / "runs" / row["id"] / "0" / row["arm"] / "ranks.json").is_file()
         assert RunConfig.load(folder / "runs" / row["id"] / "config.yaml").lora.k == 3
-    with ThreadPoolExecutor(2) as threads:  # jobs of one process do not disturb each other
-        again = Study.load(file, folder=tmp_path / "again").run(threads)
+    distributed = pytest.importorskip("distributed")
+    with (  # one process for two jobs, which are not to disturb each other
+        distributed.LocalCluster(
+            n_workers=1, threads_per_worker=2, dashboard_address=None, memory_limit=0
+        ) as cluster,
+        distributed.Client(cluster) as client,
+        client.get_executor() as dask,
+    ):
+        again = Study.load(file, folder=tmp_path / "again").run(dask)
     assert again == table and again.took.keys() == table.took.keys()
     seconds = [again.took[row["id"]]["seconds"] for row in again.rows if row["arm"] == "learned"]
     assert len(seconds) == 2 and min(s or 0 for s in seconds) > 0  # with the search that they share
