@@ -129,7 +129,7 @@ def _answer(comparison: Comparison, sentences: list[str]) -> str:
 def _arms(comparison: Comparison, folder: Path) -> Section:
     captions = {
         f"comparison-{metric}": f"{metric_called(metric).title}: replicates of each "
-        "arm, and the paired differences; filled where a claim can be made."
+        "arm, and the paired differences; filled where it holds after Holm's correction."
         for metric in comparison.metrics
     }
     captions["cost"] = "What each arm reaches, and what finding and retraining its ranks took."

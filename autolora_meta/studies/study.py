@@ -180,7 +180,7 @@ class Study:
             needs, load = {*run.searches.values()}, arm.total_work(config)
             beside = arm.work(config)
             measured = run.measured and place / "measured" / f"{run.measured}.json"
-            if measured:
+            if measured and not config.compare.equal_cost:  # there, what is not spent is trained
                 load -= beside
             if measured and not measured.is_file():
                 arguments = config, seed, run.arm, measured

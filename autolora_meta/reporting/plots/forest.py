@@ -67,7 +67,7 @@ def draw_replicates(ax: Axes, rows: Sequence[Row], label: str) -> None:
 def draw_differences(ax: Axes, rows: Sequence[Row], label: str, better: Better) -> None:
     """The mean paired difference with its interval, and below it those of the replicates.
 
-    The marker is filled where a claim can be made; below 3 replicates no interval is drawn.
+    The marker is filled where `claim` is set; below 3 replicates no interval is drawn.
     """
     ax.axvline(0, color="black", linewidth=0.8)
     for place, row in enumerate(rows):
