@@ -117,7 +117,7 @@ class StudyTable:
             values = {key: value_of(row, key) for key in self.keys}
             record = {k: v if isinstance(v, plain) else value_label(v) for k, v in values.items()}
             record |= {k: row.get(k) for k in (SEED, "status", "parameters", "cost", "error")}
-            records.append(record | self.took.get(row["id"], {}) | row.get("metrics", {}))
+            records.append(record | dict(self.took.get(row["id"], {})) | row.get("metrics", {}))
         return pandas.DataFrame(records)
 
     def compare(
