@@ -216,7 +216,7 @@ def _comparison(
         for a, b in pairs
     ]
     costs = {
-        arm: contents[arm, seeds[0]]["retrain_steps"]
+        arm: statistics.fmean(contents[arm, seed]["retrain_steps"] for seed in seeds)
         + _mean_steps(Cost(**contents[arm, seed]["cost"]) for seed in seeds)
         + sum(_mean_steps(r.cost for r in searches[s]) for s in allocator(arm).searches)
         for arm in arms
