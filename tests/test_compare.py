@@ -166,8 +166,8 @@ def test_uniform_ranks_may_be_retrained_for_as_long_as_the_learned_ones_cost(
 def test_arms_that_read_a_search_may_start_from_what_it_trained(tiny: Tiny, tmp_path: Path) -> None:
     config = RunConfig.load(tiny.run / "config.yaml", "retrain.start=search")
     searches = [tmp_path / "searches" / "learned", tmp_path / "searches" / "frozen"]
-    search_once(config, 0, "learned", searches[0])
-    search_once(config, 0, "frozen", searches[1])
+    search_once([config], 0, "learned", searches[0])
+    search_once([config], 0, "frozen", searches[1])
     found = {
         arm: retrain_once(config, 0, arm, tmp_path / arm, searches)
         for arm in ("learned", "shuffled", "frozen", "uniform")

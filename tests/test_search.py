@@ -239,7 +239,7 @@ def test_other_budgets_need_no_new_search(result: SearchResult) -> None:
     assert result.allocate(budget="total-rank:6", min_rank=1, max_rank=2).total_rank == 6
     assert min(result.allocate(rule="threshold", importance="alpha").ranks) >= 1
     for budget, message in [
-        (1, "budget 1 parameters is too small.*cheapest component costs 32"),
+        (1, "budget of 1 parameters is too small.*cheapest component costs 32"),
         ("uniform", "'uniform' is no budget"),
         (0.5, "0.5 is not allowed"),
     ]:
@@ -308,7 +308,7 @@ def test_the_plan_says_what_would_be_worked_on(config: RunConfig) -> None:
     ("changes", "message"),
     [
         (["lora.k=17"], "lora.k is 17, and .*query can hold rank 16 at most"),
-        (["ranks.budget=1"], "budget 1 parameters is too small.*costs 32"),
+        (["ranks.budget=1"], "budget of 1 parameters is too small.*costs 32"),
         (["ranks.budget=total-rank:3", "ranks.min_rank=1"], "too small for min_rank 1"),
         (["lora.targets=[qurey]"], "no layer is called 'qurey' .did you mean 'query'"),
         (["lora.targets=[word_embeddings]"], "word_embeddings is nn.Embedding"),

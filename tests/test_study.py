@@ -5,7 +5,7 @@ import os
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -30,13 +30,13 @@ VARY = {"search.hypergradient": ["darts", {"method": "cg", "iterations": 3}], "l
 calls: Counter[str] = Counter()
 
 
-def search(config: RunConfig, seed: int, selection: str, place: Path) -> dict[str, Any]:
+def search(configs: Sequence[RunConfig], seed: int, selection: str, place: Path) -> dict[str, Any]:
     calls[f"search {place.name}"] += 1
     place.mkdir(parents=True)
     return {"seconds": 0.1}
 
 
-def measure(config: RunConfig, seed: int, arm: str, place: Path) -> dict[str, Any]:
+def measure(configs: Sequence[RunConfig], seed: int, arm: str, place: Path) -> dict[str, Any]:
     calls[f"measure {arm}"] += 1
     place.parent.mkdir(exist_ok=True)
     place.touch()
@@ -126,10 +126,10 @@ def test_what_fails_is_recorded_and_stops_nothing_else(
             raise InputError("lower retrain.learning_rate")
         return retrain(config, seed, arm, *rest)
 
-    def lost(config: RunConfig, seed: int, *rest: Any) -> dict[str, Any]:
-        if (config.lora.k, seed) == (2, 0):
+    def lost(configs: Sequence[RunConfig], seed: int, *rest: Any) -> dict[str, Any]:
+        if (configs[0].lora.k, seed) == (2, 0):
             raise RuntimeError("no such model")
-        return search(config, seed, *rest)
+        return search(configs, seed, *rest)
 
     monkeypatch.setattr(work, "retrain_once", failing)
     monkeypatch.setattr(work, "search_once", lost)
@@ -267,9 +267,9 @@ def test_the_first_of_two_equal_jobs_is_kept(
 
     monkeypatch.undo()
     monkeypatch.setattr(work, "run_search", run_search)
-    config = RunConfig.load(BASE)
-    assert work.search_once(config, 0, "learned", place) == {"seconds": 1.0}
-    assert work.search_once(config, 0, "learned", place) == {"seconds": 0.0}
+    configs = [RunConfig.load(BASE)]
+    assert work.search_once(configs, 0, "learned", place) == {"seconds": 1.0}
+    assert work.search_once(configs, 0, "learned", place) == {"seconds": 0.0}
     assert (place / "search").read_text() == "first" and list(place.parent.iterdir()) == [place]
 
 
@@ -334,13 +334,16 @@ def test_a_real_study_end_to_end(
         "name": "mine",
         "question": "Does the budget matter?",
         "base": [str(tiny.config), "search.outer_steps=2", "retrain.start=search"],
-        "vary": {"ranks.budget": ["uniform:1", "uniform:2"]},
+        "vary": {"ranks.budget": [1, "uniform:1", "uniform:2"]},
         "arms": ["learned", "para"],
         "seeds": 1,
+        "contrasts": [{"key": "ranks.budget", "baseline": "uniform:1"}],
     }
     file.write_text(yaml.safe_dump(given))
     folder = tmp_path / "runs" / "mine"
     table = Study.load(file, folder=folder).run()  # a process of its own
+    # A budget that nothing fits in fails alone, though it comes first of those that share a search.
+    assert ["budget of 1 parameters" in row["error"] for row in table.failed] == [True, True]
     spent = [(row["arm"], row["parameters"]) for row in table.finished]
     assert spent == [(a, n * 4 * 32) for n in (1, 2) for a in ("learned", "para")]
     assert len(list((folder / "searches").iterdir())) == 1
@@ -361,7 +364,9 @@ def test_a_real_study_end_to_end(
     ):
         again = Study.load(file, folder=tmp_path / "again").run(dask)
     assert again == table and again.took.keys() == table.took.keys()
-    seconds = [again.took[row["id"]]["seconds"] for row in again.rows if row["arm"] == "learned"]
+    seconds = [
+        again.took[row["id"]]["seconds"] for row in again.finished if row["arm"] == "learned"
+    ]
     assert len(seconds) == 2 and min(s or 0 for s in seconds) > 0  # with the search that they share
     own = folder / "runs" / table.finished[0]["id"]  # its adapter, as the study's page says
     ranks, adapter = own / "0" / "learned" / "ranks.json", tmp_path / "adapter"
@@ -370,9 +375,9 @@ def test_a_real_study_end_to_end(
     assert f"accuracy: {table.finished[0]['metrics']['accuracy']:.4f}" in said.out
     monkeypatch.setattr(work, "retrain_once", None)  # nothing is left to do
     dry = command("study", file, "seeds=2", "--runs", tmp_path / "runs", "--dry-run")
-    assert dry.status == 0 and "4 runs, and 2 searches and measurements" in dry.out
+    assert dry.status == 0 and "6 runs, and 2 searches and measurements" in dry.out
     said = command("study", file, "--runs", tmp_path / "runs")
-    assert said.status == 0, said.err
-    assert "0 of 4 runs to do" in said.out and "Does the budget matter?" in said.out
+    assert said.status == 1, said.err  # as long as runs have failed
+    assert "0 of 6 runs to do" in said.out and "Does the budget matter?" in said.out
     assert "no claim: uniform:2 minus uniform:1" in said.out
     assert (folder / "summary.md").read_text() in said.out

@@ -65,15 +65,15 @@ class Budget(RootModel[StrictInt | str]):
         limit, units = self.limit(costs)
         if limit < min(units):
             raise InputError(
-                f"budget {self} is too small: it allows {limit} and the cheapest component costs "
-                f"{min(units)}; give at least that"
+                f"a budget of {self} is too small: it allows {limit} and the cheapest component "
+                f"costs {min(units)}; give at least that"
             )
         floor = min_rank * sum(units)
         if limit < floor:
             raise InputError(
-                f"budget {self} is too small for min_rank {min_rank}: it allows {limit} and rank "
-                f"{min_rank} in all {len(units)} layers costs {floor}; lower min_rank or raise the "
-                "budget"
+                f"a budget of {self} is too small for min_rank {min_rank}: it allows {limit}, "
+                f"and rank {min_rank} in all {len(units)} layers costs {floor}; lower min_rank or "
+                "raise the budget"
             )
         return limit, units
 

@@ -1,6 +1,7 @@
 """Study: a grid of configurations x arms x seeds, run once and for all, by any executor."""
 
 import traceback
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
@@ -168,13 +169,15 @@ class Study:
         place = self.folder.absolute()
         shared: dict[str, Job] = {}
         retrainings = []
+        alike: dict[str, list[RunConfig]] = defaultdict(list)  # of the runs that share a job
         for run in runs:
             config, seed, arm = run.config, run.seed, allocator(run.arm)
             for selection, key in run.searches.items():
                 where = place / "searches" / key
                 if not where.is_dir():
+                    _add_other_ranks(alike[key], config)
                     load = config.search.total_work(selection)
-                    arguments = config, seed, selection, where
+                    arguments = alike[key], seed, selection, where
                     job = Job(key, work.search_once, arguments, work=load)
                     shared.setdefault(key, job)
             needs, load = {*run.searches.values()}, arm.total_work(config)
@@ -183,8 +186,9 @@ class Study:
             if measured and not config.compare.equal_cost:  # there, what is not spent is trained
                 load -= beside
             if measured and not measured.is_file():
-                arguments = config, seed, run.arm, measured
                 needs.add(measured.stem)
+                _add_other_ranks(alike[measured.stem], config)
+                arguments = alike[measured.stem], seed, run.arm, measured
                 job = Job(measured.stem, work.measure_once, arguments, work=beside)
                 shared.setdefault(measured.stem, job)
             read = tuple(place / "searches" / key for key in run.searches.values())
@@ -192,6 +196,12 @@ class Study:
             job = Job(run.id, work.retrain_once, arguments, frozenset(needs), load)
             retrainings.append(job)
         return [*shared.values(), *retrainings]
+
+
+def _add_other_ranks(alike: list[RunConfig], config: RunConfig) -> None:
+    """Runs that share a job differ in `ranks`, if in anything that may be impossible."""
+    if all(config.ranks != other.ranks for other in alike):
+        alike.append(config)
 
 
 def _layer(base: Base) -> Layer:

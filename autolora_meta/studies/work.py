@@ -4,30 +4,36 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from multiprocessing import parent_process
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Any
+from typing import Any, TypeVar
 
 from autolora_meta.allocators.allocation import Measured
 from autolora_meta.allocators.replicate import allocator
 from autolora_meta.bilevel.options import Selection
 from autolora_meta.config import RunConfig
+from autolora_meta.errors import InputError
 from autolora_meta.hypergradients.products import Cost, plain_steps
 from autolora_meta.result import START, SearchResult
 from autolora_meta.studies.jobs import effective, run_measure, run_retrain, run_search
+
+_Told = TypeVar("_Told")
 
 _alone = threading.Lock()  # torch's generator and threads belong to a process: one job at a time
 _watched = False
 
 
-def search_once(config: RunConfig, seed: int, selection: Selection, place: Path) -> dict[str, Any]:
+def search_once(
+    configs: Sequence[RunConfig], seed: int, selection: Selection, place: Path
+) -> dict[str, Any]:
     """One search, for all runs that read it; where another process was quicker, its own is kept.
 
     Args:
-        config: of any of those runs: they agree in all that the search depends on.
+        configs: of those runs: they agree in all that the search depends on, and differ in `ranks`.
+            The first that is possible on the model serves; the others fail in their own run.
         seed: of the replicate.
         selection: learned gates, frozen ones or random ones.
         place: where it goes, as `seed/selection` below it.
@@ -39,16 +45,17 @@ def search_once(config: RunConfig, seed: int, selection: Selection, place: Path)
     with _alone:
         if place.exists():
             return {"seconds": 0.0}
-        with _becomes(place) as begun:
-            outcome = run_search(config, seed, selection, begun)
+        outcome = _first_possible(
+            configs, place, lambda config, begun: run_search(config, seed, selection, begun)
+        )
     return {"seconds": outcome.seconds, **outcome.measured}
 
 
-def measure_once(config: RunConfig, seed: int, arm: str, place: Path) -> dict[str, Any]:
+def measure_once(configs: Sequence[RunConfig], seed: int, arm: str, place: Path) -> dict[str, Any]:
     """What one arm measures, for its runs at all budgets.
 
     Args:
-        config: of any of those runs.
+        configs: of those runs; the first that is possible on the model serves.
         seed: of the replicate.
         arm: the allocator.
         place: the file that it goes to.
@@ -60,8 +67,9 @@ def measure_once(config: RunConfig, seed: int, arm: str, place: Path) -> dict[st
     with _alone:
         started = time.perf_counter()
         if not place.exists():
-            with _becomes(place) as begun:
-                run_measure(config, seed, arm).save(begun)
+            _first_possible(
+                configs, place, lambda config, begun: run_measure(config, seed, arm).save(begun)
+            )
         return {"seconds": time.perf_counter() - started}
 
 
@@ -107,6 +115,18 @@ def retrain_once(
     cost = outcome.content["retrain_steps"] + spent
     cost += sum(plain_steps(result.cost) for result in found)
     return told | {"cost": cost, "seconds": outcome.seconds, **outcome.measured}
+
+
+def _first_possible(
+    configs: Sequence[RunConfig], place: Path, call: Callable[[RunConfig, Path], _Told]
+) -> _Told:
+    """What the first of the configurations that is no bad input gives; its files go to `place`."""
+    *others, last = configs
+    for config in others:
+        with suppress(InputError), _becomes(place) as begun:
+            return call(config, begun)
+    with _becomes(place) as begun:
+        return call(last, begun)
 
 
 @contextmanager
