@@ -104,6 +104,7 @@ class Program:
     selection: Selection = "learned"
     task_type: str | None = None
     fingerprint: str | None = None
+    blind_loss: float | None = None
 
     @property
     def followed_ranks(self) -> RankOptions:
@@ -185,4 +186,5 @@ def program_of(
         selection,
         prepared.task.peft_type,
         fingerprint(config, seed, selection),
+        prepared.task.blind_loss(validation),
     )

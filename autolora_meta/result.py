@@ -1,6 +1,8 @@
 """SearchResult: what a search learned, on disk and in memory, and the ranks that follow."""
 
 import json
+import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -22,6 +24,7 @@ from autolora_meta.ranks.stability import Stability, stability
 from autolora_meta.ranks.start import Start
 
 START = "start.safetensors"  # in `search`, beside the importance
+_BLIND = 0.97  # three standard errors below 1 at 20 outer steps of 32 rows of two classes
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,8 @@ class SearchResult:
         importance_trajectory: each layer's importance, summed over its components, at the times of
             `ranks_trajectory`; singular values stand in for sensitivity, which is measured at the
             end. None in results of older versions. (T, L)
+        blind_loss: the validation loss of the best answer that does not look at its input; None
+            where the task does not say, and in results of older versions.
         start: the updates and the head that it trained, for a retraining to go on from; of several
             searches those of the first. None in results of older versions.
     """
@@ -63,6 +68,7 @@ class SearchResult:
     settled: bool = False
     members: tuple["SearchResult", ...] = ()
     importance_trajectory: Tensor | None = None
+    blind_loss: float | None = None
     start: Start | None = None
 
     @classmethod
@@ -85,6 +91,17 @@ class SearchResult:
     def searches(self) -> tuple["SearchResult", ...]:
         """Each search by itself: this one, or those that are pooled in it."""
         return self.members or (self,)
+
+    @property
+    def reached(self) -> float:
+        """The mean validation loss of the second half of the outer steps; nan with frozen gates."""
+        losses = [row["outer_loss"] for row in self.rows if "outer_loss" in row]
+        return statistics.fmean(losses[len(losses) // 2 :]) if losses else math.nan
+
+    @property
+    def blind(self) -> bool:
+        """The search has learned next to nothing: its ranks say little."""
+        return self.blind_loss is not None and self.reached > _BLIND * self.blind_loss
 
     @property
     def stability(self) -> Stability:
@@ -147,6 +164,7 @@ class SearchResult:
             "task_type": self.task_type,
             "fingerprint": self.fingerprint,
             "settled": self.settled,
+            "blind_loss": self.blind_loss,
             "members": len(self.members),
         }
         (folder / "search" / "search.json").write_text(json.dumps(about, indent=2) + "\n", "utf-8")
@@ -184,6 +202,7 @@ class SearchResult:
                 task_type=about["task_type"],
                 fingerprint=about["fingerprint"],
                 settled=about["settled"],
+                blind_loss=about.get("blind_loss"),
                 members=tuple(cls.load(place) for place in each),
                 start=Start.load(trained) if trained.is_file() else None,
             )

@@ -125,4 +125,5 @@ def _run(program: Program, progress: Progress, observe: Callable[[Row], None]) -
         task_type=program.task_type,
         fingerprint=program.fingerprint,
         settled=engine.settled,
+        blind_loss=program.blind_loss,
     )

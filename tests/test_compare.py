@@ -244,8 +244,17 @@ def test_figures_of_the_searches_are_medians_over_their_outer_steps(
         "method": "darts",
         "implicit_share": pytest.approx(np.median(shares)),
         "balanced": True,
+        "blind": {  # in three outer steps nothing is learned
+            "searches": 2,
+            "of": 2,
+            "loss": pytest.approx(np.mean([r["outer_loss"] for s in searches for r in s.rows[1:]])),
+            "blind_loss": pytest.approx(np.mean([s.blind_loss or 0 for s in searches])),
+        },
         "stability": found.written(),
     }
+    assert "The validation loss at the end of 2 of 2 searches was" in summary(comparison)
+    able = {key: value for key, value in comparison.searches.items() if key != "blind"}
+    assert "validation loss" not in summary(replace(comparison, searches=able))
 
 
 def test_the_summary_says_which_arms_had_a_start(comparison: Comparison) -> None:

@@ -1,5 +1,6 @@
 """The search from a configuration, and from a person's own model, data and loss."""
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import pairwise
@@ -172,6 +173,24 @@ def test_progress_and_rows_cover_all_searches(config: RunConfig) -> None:
     assert [row["search"] for row in rows] == [0, 1]
     assert found.settled and all(len(member.rows) == 1 for member in found.searches)
     assert "Search 1 ended early, at step 3: its ranks had settled." in search_words(found)
+
+
+def test_a_search_that_has_learned_nothing_says_so(
+    result: SearchResult, three: SearchResult, tmp_path: Path
+) -> None:
+    assert result.blind_loss == pytest.approx(math.log(3), rel=0.01)
+    later = [row["outer_loss"] for row in result.rows][1:]
+    assert result.reached == pytest.approx(sum(later) / 2)
+    able = replace(result, blind_loss=2 * result.reached)
+    unable = replace(result, blind_loss=result.reached)
+    assert unable.blind and not able.blind and not replace(result, blind_loss=None).blind
+    words = "The validation loss at the end of the search was"
+    assert words in search_words(unable) and words not in search_words(able)
+    unable.save(tmp_path)
+    assert SearchResult.load(tmp_path).blind
+    one_of = replace(three, members=(able, unable))
+    assert "at the end of search 1 was" in search_words(one_of)
+    assert "at the end of search 0 was" not in search_words(one_of)
 
 
 def test_the_ranks_are_followed_while_they_are_learned(

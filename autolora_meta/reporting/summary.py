@@ -41,13 +41,30 @@ def ranks_table(pattern: RankPattern) -> str:
 
 def search_words(result: SearchResult) -> str:
     """What a search found: its ranks, whether it ended early, and what may be said of them."""
+    one = len(result.searches) == 1
+    each = {"the search" if one else f"search {i}": s for i, s in enumerate(result.searches)}
     early = [
-        f"{'The search' if len(result.searches) == 1 else f'Search {index}'} ended early, at step "
-        f"{search.rows[-1]['step']}: its ranks had settled."
-        for index, search in enumerate(result.searches)
+        f"{name.capitalize()} ended early, at step {search.rows[-1]['step']}: its ranks had "
+        "settled."
+        for name, search in each.items()
         if search.settled
     ]
-    return "\n".join([ranks_table(result.ranks), "", *early, result.stability.sentence()])
+    blind = [
+        _blind_words(name, search.reached, search.blind_loss)
+        for name, search in each.items()
+        if search.blind
+    ]
+    said = [*early, *blind, result.stability.sentence()]
+    return "\n".join([ranks_table(result.ranks), "", *said])
+
+
+def _blind_words(searches: str, reached: float, blind_loss: float | None) -> str:
+    return (
+        f"The validation loss at the end of {searches} was {reached:.3f}, and an answer that does "
+        f"not look at its input has {blind_loss:.3f}: next to nothing had been learned, so these "
+        "ranks say little. Raise search.warmup_steps, try another search.inner.learning_rate, or "
+        "lower search.inner.weight_decay."
+    )
 
 
 def comparison_cells(
@@ -123,7 +140,12 @@ def reach_words(comparison: Comparison) -> str:
 
 def course_words(comparison: Comparison) -> str:
     """How the searches went."""
-    return " ".join([_hypergradient(comparison.searches), *_settled(comparison.searches)])
+    found = comparison.searches
+    words = [_hypergradient(found), *_settled(found)]
+    if blind := found.get("blind"):
+        which = f"{blind['searches']} of {blind['of']} searches"
+        words.append(_blind_words(which, blind["loss"], blind["blind_loss"]))
+    return " ".join(words)
 
 
 def _hypergradient(searches: Mapping[str, Any]) -> str:

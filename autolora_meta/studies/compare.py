@@ -244,8 +244,9 @@ def _figures(config: RunConfig, searches: Sequence[SearchResult]) -> dict[str, A
         weight, and whether it was `balanced`; for methods that iterate
         `median_iterations`, `damping` and `stopped_early`, the share of outer steps whose solver
         met negative curvature or diverged; with `search.patience`, `searches`, their number, and
-        `settled`, the outer step at which each that ended early did; and `stability` of the ranks
-        over replicates (`Stability.written`).
+        `settled`, the outer step at which each that ended early did; where some are `blind`
+        (`SearchResult.blind`), how many of how many, their mean loss and that of a blind answer;
+        and `stability` of the ranks over replicates (`Stability.written`).
     """
     method, solver = config.search.hypergradient.method, config.search.hypergradient.solver
     each = [search for result in searches for search in result.searches]
@@ -266,6 +267,13 @@ def _figures(config: RunConfig, searches: Sequence[SearchResult]) -> dict[str, A
     if config.search.patience is not None:
         settled = [search.rows[-1]["outer_step"] for search in each if search.settled]
         figures |= {"searches": len(each), "settled": settled}
+    if blind := [search for search in each if search.blind]:
+        figures["blind"] = {
+            "searches": len(blind),
+            "of": len(each),
+            "loss": statistics.fmean(search.reached for search in blind),
+            "blind_loss": statistics.fmean(search.blind_loss or 0.0 for search in blind),
+        }
     over_replicates = stability(
         [result.components for result in searches], config.ranks, over="replicates"
     )

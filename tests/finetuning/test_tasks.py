@@ -73,6 +73,16 @@ def test_what_is_measured_is_the_loss_of_all_rows(
     assert set(metrics) == set(task.measured)
 
 
+def test_a_blind_answer_of_classes_has_the_loss_of_their_frequencies(
+    encoded: DatasetDict, task: Task
+) -> None:
+    labels = np.array(encoded["test"]["labels"])
+    shares = np.bincount(labels) / len(labels)
+    logits = np.broadcast_to(np.log(shares), (len(labels), len(shares)))
+    blind = task.blind_loss(encoded["test"])
+    assert blind == pytest.approx(class_metrics(logits, labels, len(shares))["cross_entropy"])
+
+
 def test_class_metrics_by_hand() -> None:
     logits = np.log(np.array([[0.5, 0.25, 0.25], [0.5, 0.25, 0.25], [0.1, 0.8, 0.1]])) + 3.0
     metrics = class_metrics(logits, np.array([0, 1, 1]), 3)
@@ -143,6 +153,10 @@ def test_regression_minimises_squares(
     batch = prepared.collate(prepared.rows["test"].__getitems__([0, 1, 2]))
     squares = (prepared.model(**batch).logits[:, 0] - batch["labels"]) ** 2
     assert prepared.task.loss(prepared.model, batch).item() == pytest.approx(squares.mean().item())
+    numbers = np.array(prepared.rows["test"]["labels"])
+    assert prepared.task.blind_loss(prepared.rows["test"]) == pytest.approx(
+        np.mean((numbers.mean() - numbers) ** 2)
+    )
     result = retrain(config, search(config, prepared=prepared).ranks, prepared=prepared)
     assert set(result.metrics) == set(prepared.task.measured)
     assert falls(result)
@@ -173,6 +187,7 @@ def test_pictures_are_classified(tmp_path: Path) -> None:
     batch = prepared.collate(prepared.rows["train"].__getitems__([0, 1]))
     assert batch["pixel_values"].shape == (2, 3, 8, 8)
     assert -1.0 <= batch["pixel_values"].min() < batch["pixel_values"].max() <= 1.0
+    assert prepared.task.blind_loss(prepared.rows["train"]) == pytest.approx(math.log(3), rel=0.05)
     ranks = search(config, prepared=prepared).ranks
     grouped = RunConfig.load(config.model_dump(mode="json"), "retrain.group_by_length=true")
     with pytest.raises(InputError, match="group_by_length is for texts"):

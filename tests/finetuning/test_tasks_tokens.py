@@ -1,5 +1,6 @@
 """Token classification: tags laid on word pieces, entities counted whole."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,8 @@ def test_a_tag_stands_at_the_first_piece_of_its_word(pieces: PreTrainedTokenizer
     ]
     assert encoded["words"] == [[0, 1, 2], [0, 2], [0, 1, 2]]
     assert said == ["1 of 3 texts are longer than 8 tokens: cut"]
+    shares = 3 / 8, 3 / 8, 2 / 8  # of tags 0, 1 and 2 among the words that are left
+    assert TASK.blind_loss(encoded) == pytest.approx(-sum(s * math.log(s) for s in shares))
     batch = TASK.collator(pieces)(encoded.__getitems__([0, 1]))
     assert set(batch) == {"input_ids", "attention_mask", "labels"}
     assert batch["labels"].tolist() == [[_, 0, 1, _, 0, _], [_, 0, 1, _, _, _]]

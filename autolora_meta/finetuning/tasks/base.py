@@ -130,6 +130,18 @@ class Task(ABC):
         """The scalar that search and retrain minimise on a batch; here, what the model computes."""
         return model(**batch).loss
 
+    def blind_loss(self, rows: Dataset) -> float | None:
+        """The least `loss` of an answer that does not look at its input; None: not known.
+
+        A search whose validation loss is no lower has learned nothing that ranks could be read
+        from, and says so. Override it along with `loss`.
+
+        Args:
+            rows: what `encode` gave.
+        """
+        del rows
+        return None
+
     @abstractmethod
     def evaluate(
         self, model: PreTrainedModel, rows: Dataset, processor: Any, batch_size: int

@@ -14,7 +14,11 @@ from autolora_meta.finetuning.evaluation import predictions
 from autolora_meta.finetuning.tasks.base import Say, Task
 from autolora_meta.finetuning.tasks.metrics import named
 from autolora_meta.finetuning.tasks.options import TaskOptions
-from autolora_meta.finetuning.tasks.sequence_classification import class_metrics, class_settings
+from autolora_meta.finetuning.tasks.sequence_classification import (
+    class_entropy,
+    class_metrics,
+    class_settings,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -68,6 +72,10 @@ class ImageClassification(Task):
             return batch | {"labels": torch.tensor([row["labels"] for row in rows])}
 
         return collate
+
+    def blind_loss(self, rows: Dataset) -> float:
+        """The entropy of the classes."""
+        return class_entropy(rows["labels"])
 
     def evaluate(
         self,

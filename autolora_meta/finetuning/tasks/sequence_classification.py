@@ -6,6 +6,7 @@ from typing import Any, Self
 
 import numpy as np
 from datasets import Dataset, DatasetDict
+from numpy.typing import ArrayLike
 from scipy.special import log_softmax
 from sklearn.metrics import f1_score, matthews_corrcoef
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -87,6 +88,10 @@ class SequenceClassification(Task):
         encoded = encode_texts(rows, processor, self.max_length, say)
         return Dataset.from_dict({**encoded, "labels": list(rows["label"])})
 
+    def blind_loss(self, rows: Dataset) -> float:
+        """The entropy of the classes."""
+        return class_entropy(rows["labels"])
+
     def evaluate(
         self,
         model: PreTrainedModel,
@@ -106,6 +111,19 @@ def class_settings(labels: tuple[str, ...]) -> dict[str, Any]:
         "id2label": dict(enumerate(labels)),
         "label2id": {name: i for i, name in enumerate(labels)},
     }
+
+
+def class_entropy(labels: ArrayLike) -> float:
+    """Cross-entropy, in nats, of always answering with the frequencies of the classes.
+
+    Args:
+        labels: (n,)
+
+    >>> round(class_entropy([0, 1, 0, 1]), 4)
+    0.6931
+    """
+    shares = np.unique(np.asarray(labels), return_counts=True)[1] / np.size(labels)
+    return float(-(shares * np.log(shares)).sum())
 
 
 def class_metrics(logits: np.ndarray, labels: np.ndarray, classes: int) -> dict[str, float]:

@@ -23,7 +23,7 @@ from autolora_meta.finetuning.tasks.base import Say, Task
 from autolora_meta.finetuning.tasks.encoding import IGNORED, say_cut, token_limit
 from autolora_meta.finetuning.tasks.metrics import named
 from autolora_meta.finetuning.tasks.options import TaskOptions
-from autolora_meta.finetuning.tasks.sequence_classification import class_settings
+from autolora_meta.finetuning.tasks.sequence_classification import class_entropy, class_settings
 
 _log = logging.getLogger(__name__)
 _ENTITIES = ("entity_f1", "entity_precision", "entity_recall")
@@ -117,6 +117,11 @@ class TokenClassification(Task):
         return lambda rows: pad([{k: r[k] for k in r if k not in left_out} for r in rows])
 
     @torch.no_grad()
+    def blind_loss(self, rows: Dataset) -> float:
+        """The entropy of the tags."""
+        tags = np.concatenate(rows["labels"])
+        return class_entropy(tags[tags != IGNORED])
+
     def evaluate(
         self,
         model: PreTrainedModel,
