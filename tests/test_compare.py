@@ -240,18 +240,23 @@ def test_figures_of_the_searches_are_medians_over_their_outer_steps(
     shares = [r["implicit_norm"] / r["direct_norm"] for s in searches for r in s.rows]
     found = stability([s.components for s in searches], searches[0].options, over="replicates")
     assert comparison.stability == found
-    assert comparison.searches == {
-        "method": "darts",
-        "implicit_share": pytest.approx(np.median(shares)),
-        "balanced": True,
-        "blind": {  # in three outer steps nothing is learned
-            "searches": 2,
-            "of": 2,
-            "loss": pytest.approx(np.mean([r["outer_loss"] for s in searches for r in s.rows[1:]])),
-            "blind_loss": pytest.approx(np.mean([s.blind_loss or 0 for s in searches])),
-        },
-        "stability": found.written(),
-    }
+    assert (
+        comparison.searches
+        == {
+            "method": "darts",
+            "implicit_share": pytest.approx(np.median(shares)),
+            "balanced": True,
+            "blind": {  # in three outer steps nothing is learned
+                "searches": 2,
+                "of": 2,
+                "loss": pytest.approx(
+                    np.mean([r["outer_loss"] for s in searches for r in s.rows[1:]])
+                ),
+                "blind_loss": pytest.approx(np.mean([s.blind_loss or 0 for s in searches])),
+            },
+            "stability": found.written(),
+        }
+    )
     assert "The validation loss at the end of 2 of 2 searches was" in summary(comparison)
     able = {key: value for key, value in comparison.searches.items() if key != "blind"}
     assert "validation loss" not in summary(replace(comparison, searches=able))

@@ -33,6 +33,7 @@ def table(seeds: int = 5, failed: tuple[int, ...] = ()) -> StudyTable:
                     row |= {"id": f"{m}{d}{a}{seed}", "status": "finished", "cost": 100.0 + 50 * m}
                     row |= {"metrics": {"accuracy": value, "cross_entropy": 1 - value}}
                     row |= {"compared": ["accuracy"], "parameters": 400 if m < 2 else 300}
+                    row |= {"ranks": {"q": m, "v": a}}
                     broken = m == 1 and seed in failed
                     lost = {"status": "failed", "error": "InputError: no"}
                     rows.append({k: row[k] for k in list(row)[:4]} | lost if broken else row)
@@ -87,6 +88,32 @@ def test_a_setting_that_does_not_reach_an_arm_asks_nothing_twice() -> None:
     uniform = tuple(row for row in rows if row["arm"] == "uniform")
     twins = tuple(row | {"arm": "other"} for row in uniform)
     assert replace(whole, rows=uniform + twins).compare("arm", baseline="uniform") == []
+
+
+def test_equal_ranks_are_said_to_be_and_not_counted() -> None:
+    whole = table()
+    same = ("ranks", "metrics")
+    darts = {(r["settings"]["data"], r["arm"], r["seed"]): r for r in whole.rows[:20]}
+    rows = tuple(
+        row | {key: darts[row["settings"]["data"], row["arm"], row["seed"]][key] for key in same}
+        if row["settings"]["method"] == {"method": "cg"}
+        else row
+        for row in whole.rows
+    )
+    contrasts = replace(whole, rows=rows).compare("method", baseline="darts")
+    equal, other = contrasts[0], next(c for c in contrasts if c.value == "first_order")
+    assert equal.sentence.endswith("cg and darts are the same ranks here, with the same results")
+    assert equal.p_holm == 1.0 and not equal.holds and equal.difference.mean == 0.0
+    assert {c.family for c in contrasts} == {4} and len(contrasts) == 8
+    tested = [c.difference.p_test for c in contrasts if c.value == "first_order"]
+    assert other.p_holm == holm(tested)[0]
+    longer = tuple(  # the same ranks, trained otherwise, are another result
+        row | {"metrics": row["metrics"] | {"cross_entropy": 0.0}} if row["id"][0] == "1" else row
+        for row in rows
+    )
+    assert {c.family for c in replace(whole, rows=longer).compare("method", baseline="darts")} == {
+        8
+    }
 
 
 def test_a_seed_without_its_partner_is_left_out_and_said() -> None:

@@ -37,7 +37,8 @@ class Contrast:
         difference: value minus baseline, in the unit that the metric is stored in;
             `difference.effect` is d_z, `difference.needed` the replicates that would show it.
         p_holm: `difference.p_test` after Holm's correction over the family.
-        family: comparisons that the correction counts: all of one call of `compare`.
+        family: comparisons that the correction counts: all of one call of `compare` but those of
+            equal ranks with equal metrics, which cannot differ.
         missing: seeds that are left out because a run of theirs has not finished.
         runs: ids of the runs of either side, the same whichever side is the baseline.
         cost: mean plain steps of value and of baseline.
@@ -92,12 +93,15 @@ def contrasts(
         held.add(runs)
         a, b = ([_mean(rows, metric) for rows in side] for side in sides)
         found.append((where, value, sides, missing, paired_difference(a, b, level)))
-    corrected = holm([d.p_test for *_, d in found])
+    tested = [d.p_test for _, _, sides, _, d in found if not _equal(sides)]
+    corrected = iter(holm(tested))
     told = []
-    for (where, value, sides, missing, d), p_holm in zip(found, corrected, strict=True):
+    for where, value, sides, missing, d in found:
+        equal = _equal(sides)
+        p_holm = 1.0 if equal else next(corrected)
         cost, parameters = _means(sides, "cost"), _means(sides, "parameters")
-        facts = (key, value, baseline, where, metric, d, p_holm, len(found), missing)
-        said = _said(*facts, parameters)
+        facts = (key, value, baseline, where, metric, d, p_holm, len(tested), missing)
+        said = _said(*facts, parameters, equal)
         ids = frozenset(row["id"] for side in sides for rows in side for row in rows)
         told.append(Contrast(*facts, ids, cost, parameters, said))
     return told
@@ -132,6 +136,12 @@ def _pairs(
     return pairs
 
 
+def _equal(sides: tuple[list[list[Row]], list[list[Row]]]) -> bool:
+    """Both sides chose the same ranks and came to the same metrics, in every replicate."""
+    a, b = ([[(row["ranks"], row["metrics"]) for row in rows] for rows in side] for side in sides)
+    return a == b
+
+
 def value_of(row: Mapping[str, Any], key: str) -> Any:
     """The value that a row of a table has of a key."""
     return row["arm"] if key == ARM else row["settings"][key]
@@ -161,13 +171,17 @@ def _said(
     family: int,
     missing: Sequence[int],
     parameters: Sequence[float],
+    equal: bool,
 ) -> str:
     """The sentence of a contrast, with what else a reader must know."""
     metric = metric_called(name)
     names = value_label(value), value_label(baseline), metric.label
     scaled = difference.scaled(metric.factor)
-    said = sentence(scaled, *names, better=metric.better, unit=metric.unit)
-    said = corrected_sentence(said, difference, p_holm, family)
+    if equal:
+        said = f"{names[0]} and {names[1]} are the same ranks here, with the same results"
+    else:
+        said = sentence(scaled, *names, better=metric.better, unit=metric.unit)
+        said = corrected_sentence(said, difference, p_holm, family)
     mine, theirs = parameters
     if abs(mine - theirs) > 0.01 * theirs:
         said += f"; {mine:,.0f} parameters against {theirs:,.0f}"
