@@ -13,6 +13,7 @@ from autolora_meta.errors import InputError
 MIN_REPLICATES = 3
 BOOTSTRAP_FROM = 10  # replicates; below that a bootstrap interval is too narrow
 PERMUTATION_FROM = 16  # replicates; below that it cannot give small p-values
+_ROUNDING = 1e-12  # of the values: less is no difference
 _EXACT = 16  # 2^16 sign patterns are enumerated; above that they are drawn
 
 
@@ -23,7 +24,8 @@ class PairedDifference:
     Args:
         mean: mean of the replicate-wise differences a - b, in the unit of the metric.
         low, high: ends of the interval at `level`; infinite for one replicate.
-        sd: standard deviation of the differences (n - 1); nan for one replicate.
+        sd: standard deviation of the differences (n - 1); nan for one replicate, 0 where they are
+            equal to rounding.
         n: replicates.
         level: confidence of the interval, such as 0.95.
         p: two-sided sign-flip p-value; with n replicates it cannot be below 2^(1 - n).
@@ -39,8 +41,12 @@ class PairedDifference:
 
     @property
     def conclusive(self) -> bool:
-        """The interval leaves out 0, and there are at least 3 replicates behind it."""
-        return self.n >= MIN_REPLICATES and (self.low > 0 or self.high < 0)
+        """Interval and test both leave out 0, and there are at least 3 replicates behind them.
+
+        Of 10 to 15 replicates the bootstrap's interval is narrower than what the t test allows.
+        """
+        outside = self.low > 0 or self.high < 0
+        return self.n >= MIN_REPLICATES and outside and self.p_test <= 1 - self.level
 
     @property
     def effect(self) -> float:
@@ -50,21 +56,27 @@ class PairedDifference:
     @property
     def needed(self) -> float:
         """Replicates that would show a difference of this size with power 0.8; nan for one."""
-        return replicates_needed(self.sd, self.mean, self.level) if self.n > 1 else math.nan
+        if self.n < 2:
+            return math.nan
+        if self.sd == 0 and self.mean != 0:  # where the sign-flip test, 2^(1 - n), can show it
+            return 1 + math.ceil(-math.log2(1 - self.level))
+        return replicates_needed(self.sd, self.mean, self.level)
 
     @property
     def p_test(self) -> float:
         """Two-sided p-value that a correction may raise: of the t test, or `p` from 16 on.
 
         With n replicates `p` cannot be below 2^(1 - n): 0.06 with 5, 0.002 with 10, and Holm's
-        correction over dozens of comparisons would leave none standing, whatever the data.
+        correction over dozens of comparisons would leave none standing, whatever the data. Where
+        all differences are equal, which on few test rows they can be by chance, it is `p` as well:
+        no t is as sure as that.
         """
-        if self.n >= PERMUTATION_FROM:
+        if self.n >= PERMUTATION_FROM or self.sd == 0:
             return self.p
         if self.n < 2 or self.mean == 0:
             return 1.0
         # t = mean sqrt(n) / sd, with n - 1 degrees of freedom
-        t = abs(self.mean) * math.sqrt(self.n) / self.sd if self.sd > 0 else math.inf
+        t = abs(self.mean) * math.sqrt(self.n) / self.sd
         return float(2 * stats.t.sf(t, self.n - 1))
 
     def scaled(self, factor: float) -> "PairedDifference":
@@ -104,8 +116,12 @@ def paired_difference(
     d = np.asarray(a, dtype=float) - np.asarray(b, dtype=float)
     if not np.isfinite(d).all():
         raise InputError(f"the metric is not finite in replicate {int(np.argmin(np.isfinite(d)))}")
+    rounding = _ROUNDING * float(np.abs([*a, *b]).max())
     n, mean = len(d), float(d.mean())
+    mean = mean if abs(mean) > rounding else 0.0
     sd = float(d.std(ddof=1)) if n > 1 else math.nan
+    if sd <= rounding:
+        return PairedDifference(mean, mean, mean, 0.0, n, level, sign_flip_p(d))
     low, high = _interval(d, level)
     return PairedDifference(mean, low, high, sd, n, level, sign_flip_p(d))
 
@@ -114,7 +130,7 @@ def _interval(d: np.ndarray, level: float) -> tuple[float, float]:
     n, mean = len(d), float(d.mean())
     if n == 1:
         return -math.inf, math.inf
-    if n >= BOOTSTRAP_FROM and np.ptp(d) > 1e-12 * np.abs(d).max():  # not all alike
+    if n >= BOOTSTRAP_FROM:
         found = stats.bootstrap(
             (d,),
             np.mean,
@@ -200,6 +216,8 @@ def replicates_needed(sd: float, effect: float, level: float = 0.95, power: floa
     # n >= ((z_{(1+level)/2} + z_power) sd / effect)^2 for known sd; t needs a few more
     z = stats.norm.ppf((1 + level) / 2) + stats.norm.ppf(power)
     n = max(2, math.floor((z / ratio) ** 2))
+    if n > 10_000:  # where t is the normal law
+        return n
     while _power(n, ratio, level) < power:
         n += 1
     return n
@@ -244,9 +262,14 @@ def sentence(
     interval = f"{d.level * 100:g}% interval"
     if not d.conclusive:
         span = f"{_figure(d, d.low)} to {_figure(d, d.high)}"
+        seen = f"{interval} {span} contains 0, {_count(d.n)}"
+        if d.sd == 0 and d.mean != 0:
+            seen = f"the same in all {_count(d.n)}, p = {d.p_test:.2g}"
+        elif not d.low <= 0 <= d.high:
+            seen = f"{interval} {span}, but p = {d.p_test:.2g}, {_count(d.n)}"
         return (
             f"{name} cannot be told apart from {baseline}: {_figure(d, d.mean, '+')} {of} "
-            f"({interval} {span} contains 0, {_count(d.n)}; {_needed(d)})"
+            f"({seen}; {_needed(d)})"
         )
     gain = d if better == "higher" else d.scaled(-1)
     verb = "beats" if gain.mean > 0 else "is worse than"
@@ -274,7 +297,7 @@ def corrected_sentence(
 
 
 def _needed(d: PairedDifference) -> str:
-    n = replicates_needed(d.sd, d.mean, d.level)
+    n = d.needed
     if math.isinf(n):
         return "there is no difference to see"
     many = "more than 1,000" if n > 1000 else f"about {n:,}"

@@ -105,6 +105,37 @@ def test_the_p_value_goes_with_the_interval() -> None:
     assert many.p_test == many.p
 
 
+def test_a_difference_that_cancels_to_rounding_is_none() -> None:
+    d = paired_difference([0.57, 0.62, 0.58], [0.62, 0.55, 0.60])  # -5, +7 and -2 points
+    assert d.mean == 0 and d.p_test == 1 and d.sd > 0
+    assert "there is no difference to see" in sentence(d, "a", "b", "accuracy")
+    small = paired_difference([1e-9, 1.0, 0.0], [0.0, 0.0, 1.0])  # small, and no rounding
+    assert small.mean > 0 and small.needed > 1e17
+
+
+@pytest.mark.parametrize(("n", "p", "holds"), [(3, 0.25, False), (6, 2 / 64, True)])
+def test_differences_that_are_all_equal_are_as_sure_as_their_signs(
+    n: int, p: float, holds: bool
+) -> None:
+    b = [0.61, 0.64, 0.56, 0.6, 0.58, 0.66][:n]
+    d = paired_difference([x + 0.01 for x in b], b)  # equal to rounding
+    assert d.sd == 0 and d.low == d.mean == d.high == pytest.approx(0.01)
+    assert d.p_test == p and d.conclusive == holds and d.needed == 6
+    if not holds:
+        said = "the same in all 3 replicates, p = 0.25; about 6 replicates would be needed"
+        assert said in sentence(d.scaled(100), "a", "b", "accuracy", unit="points")
+
+
+def test_of_ten_replicates_the_test_must_agree_with_the_narrower_bootstrap() -> None:
+    draws = np.random.default_rng(4).normal(0.6, 1.0, (300, 10))
+    found = [paired_difference(list(row), [0.0] * 10) for row in draws]
+    assert all(d.p_test <= 0.05 for d in found if d.conclusive)
+    between = [d for d in found if d.low > 0 and d.p_test > 0.05]
+    assert between and not any(d.conclusive for d in between)
+    said = sentence(between[0], "a", "b", "accuracy")
+    assert "cannot be told apart" in said and f", but p = {between[0].p_test:.2g}" in said
+
+
 def test_effect_size_and_replicates_needed_of_a_difference() -> None:
     d = paired_difference([3.0, 4.0, 5.0], [1.0, 2.0, 3.5])
     assert d.effect == pytest.approx((11 / 6) / math.sqrt(1 / 12))
