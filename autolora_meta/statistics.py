@@ -279,6 +279,11 @@ def sentence(
     return f"{name} {verb} {baseline} by {by} {of} ({interval} {span}, {_count(d.n)})"
 
 
+def same_sentence(name: str, baseline: str) -> str:
+    """What is to be said of two arms that chose the same ranks and came to the same metrics."""
+    return f"{name} and {baseline} are the same ranks here, with the same results"
+
+
 def corrected_sentence(
     said: str, difference: PairedDifference, p_holm: float, comparisons: int
 ) -> str:

@@ -85,7 +85,7 @@ def test_a_sentence_for_each_difference_and_no_claim_from_two_replicates(
 
 def test_claims_are_corrected_over_the_arms_of_their_metric(comparison: Comparison) -> None:
     def difference(values: list[float]) -> dict[str, Any]:
-        return asdict(paired_difference(values, [0.0] * 3))
+        return asdict(paired_difference(values, [0.0] * 3)) | {"same": False}
 
     clear, close = difference([-0.200, -0.201, -0.202]), difference([-0.1, -0.12, -0.17])
     pairs = [(row, close) for row in comparison.differences]
@@ -99,6 +99,14 @@ def test_claims_are_corrected_over_the_arms_of_their_metric(comparison: Comparis
     assert all(f"; does not hold {end}{corrected[1]:.2g})" in s for s in said[1:5])
     # Of the second metric every pair is as close as the next.
     assert all("; does not hold after" in s for s in said[5:]) and len(said) == 10
+    same = {"same": True}
+    made = replace(made, differences=[made.differences[0], made.differences[1] | same])
+    arm, baseline = (made.differences[1][key] for key in ("arm", "baseline"))
+    assert (
+        made.sentences()[1]
+        == f"{arm} and {baseline} are the same ranks here, with the same results"
+    )
+    assert "Holm" not in made.sentences()[0]  # one comparison is left
 
 
 def paired_p(row: dict[str, Any]) -> float:

@@ -133,11 +133,12 @@ def _arms(comparison: Comparison, folder: Path) -> Section:
         for metric in comparison.metrics
     }
     captions["cost"] = "What each arm reaches, and what finding and retraining its ranks took."
-    fields = ["mean", "low", "high", "p", "n"]
+    fields = ["mean", "low", "high", "n"]
     differences = [
         [row["arm"], row["baseline"], row["metric"]]
         + ["" if row[key] is None else f"{row[key]:.4g}" for key in fields]
-        for row in comparison.differences
+        + [f"{d.p_test:.3g}", f"{p_holm:.3g}"]
+        for row, (d, p_holm) in zip(comparison.differences, comparison.corrected(), strict=True)
     ]
     replicates = [
         [row["arm"], row["seed"], f"{row['parameters']:,}"]
@@ -162,8 +163,8 @@ def _arms(comparison: Comparison, folder: Path) -> Section:
         ],
         folded=[
             Table(
-                "Paired differences with 95% intervals, p of the sign-flip test",
-                ["arm", "baseline", "metric", "difference", *fields[1:]],
+                "Paired differences with 95% intervals, p as it is and after Holm's correction",
+                ["arm", "baseline", "metric", "difference", *fields[1:], "p", "p (Holm)"],
                 differences,
             ),
             Table(

@@ -25,6 +25,7 @@ from autolora_meta.statistics import (
     corrected_sentence,
     holm,
     paired_difference,
+    same_sentence,
     sentence,
 )
 from autolora_meta.studies.jobs import Keep, Outcome, run_all
@@ -36,8 +37,8 @@ class Comparison:
 
     Args:
         rows: one a value: arm, seed, metric, value, parameters.
-        differences: one a pair, metric after metric: arm, baseline, metric, and the fields of
-            PairedDifference.
+        differences: one a pair, metric after metric: arm, baseline, metric, the fields of
+            PairedDifference, and `same`: equal ranks with equal metrics in every replicate.
         costs: arm -> what finding and retraining its ranks took in plain steps, the mean over
             replicates.
         searches: figures of the searches with learned gates (`_figures`).
@@ -84,33 +85,45 @@ class Comparison:
     def sentences(self) -> list[str]:
         """What can and what cannot be concluded, one sentence a pair and metric.
 
-        The pairs of one metric are one family of Holm's correction.
+        The pairs of one metric are one family of Holm's correction, but those of the same ranks
+        with the same metrics, which cannot differ.
         """
         said = []
-        for name in self.metrics:
-            metric, family = metric_called(name), self._corrected(name)
-            for (arm, baseline), (d, p_holm) in family.items():
-                scaled = d.scaled(metric.factor)
-                names = arm, baseline, metric.label
-                plain = sentence(scaled, *names, better=metric.better, unit=metric.unit)
-                said.append(corrected_sentence(plain, d, p_holm, len(family)))
+        for row, (d, p_holm) in zip(self.differences, self.corrected(), strict=True):
+            if row.get("same"):
+                said.append(same_sentence(row["arm"], row["baseline"]))
+                continue
+            metric = metric_called(row["metric"])
+            names = row["arm"], row["baseline"], metric.label
+            plain = sentence(
+                d.scaled(metric.factor), *names, better=metric.better, unit=metric.unit
+            )
+            family = len(self._family(row["metric"]))
+            said.append(corrected_sentence(plain, d, p_holm, family))
         return said
 
     def holding(self, metric: str) -> set[str]:
         """The arms whose difference to the baseline holds after Holm's correction."""
         return {
-            arm
-            for (arm, baseline), (d, p_holm) in self._corrected(metric).items()
-            if baseline == self.baseline and d.conclusive and p_holm <= 1 - d.level
+            row["arm"]
+            for row, (d, p_holm) in zip(self.differences, self.corrected(), strict=True)
+            if (row["metric"], row["baseline"]) == (metric, self.baseline)
+            and d.conclusive
+            and p_holm <= 1 - d.level
         }
 
-    def _corrected(self, metric: str) -> dict[tuple[str, str], tuple[PairedDifference, float]]:
-        """(arm, baseline) -> their difference, and its p-value after Holm's correction."""
-        rows = [row for row in self.differences if row["metric"] == metric]
-        differences = [_difference(row) for row in rows]
-        corrected = holm([d.p_test for d in differences])
-        pairs = [(row["arm"], row["baseline"]) for row in rows]
-        return dict(zip(pairs, zip(differences, corrected, strict=True), strict=True))
+    def corrected(self) -> list[tuple[PairedDifference, float]]:
+        """Each of `differences`, and its p-value after Holm's correction over its metric's."""
+        p_holm: dict[int, float] = {}
+        for metric in self.metrics:
+            family = self._family(metric)
+            tested = [_difference(self.differences[i]).p_test for i in family]
+            p_holm |= dict(zip(family, holm(tested), strict=True))
+        return [(_difference(row), p_holm.get(i, 1.0)) for i, row in enumerate(self.differences)]
+
+    def _family(self, metric: str) -> list[int]:
+        rows = enumerate(self.differences)
+        return [i for i, row in rows if row["metric"] == metric and not row.get("same")]
 
     def save(self, path: str | Path) -> None:
         """Write comparison.json; it holds no times, so that equal runs give equal bytes."""
@@ -212,6 +225,7 @@ def _comparison(
     differences = [
         {"arm": a, "baseline": b, "metric": metric}
         | _written(paired_difference(values[a, metric], values[b, metric]))
+        | {"same": _same(contents, seeds, a, b)}
         for metric in metrics
         for a, b in pairs
     ]
@@ -230,6 +244,13 @@ def _comparison(
         metrics=list(metrics),
         started=[arm for arm in arms if contents[arm, seeds[0]]["start"] == "search"],
     )
+
+
+def _same(
+    contents: Mapping[tuple[str, int], Mapping[str, Any]], seeds: Sequence[int], a: str, b: str
+) -> bool:
+    keys = "ranks", "metrics"
+    return all(contents[a, s][key] == contents[b, s][key] for s in seeds for key in keys)
 
 
 def _mean_steps(costs: Iterable[Cost]) -> float:

@@ -14,6 +14,7 @@ from autolora_meta.statistics import (
     corrected_sentence,
     holm,
     paired_difference,
+    same_sentence,
     sentence,
 )
 from autolora_meta.studies.options import ARM
@@ -178,7 +179,7 @@ def _said(
     names = value_label(value), value_label(baseline), metric.label
     scaled = difference.scaled(metric.factor)
     if equal:
-        said = f"{names[0]} and {names[1]} are the same ranks here, with the same results"
+        said = same_sentence(*names[:2])
     else:
         said = sentence(scaled, *names, better=metric.better, unit=metric.unit)
         said = corrected_sentence(said, difference, p_holm, family)

@@ -131,9 +131,10 @@ class StudyTable:
     ) -> list[Contrast]:
         """Every other value of a key against the baseline, all else equal, paired over seeds.
 
-        All that one call compares is one family of Holm's correction. A seed counts where both
-        runs have finished; what no seed has on both sides is left out, and so are runs held against
-        themselves, or against the same others again, where a setting does not reach an arm.
+        All that one call compares is one family of Holm's correction, but what chose the same ranks
+        with the same metrics and cannot differ. A seed counts where both runs have finished; what
+        no seed has on both sides is left out, and so are runs held against themselves, or against
+        the same others again, where a setting does not reach an arm.
 
         >>> for contrast in table.compare("arm", baseline="uniform"):  # doctest: +SKIP
         ...     print(contrast.sentence)
