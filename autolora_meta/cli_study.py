@@ -58,7 +58,8 @@ def study(
     if dry_run:
         typer.echo(study_plan(left, work.jobs(left)))
         return
-    typer.echo(f"{len(left)} of {len(work.planned)} runs to do, in {work.folder}")
+    every = len({run.id for run in work.planned})
+    typer.echo(f"{len(left)} of {every} runs to do, in {work.folder}")
     table = work.run(retry_failed=retry_failed, wait=wait, progress=Bar())
     words = study_summary(work.options, table)
     (work.folder / "summary.md").write_text(words, encoding="utf-8")

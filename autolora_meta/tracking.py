@@ -71,7 +71,7 @@ class Trackers:
         members = sorted((folder / "search").glob("*/metrics.jsonl"), key=lambda f: f.parent.name)
         for file in members or [folder / "metrics.jsonl"]:
             own = f"{name}/{file.parent.name}" if members else name
-            self.tell(own, [_prefixed("search", row) for row in _rows(file)])
+            self.tell(own, [_prefixed("search", row) for row in self._rows(file)])
 
     def retrain(self, name: str, folder: str | Path, metrics: Mapping[str, float]) -> None:
         """Tell of a retraining: its loss at each step, and the metrics on the test rows.
@@ -81,9 +81,19 @@ class Trackers:
             folder: with `retrain.jsonl`.
             metrics: as they were measured at the end.
         """
-        rows = [_prefixed("retrain", row) for row in _rows(Path(folder) / "retrain.jsonl")]
+        rows = [_prefixed("retrain", row) for row in self._rows(Path(folder) / "retrain.jsonl")]
         last = rows[-1]["step"] if rows else 0
         self.tell(name, [*rows, _prefixed("test", {"step": last, **metrics})])
+
+    def _rows(self, file: Path) -> list[dict[str, Any]]:
+        """The lines of a file; none where there are no trackers to be told of them."""
+        if not self._names:
+            return []
+        try:
+            return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+        except (OSError, ValueError) as error:
+            _LOG.warning("trackers are not told of %s: %s: %s", file, type(error).__name__, error)
+            return []
 
     def tell(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
         """Tell every tracker of one job.
@@ -112,10 +122,6 @@ class Trackers:
                     "retrain.jsonl: %s: %s",
                     *(kind, type(error).__name__, error),
                 )
-
-
-def _rows(file: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
 
 
 def _prefixed(stage: str, row: Mapping[str, Any]) -> dict[str, Any]:

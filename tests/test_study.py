@@ -6,7 +6,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +151,73 @@ def test_what_fails_is_recorded_and_stops_nothing_else(
     assert study(tmp_path / "mine").run(executor) == table  # failed runs are left alone
     assert study(tmp_path / "mine").run(executor, retry_failed=True) == whole
     assert not list((tmp_path / "mine" / "errors").iterdir())
+
+
+class Breaking(ThreadPoolExecutor):
+    """Somebody's executor that loses its workers after so many jobs."""
+
+    def __init__(self, after: int) -> None:
+        super().__init__(1)
+        self.left = after
+
+    def submit(self, *given: Any, **named: Any) -> Any:
+        self.left -= 1
+        if self.left < 0:
+            raise BrokenExecutor("a worker died")
+        return super().submit(*given, **named)
+
+
+def test_a_broken_executor_is_said_and_loses_nothing(
+    tmp_path: Path, executor: ThreadPoolExecutor
+) -> None:
+    whole = study(tmp_path / "whole").run(executor)
+    with Breaking(8 + 3) as breaking, pytest.raises(InputError, match="open another executor"):
+        study(tmp_path / "mine").run(breaking)
+    kept = len(StudyTable.load(tmp_path / "mine").finished)
+    assert kept < len(whole.finished) and not (tmp_path / "mine" / "errors").exists()
+    calls.clear()
+    assert study(tmp_path / "mine").run(executor) == whole
+    assert set(calls.values()) <= {1}
+
+
+def test_a_study_that_is_stopped_has_a_table(
+    tmp_path: Path, executor: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopping(config: RunConfig, *rest: Any) -> dict[str, Any]:
+        if sum(1 for key in calls if " " not in key) == 5:
+            raise KeyboardInterrupt
+        time.sleep(0.05)  # so that those before it are recorded
+        return retrain(config, *rest)
+
+    monkeypatch.setattr(work, "retrain_once", stopping)
+    with ThreadPoolExecutor(1) as one, pytest.raises(KeyboardInterrupt):
+        study(tmp_path).run(one)
+    assert 0 < len(StudyTable.load(tmp_path).finished) <= 5 * 2  # uniform serves two settings
+
+
+def test_a_changed_file_is_not_mixed_with_what_was_run_on_the_old_one(
+    tmp_path: Path, executor: ThreadPoolExecutor
+) -> None:
+    rows = tmp_path / "rows.csv"
+    rows.write_text("text,label\nyes,1\n")
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "config.json").write_text("{}")
+    base = BASE | {"data": {"source": str(rows)}, "model": {"name": str(model)}}
+
+    def mine(name: str, seeds: int) -> Study:
+        return Study(base, vary=VARY, seeds=seeds, folder=tmp_path / name)
+
+    mine("first", 1).run(executor)
+    assert len(mine("first", 2).run(executor).finished) == 4 * 2
+    for file in (rows, model / "config.json"):
+        old = file.read_text()
+        file.write_text(old + " ")
+        with pytest.raises(InputError, match=r"(rows\.csv|model) changed since .*another name"):
+            mine("first", 3).run(executor)
+        file.write_text(old)
+    rows.write_text("text,label\nno,0\n")
+    assert len(mine("second", 1).run(executor).finished) == 4
 
 
 def killed_study(folder: Path, after: int) -> None:

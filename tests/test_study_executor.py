@@ -2,7 +2,9 @@
 
 import operator
 import os
+import pickle
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
@@ -44,6 +46,25 @@ def holds(outcomes: dict[str, Ended]) -> None:
 def test_a_job_that_fails_stops_only_what_needs_it() -> None:
     with ThreadPoolExecutor(2) as threads:
         holds(ended(DIVIDE, threads))
+
+
+class Awkward(Exception):
+    """Pickles, and cannot be read again: it is made of two arguments, and keeps one."""
+
+    def __init__(self, a: int, b: int) -> None:
+        super().__init__(f"{a} and {b}")
+
+
+def awkward() -> None:
+    raise Awkward(3, 4)
+
+
+def test_an_error_that_no_other_process_could_read_keeps_its_words() -> None:
+    with ThreadPoolExecutor(1) as one:
+        outcome = ended([Job("awkward", awkward)], one)["awkward"]
+    assert outcome.error == "RuntimeError: Awkward: 3 and 4"
+    failure = pickle.loads(pickle.dumps(outcome.failure))
+    assert "in awkward" in "".join(traceback.format_exception(failure))
 
 
 def test_jobs_begin_in_their_order_and_after_what_they_need() -> None:

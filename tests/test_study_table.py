@@ -150,6 +150,31 @@ def test_what_is_not_in_the_table_is_refused(asked: dict[str, Any], message: str
         table().compare(**asked)
 
 
+def test_tasks_of_different_metrics_are_compared_by_those_that_they_share() -> None:
+    whole = table()
+    of_rte = ("f1", "accuracy", "cross_entropy")
+    rows = tuple(
+        row | {"metrics": row["metrics"] | {"f1": 0.5}, "compared": list(of_rte)}
+        if row["settings"]["data"] == "rte"
+        else row
+        for row in whole.rows
+    )
+    mixed = replace(whole, rows=rows)
+    assert mixed.metrics == ["accuracy", "cross_entropy"]
+    given = {"name": "mine", "base": "quickstart", "arms": ["learned", "uniform"]}
+    options = StudyOptions.model_validate(given)
+    assert "| cola " in study_summary(options, mixed)
+    assert mixed.compare("arm", baseline="uniform")[0].metric == "accuracy"
+    with pytest.raises(InputError, match="unknown metric"):
+        mixed.compare("arm", baseline="uniform", metric="f1")
+    alone = tuple(
+        row | {"metrics": {"f1": 0.5}} if row["settings"]["data"] == "rte" else row
+        for row in mixed.rows
+    )
+    with pytest.raises(InputError, match=r"share none of the metrics.*a study of its own"):
+        _ = replace(whole, rows=alone).metrics
+
+
 def test_the_table_is_kept_and_becomes_a_data_frame(tmp_path: Path) -> None:
     table(failed=(0,)).save(tmp_path / "table.json")
     assert StudyTable.load(tmp_path) == table(failed=(0,))

@@ -3,6 +3,7 @@
 import json
 import logging
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +13,8 @@ import pytest
 from autolora_meta import tracking
 from autolora_meta.config import RunConfig
 from autolora_meta.errors import InputError
+from autolora_meta.studies import work
+from autolora_meta.studies.study import Study
 from autolora_meta.tracking import Trackers
 from tests.end_to_end import Tiny, command
 
@@ -76,6 +79,36 @@ def test_searches_that_are_pooled_are_told_one_by_one(told: Told, tmp_path: Path
         _write(tmp_path / place / "metrics.jsonl", [{"step": 1, "inner_loss": len(place)}])
     Trackers(["wandb"], "mine", tmp_path).search("search", tmp_path)
     assert list(told) == ["mine:search/0", "mine:search/1"]
+
+
+def test_a_study_tells_of_its_searches_and_retrainings(
+    told: Told, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def search(configs: Any, seed: int, selection: str, place: Path) -> dict[str, Any]:
+        _write(place / str(seed) / selection / "metrics.jsonl", [{"step": 1, "inner_loss": 2.0}])
+        return {"seconds": 0.1}
+
+    def retrain(config: Any, seed: int, arm: str, place: Path, *rest: Any) -> dict[str, Any]:
+        if arm == "learned":  # the other leaves none, which stops nothing
+            _write(place / str(seed) / arm / "retrain.jsonl", [{"step": 5, "loss": 1.0}])
+        found = {"metrics": {"accuracy": 0.5}, "compared": ["accuracy"], "ranks": {}}
+        return found | {"parameters": 1, "cost": 1.0, "seconds": 0.1}
+
+    monkeypatch.setattr(work, "search_once", search)
+    monkeypatch.setattr(work, "retrain_once", retrain)
+    base = {"name": "b", "model": {"name": "m"}, "data": {"source": "d.csv"}}
+    layers = [base, {"runtime": {"report_to": ["wandb"]}}]
+    study = Study(layers, arms=["learned", "uniform"], seeds=1, name="mine", folder=tmp_path / "s")
+    with ThreadPoolExecutor(1) as one:
+        assert len(study.run(one).finished) == 2
+    assert sorted(told) == [
+        "mine:retrain/learned, seed 0",
+        "mine:retrain/uniform, seed 0",
+        f"mine:search/learned/seed-0/{study.planned[0].searches['learned']}",
+    ]
+    curve = told["mine:retrain/learned, seed 0"]
+    assert curve[:2] == [(5, {"retrain/loss": 1.0}), (5, {"test/accuracy": 0.5})]
+    assert told["mine:retrain/uniform, seed 0"][0] == (0, {"test/accuracy": 0.5})
 
 
 def test_a_tracker_that_fails_is_dropped_and_said_so(

@@ -12,12 +12,12 @@ from torch import Tensor
 from autolora_meta.allocators.replicate import Allocator, Replicate
 from autolora_meta.allocators.scored import by_scores
 from autolora_meta.allocators.training import Training, learned_work, peer_program, peer_steps
+from autolora_meta.allocators.uniform import allocate as uniform
 from autolora_meta.finetuning.lora import unwrapped_afterwards, with_adapter
 from autolora_meta.program import Program
 from autolora_meta.randomness import derive, seeded
 from autolora_meta.ranks.export import lora_config, plain
 from autolora_meta.ranks.pattern import RankPattern
-from autolora_meta.ranks.rules import uniform_pattern
 
 CUTS = 100  # how often the budget is cut at most; PEFT's default is every step
 
@@ -31,9 +31,9 @@ def importance(replicate: Replicate) -> Tensor:
     The adapter starts at rank k; the budget falls from there, after the warm-up of the search,
     along PEFT's cubic schedule to as many ranks as `uniform` would get.
     """
-    config, (names, costs) = replicate.config, replicate.layers
-    steps, lora = peer_steps(config), config.lora
-    target = uniform_pattern(names, costs, lora.k, lora.scale, replicate.budget).total_rank
+    config, (names, _) = replicate.config, replicate.layers
+    steps = peer_steps(config)
+    target = uniform(replicate).total_rank
     with _wrapped(replicate, steps) as (program, model):
         tuner: Any = model.base_model
         allocator = tuner.rankallocator

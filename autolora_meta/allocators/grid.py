@@ -8,11 +8,12 @@ from datasets import DatasetDict
 
 from autolora_meta.allocators.replicate import Allocator, Replicate
 from autolora_meta.allocators.scored import by_scores
+from autolora_meta.allocators.uniform import allocate as uniform
 from autolora_meta.config import RunConfig
 from autolora_meta.finetuning.retrain import retrain
 from autolora_meta.hypergradients.products import Cost
 from autolora_meta.ranks.pattern import RankPattern
-from autolora_meta.ranks.rules import GOLDEN, uniform_pattern
+from autolora_meta.ranks.rules import GOLDEN
 
 
 def uniform_in(replicate: Replicate, rank: int) -> RankPattern:
@@ -36,12 +37,12 @@ def candidates(replicate: Replicate) -> dict[int, RankPattern]:
     At one budget a higher rank is one in fewer layers.
 
     Returns:
-        Rank -> pattern, from 1 or the uniform rank up to k; equal patterns once.
+        Rank -> pattern, from 1 or the uniform rank up to k or `max_rank`; equal patterns once.
     """
-    (names, costs), lora = replicate.layers, replicate.config.lora
-    even = uniform_pattern(names, costs, lora.k, lora.scale, replicate.budget)
+    even = uniform(replicate)
+    most = replicate.config.ranks.max_rank or replicate.config.lora.k
     rank, found = max(1, min(even.ranks)), {}
-    while rank <= lora.k:
+    while rank <= most:
         pattern = uniform_in(replicate, rank)
         if pattern not in found.values():
             found[rank] = pattern

@@ -8,8 +8,8 @@ from autolora_meta.ranks.rules import uniform_pattern
 def allocate(replicate: Replicate) -> RankPattern:
     """The largest uniform rank that fits; the remainder is spread evenly over depth."""
     names, costs = replicate.layers
-    lora = replicate.config.lora
-    return uniform_pattern(names, costs, lora.k, lora.scale, replicate.budget)
+    lora, most = replicate.config.lora, replicate.config.ranks.max_rank
+    return uniform_pattern(names, costs, lora.k, lora.scale, replicate.budget, most)
 
 
 ALLOCATOR = Allocator(

@@ -135,22 +135,28 @@ def _spend(
 
 
 def uniform_pattern(
-    names: Sequence[str], costs: Sequence[int], k: int, scale: float, budget: Budget
+    names: Sequence[str],
+    costs: Sequence[int],
+    k: int,
+    scale: float,
+    budget: Budget,
+    max_rank: int | None = None,
 ) -> RankPattern:
     """The control: the largest equal rank that fits, and what is left spread over depth.
 
     The remainder goes out one rank at a time, to each layer that it still pays for, in the order
     of frac(i (sqrt(5) - 1) / 2), i being the place of the layer: any first part of that order is
     spread evenly over the depth of the model, and does not favour one kind of module as a fixed
-    stride would. The walk is repeated until nothing fits. No rank is above k, so a budget above
-    rank k everywhere is not all spent: `unspent(pattern, budget)` says how much is left.
+    stride would. The walk is repeated until nothing fits. No rank is above `max_rank`, so a budget
+    above that everywhere is not all spent: `unspent(pattern, budget)` says how much is left.
 
     Args:
         names: layers in the order of the model. (L,)
         costs: parameters of one rank in each layer. (L,)
-        k: largest rank allowed.
+        k: components of each layer.
         scale: the constant c.
         budget: what may be spent.
+        max_rank: largest rank allowed; None: k.
 
     Raises:
         InputError: the budget is smaller than the cheapest component.
@@ -160,7 +166,8 @@ def uniform_pattern(
         (2, 1)
     """
     limit, units = budget.checked_limit(costs)
-    even = min(limit // sum(units), k)
+    most = max_rank or k
+    even = min(limit // sum(units), most)
     ranks = [even] * len(units)
     left = limit - even * sum(units)
     order = sorted(range(len(units)), key=lambda i: (i * GOLDEN) % 1)
@@ -168,7 +175,7 @@ def uniform_pattern(
     while fits:
         fits = False
         for i in order:
-            if units[i] <= left and ranks[i] < k:
+            if units[i] <= left and ranks[i] < most:
                 ranks[i] += 1
                 left -= units[i]
                 fits = True

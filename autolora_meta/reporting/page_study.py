@@ -142,10 +142,11 @@ def _ranks(folder: Path) -> list[Section]:
 
 
 def _cost(found: StudyTable, folder: Path) -> Section:
-    steps, told = sum(row["cost"] for row in found.finished), job_seconds(folder)
+    finished = {row["id"]: row["cost"] for row in found.finished}
+    every, told = {row["id"] for row in found.rows}, job_seconds(folder)
     words = (
-        f"{len(found.finished)} of {len(found.rows)} runs have finished: {steps:,.0f} plain steps "
-        "of search and retraining, a search counted for each run that reads it."
+        f"{len(finished)} of {len(every)} runs have finished: {sum(finished.values()):,.0f} plain "
+        "steps of search and retraining, a search counted for each run that reads it."
     )
     total = f"All {len(told)} jobs took {sum(told):,.0f} seconds together." if told else None
     beside = (

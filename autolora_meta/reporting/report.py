@@ -95,6 +95,9 @@ def draw_comparison(comparison: Comparison, folder: Path) -> None:
 def draw_study(folder: Path) -> None:
     """A figure for each question of a study, and what its metric costs."""
     options, found = read_study(folder / "study.yaml"), StudyTable.load(folder)
+    for kind in ("contrast-*", "ranks-spread", "cost", "parameters"):
+        for old in (folder / "figures").glob(f"{kind}.*"):  # of what the folder held before
+            old.unlink()
     for name, asked in zip(figure_names(options), options.asked(), strict=True):
         given: dict[str, Any] = {"baseline": asked.baseline, "metric": asked.metric}
         if contrasts := found.compare(asked.key, over=asked.over, **given):

@@ -83,7 +83,8 @@ def contrasts(
     for other in over:
         table.values(other)
     metric = metric or table.metrics[0]
-    measured = sorted({name for row in table.finished for name in row["metrics"]})
+    each = [row["metrics"].keys() for row in table.finished]
+    measured = sorted(set.intersection(*map(set, each)))
     if metric not in measured:
         raise InputError(unknown("metric", metric, measured))
     found, held = [], set[tuple[str, ...]]()

@@ -1,5 +1,7 @@
 """Jobs that need each other, run by any executor; one that fails stops only what needs it."""
 
+import pickle
+import traceback
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
 from contextlib import AbstractContextManager, nullcontext
@@ -79,7 +81,8 @@ def run_jobs(
                     yield from _in_vain(waiting, failed)
                     ready = _ready(waiting, running, suspects)
                     for job in ready[: (1 if suspects else room) - len(running)]:
-                        running[workers.submit(job.call, *job.arguments)] = waiting[job.key]
+                        future = workers.submit(_readable, job.call, *job.arguments)
+                        running[future] = waiting[job.key]
                         del waiting[job.key]
                     done = wait(running, return_when=FIRST_COMPLETED).done
                     for future in sorted(done, key=_broken):  # what was finished first
@@ -104,6 +107,20 @@ def run_jobs(
         finally:
             for future in running:  # of somebody else's executor, when we are interrupted
                 future.cancel()
+
+
+def _readable(call: Callable[..., Any], *arguments: Any) -> Any:
+    """What the call gives; an error that cannot travel between processes becomes one that can."""
+    try:
+        return call(*arguments)
+    except Exception as error:
+        try:
+            pickle.loads(pickle.dumps(error))
+        except Exception:
+            told = RuntimeError(f"{type(error).__name__}: {error}")
+            told.add_note("".join(traceback.format_exception(error)))
+            raise told from None
+        raise
 
 
 def _ready(

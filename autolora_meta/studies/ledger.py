@@ -17,7 +17,7 @@ class Ledger:
 
     Layout: `study.yaml`; `results.jsonl`; `timings.jsonl`, what each job took; `searches/KEY`, each
     search once; `measured/KEY.json`, what an arm measured for all budgets; `runs/ID`, what each run
-    left; `errors`, tracebacks.
+    left; `errors`, tracebacks; `inputs.json`, hashes of the local files that it reads.
 
     Args:
         folder: of the study.
@@ -60,6 +60,26 @@ class Ledger:
             yield
         finally:
             lock.release()
+
+    def refuse_changed(self, inputs: Mapping[str, str]) -> None:
+        """Remember the local files that the study reads; refuse what is no longer what it was.
+
+        Args:
+            inputs: path -> hash of its content.
+
+        Raises:
+            InputError: a file has changed, and runs that have finished read the old one.
+        """
+        place = self.folder / "inputs.json"
+        known = json.loads(place.read_text(encoding="utf-8")) if place.is_file() else {}
+        changed = [path for path, found in inputs.items() if known.get(path, found) != found]
+        if changed and self.results.is_file():
+            raise InputError(
+                f"{', '.join(changed)} changed since {self.folder} was begun, and what has "
+                "finished there was run on the old content; put that back, or give this study "
+                "another name"
+            )
+        place.write_text(json.dumps(known | dict(inputs), indent=1) + "\n", encoding="utf-8")
 
     def rows(self) -> dict[str, dict[str, Any]]:
         """Id -> the last line that was written about that run.

@@ -3,7 +3,7 @@
 import traceback
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor
+from concurrent.futures import BrokenExecutor, Executor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,12 @@ from typing import Any
 from autolora_meta.allocators.replicate import allocator
 from autolora_meta.config import RunConfig
 from autolora_meta.environment import record
+from autolora_meta.errors import InputError
 from autolora_meta.options import read
 from autolora_meta.progress import Progress, Silent
 from autolora_meta.studies import work
 from autolora_meta.studies.executor import Ended, Job, run_jobs
+from autolora_meta.studies.inputs import inputs
 from autolora_meta.studies.ledger import Ledger
 from autolora_meta.studies.options import Layer, StudyOptions, read_study
 from autolora_meta.studies.plan import Planned, plan
@@ -124,27 +126,38 @@ class Study:
             progress: told how far the whole study is.
 
         Raises:
-            InputError: another process works on it, or the folder holds something else.
+            InputError: another process works on it, the folder holds something else, a local file
+                that the study reads has changed since it began, or `executor` broke.
         """
         ledger, progress = Ledger(self.folder.absolute()), progress or Silent()
         runtime, place = self._base.runtime, ledger.folder / "trackers"
         trackers = Trackers(runtime.report_to, self.options.name, place)
         with ledger.writing(self.options.to_yaml(), wait=wait):
+            ledger.refuse_changed(inputs(run.config for run in self.planned))
             todo = self._left(ledger, retry_failed)
             runs = {run.id: run for run in todo}
             jobs = self.jobs(todo)
-            for ended in _told(jobs, executor, self._base, progress):
-                if ended.value is not None:
-                    took = {key: ended.value[key] for key in _TIMES if key in ended.value}
-                    ledger.time({"job": ended.job.key} | took)
-                if ended.job.key in runs:
-                    ledger.append(_row(ended))
-                _keep_trace(ended, ledger.folder)
-                if runtime.report_to:
-                    _tell(trackers, ended, runs.get(ended.job.key))
-            table = self.table()
-            table.save(self.folder / "table.json")
-            record(self.folder)
+            try:
+                for ended in _told(jobs, executor, self._base, progress):
+                    if ended.value is not None:
+                        took = {key: ended.value[key] for key in _TIMES if key in ended.value}
+                        ledger.time({"job": ended.job.key} | took)
+                    if ended.job.key in runs:
+                        ledger.append(_row(ended))
+                    _keep_trace(ended, ledger.folder)
+                    if runtime.report_to:
+                        _tell(trackers, ended, runs.get(ended.job.key))
+            except BrokenExecutor as error:
+                if executor is None:
+                    raise
+                raise InputError(
+                    f"the executor given to study {self.options.name} broke ({error}); what had "
+                    "finished is kept: open another executor and run the study again"
+                ) from error
+            finally:  # also of a study that is stopped: what has finished can be looked at
+                table = self.table()
+                table.save(self.folder / "table.json")
+                record(self.folder)
         return table
 
     def table(self) -> StudyTable:

@@ -87,8 +87,20 @@ class StudyTable:
 
     @property
     def metrics(self) -> list[str]:
-        """Metrics of interest, the main one of the task first."""
-        return list(dict.fromkeys(m for row in self.finished for m in row["compared"]))
+        """Metrics of interest that every finished run has, the main one of the first task first.
+
+        Raises:
+            InputError: no run has finished, or the tasks of this study share no metric.
+        """
+        wanted = dict.fromkeys(m for row in self.finished for m in row["compared"])
+        shared = [m for m in wanted if all(m in row["metrics"] for row in self.finished)]
+        if not shared:
+            raise InputError(
+                f"the tasks of study {self.name} share none of the metrics {', '.join(wanted)}, so "
+                "their runs cannot stand in one table; give each such task a study of its own, or "
+                "name a metric that all of them measure in compare.metrics"
+            )
+        return shared
 
     def values(self, key: str) -> list[Any]:
         """The values of a key, in the order of the grid.

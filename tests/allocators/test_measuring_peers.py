@@ -6,7 +6,7 @@ from datasets import Dataset
 
 from autolora_meta.allocators import eva, gora, prilora, random_ranks, sara
 from autolora_meta.allocators.allocation import allocation
-from autolora_meta.allocators.replicate import Replicate
+from autolora_meta.allocators.replicate import Replicate, allocator
 from autolora_meta.allocators.scored import by_scores, in_proportion
 from autolora_meta.errors import InputError
 from autolora_meta.hypergradients.products import Cost
@@ -20,6 +20,15 @@ def layers_of(*widths: int, rows: torch.Tensor | None = None, budget: object) ->
     x = torch.randn(64, sum(widths)) if rows is None else rows
     data = Dataset.from_dict({"x": x.tolist(), "y": torch.randn(x.shape).tolist()})
     return replicate_of(Layers(widths), data, f"ranks.budget={budget}")
+
+
+@pytest.mark.parametrize("arm", ["uniform", "uniform_longer", "random", "prilora", "eva"])
+def test_no_arm_has_more_than_the_largest_rank(arm: str) -> None:
+    replicate = layers_of(4, 8, budget="uniform:3")
+    ranks = replicate.config.ranks.model_copy(update={"max_rank": 2})
+    replicate.config = replicate.config.model_copy(update={"ranks": ranks})
+    pattern = allocation(allocator(arm), replicate).pattern
+    assert pattern.ranks == (2, 2) and pattern.k == 4
 
 
 def test_scores_are_spent_at_the_budget_in_parameters() -> None:

@@ -345,6 +345,8 @@ def test_uniform_ranks_stop_at_k() -> None:
     pattern = _uniform([10, 20], 4, Budget("uniform:6"))
     assert pattern.ranks == (4, 4)
     assert unspent(pattern, Budget("uniform:6")) == 60
+    fewer = uniform_pattern(["a", "b"], [10, 20], 4, 2.0, Budget(100), max_rank=2)
+    assert fewer.ranks == (2, 2) and fewer.k == 4
 
 
 def test_uniform_refuses_a_budget_below_one_component() -> None:

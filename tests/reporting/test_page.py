@@ -172,6 +172,11 @@ def test_plot_makes_figures_and_page_again(study: Path) -> None:
     assert (study / "report.html").is_file()
     names = {file.stem for file in (study / "figures").glob("*.pdf")}
     assert names == {"contrast-1-arm", "contrast-2-arm", "cost", "parameters"}
+    for old in ("ranks-spread", "contrast-3-arm", "mine"):  # of a larger study; a person's own
+        (study / "figures" / f"{old}.svg").write_text("<svg/>")
+    draw_run(study)
+    assert {file.stem for file in (study / "figures").iterdir()} == names | {"mine"}
+    (study / "figures" / "mine.svg").unlink()
 
 
 def test_a_folder_without_results_is_refused(tmp_path: Path) -> None:

@@ -1,0 +1,30 @@
+"""The local files that runs read, known by their content."""
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+from autolora_meta.config import RunConfig
+
+
+def inputs(configs: Iterable[RunConfig]) -> dict[str, str]:
+    """Path -> SHA-256 of every local file that a configuration names as data or as a model.
+
+    A folder stands for all files in it, by their relative paths and contents. What is not on this
+    machine's disk (an id of a hub, data that a package carries) is left out.
+    """
+    named: set[str] = set()
+    for config in configs:
+        source = config.data.source
+        named |= {config.model.name, *([source] if isinstance(source, str) else source.values())}
+    return {name: _hash(Path(name)) for name in sorted(named) if Path(name).exists()}
+
+
+def _hash(path: Path) -> str:
+    files = [path] if path.is_file() else sorted(f for f in path.rglob("*") if f.is_file())
+    found = hashlib.sha256()
+    for file in files:
+        found.update(str(file.relative_to(path)).encode())
+        with file.open("rb") as content:
+            found.update(hashlib.file_digest(content, "sha256").digest())
+    return found.hexdigest()
