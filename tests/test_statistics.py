@@ -6,14 +6,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from autolora_meta.claims import corrected_sentence, sentence
 from autolora_meta.errors import InputError
 from autolora_meta.statistics import (
     PairedDifference,
-    corrected_sentence,
     holm,
     paired_difference,
     replicates_needed,
-    sentence,
     sign_flip_p,
 )
 

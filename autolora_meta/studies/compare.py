@@ -13,6 +13,7 @@ from typing import Any, get_args
 from autolora_meta.allocators.replicate import allocator
 from autolora_meta.bilevel.options import Selection
 from autolora_meta.bilevel.watch import STOPPED_EARLY
+from autolora_meta.claims import corrected_sentence, same_sentence, sentence
 from autolora_meta.config import RunConfig
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.tasks import metric_called
@@ -20,14 +21,7 @@ from autolora_meta.hypergradients.products import Cost, plain_steps
 from autolora_meta.progress import Progress, Silent
 from autolora_meta.ranks.stability import Stability, stability
 from autolora_meta.result import SearchResult
-from autolora_meta.statistics import (
-    PairedDifference,
-    corrected_sentence,
-    holm,
-    paired_difference,
-    same_sentence,
-    sentence,
-)
+from autolora_meta.statistics import PairedDifference, holm, paired_difference
 from autolora_meta.studies.jobs import Keep, Outcome, run_all
 
 

@@ -1,0 +1,104 @@
+"""Claims: what may be said of a paired difference, in one sentence."""
+
+import math
+from typing import Literal
+
+from autolora_meta.statistics import MIN_REPLICATES, PairedDifference
+
+
+def sentence(
+    difference: PairedDifference,
+    name: str,
+    baseline: str,
+    metric: str,
+    better: Literal["higher", "lower"] = "higher",
+    unit: str = "",
+) -> str:
+    """What may be said of `name` against `baseline`, in one sentence.
+
+    Args:
+        difference: `name` minus `baseline`, already in `unit` (see `PairedDifference.scaled`).
+        name: the arm.
+        baseline: the arm it is held against.
+        metric: the metric's name, as it stands in a sentence.
+        better: which way of the metric is better.
+        unit: the unit, such as "points"; empty for a metric without one.
+
+    Example:
+        >>> from autolora_meta.statistics import paired_difference
+        >>> d = paired_difference([71.0, 74.0, 73.5], [67.0, 69.5, 70.0])
+        >>> sentence(d, "learned", "uniform", "accuracy", unit="points")
+        'learned beats uniform by 4.0 points of accuracy (95% interval 2.8 to 5.2, 3 replicates)'
+    """
+    d = difference
+    of = f"{unit} of {metric}" if unit else f"of {metric}"
+    if d.n < MIN_REPLICATES:
+        return (
+            f"no claim: {name} minus {baseline} is {_figure(d, d.mean, '+')} {of} over "
+            f"{_count(d.n)}; a claim needs at least {MIN_REPLICATES}"
+        )
+    interval = f"{d.level * 100:g}% interval"
+    if not d.conclusive:
+        span = f"{_figure(d, d.low)} to {_figure(d, d.high)}"
+        seen = f"{interval} {span} contains 0, {_count(d.n)}"
+        if d.sd == 0 and d.mean != 0:
+            seen = f"the same in all {_count(d.n)}, p = {d.p_test:.2g}"
+        elif not d.low <= 0 <= d.high:
+            seen = f"{interval} {span}, but p = {d.p_test:.2g}, {_count(d.n)}"
+        return (
+            f"{name} cannot be told apart from {baseline}: {_figure(d, d.mean, '+')} {of} "
+            f"({seen}; {_needed(d)})"
+        )
+    gain = d if better == "higher" else d.scaled(-1)
+    verb = "beats" if gain.mean > 0 else "is worse than"
+    size = gain if gain.mean > 0 else gain.scaled(-1)
+    span = f"{_figure(d, size.low)} to {_figure(d, size.high)}"
+    by = _figure(d, size.mean)
+    return f"{name} {verb} {baseline} by {by} {of} ({interval} {span}, {_count(d.n)})"
+
+
+def same_sentence(name: str, baseline: str) -> str:
+    """What is to be said of two arms that chose the same ranks and came to the same metrics."""
+    return f"{name} and {baseline} are the same ranks here, with the same results"
+
+
+def corrected_sentence(
+    said: str, difference: PairedDifference, p_holm: float, comparisons: int
+) -> str:
+    """`said`, with whether its claim holds among all the comparisons that were made.
+
+    Args:
+        said: of `sentence`.
+        difference: what it says.
+        p_holm: its `p_test` after `holm` over a family of so many `comparisons`.
+    """
+    if comparisons < 2 or not difference.conclusive:
+        return said
+    holds = "holds" if p_holm <= 1 - difference.level else "does not hold"
+    among = f"Holm's correction over {comparisons} comparisons"
+    return f"{said}; {holds} after {among} (p = {p_holm:.2g})"
+
+
+def _needed(d: PairedDifference) -> str:
+    n = d.needed
+    if math.isinf(n):
+        return "there is no difference to see"
+    many = "more than 1,000" if n > 1000 else f"about {n:,}"
+    return f"{many} replicates would be needed to see a difference of this size"
+
+
+def _count(n: int) -> str:
+    return f"{n} replicate" + ("" if n == 1 else "s")
+
+
+def _figure(d: PairedDifference, value: float, sign: str = "") -> str:
+    """`value` with as many decimals as show two figures of the half-width of the interval.
+
+    Where the interval leaves out 0, with at least as many as show that its nearer end does.
+    """
+    half = (d.high - d.low) / 2
+    size = half if 0 < half < math.inf else abs(d.mean)
+    decimals = max(0, 1 - math.floor(math.log10(size))) if size else 1
+    if d.low > 0 or d.high < 0:
+        decimals = max(decimals, -math.floor(math.log10(min(abs(d.low), abs(d.high)))))
+    return f"{round(value, decimals) + 0.0:{sign}.{decimals}f}"  # + 0.0 turns -0.0 into 0.0
