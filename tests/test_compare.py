@@ -18,6 +18,7 @@ from autolora_meta.allocators.random_gates import ALLOCATOR as RANDOM_GATES
 from autolora_meta.allocators.replicate import Replicate, allocator
 from autolora_meta.config import RunConfig
 from autolora_meta.errors import InputError
+from autolora_meta.progress import Silent
 from autolora_meta.ranks.stability import stability
 from autolora_meta.reporting.run import run
 from autolora_meta.reporting.summary import summary
@@ -239,6 +240,31 @@ def test_a_folder_s_searches_serve_other_ranks_but_no_other_search(
         with pytest.raises(InputError, match=r"search of another configuration.*another folder"):
             other.search("learned")
     assert Replicate(config, 0, folder=folder).search("frozen").ranks.parameters == 4 * 32
+
+
+def test_at_equal_cost_the_arms_of_a_run_cost_the_same(
+    tiny: Tiny, comparison: Comparison, tmp_path: Path
+) -> None:
+    class Told(Silent):
+        meant, done = 0.0, 0.0
+
+        def start(self, label: str, total: float) -> None:
+            self.meant += total
+
+        def step(self, loss: float | None = None, work: float = 1.0) -> None:
+            self.done += work
+
+    folder, told = tmp_path / "replicates", Told()
+    shutil.copytree(tiny.run / "replicates", folder)  # with the searches
+    given = ["compare.equal_cost=true", "compare.arms=[learned, uniform, para]"]
+    config = RunConfig.load(tiny.config, *given, "compare.replicates=1")
+    found = compare(config, folder=folder, progress=told)
+    assert found.costs["learned"] == comparison.costs["learned"]
+    for arm in ("uniform", "para"):  # whole steps, so that a part of one may be left
+        assert found.costs["learned"] - 1 < found.costs[arm] <= found.costs["learned"]
+    kept = json.loads((folder / "0" / "uniform" / "result.json").read_text())
+    assert kept["retrain_steps"] == int(found.costs["learned"]) > 4
+    assert told.done == pytest.approx(told.meant, rel=0.1)
 
 
 def test_figures_of_the_searches_are_medians_over_their_outer_steps(
