@@ -16,6 +16,7 @@ import yaml
 from autolora_meta.config import RunConfig
 from autolora_meta.environment import environment, recorded
 from autolora_meta.errors import InputError
+from autolora_meta.reporting.study import study_summary
 from autolora_meta.studies import work
 from autolora_meta.studies.jobs import Outcome, effective
 from autolora_meta.studies.ledger import Ledger
@@ -415,6 +416,8 @@ def test_a_real_study_end_to_end(
     assert spent == [(a, n * 4 * 32) for n in (1, 2) for a in ("learned", "para")]
     assert len(list((folder / "searches").iterdir())) == 1
     assert len(list((folder / "measured").iterdir())) == 1
+    assert [row["blind"] for row in table.finished] == [True, False] * 2  # in two outer steps
+    assert "learned 2 of 2" in study_summary(read_study(file), table)
     costs = [row["cost"] for row in table.finished if row["arm"] == "para"]
     steps = RunConfig.load(tiny.config).retrain.steps
     assert costs[0] == costs[1] > steps  # what was measured once counts at both budgets

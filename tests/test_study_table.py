@@ -203,6 +203,12 @@ def test_the_summary_answers_and_says_what_failed() -> None:
     assert words.startswith("# mine\n\nWhich?\n\n| method ")
     assert "## method, against darts\n\n- learned: cg beats darts by " in words
     assert words.count("InputError: no") == 4 and "--retry-failed" in words
+    assert "does not look at its input" not in words
+    rows = tuple(
+        row | {"blind": row["arm"] == "learned" and row["seed"] < 2} for row in table().rows
+    )
+    told = study_summary(options, replace(table(), rows=rows))
+    assert "does not look at its input: learned 12 of 30. Next to nothing" in told
     follow = options.model_copy(update={"contrasts": ()}).asked()
     assert [(c.key, c.baseline) for c in follow] == [
         ("method", "darts"),

@@ -10,7 +10,7 @@ from autolora_meta.reporting.document import Code, Document, Section, Table
 from autolora_meta.reporting.page_run import again, pictures, settings, those_said
 from autolora_meta.reporting.ranked import ranks_of_study
 from autolora_meta.reporting.seconds import job_seconds
-from autolora_meta.reporting.study import study_cells
+from autolora_meta.reporting.study import blind_words, study_cells
 from autolora_meta.studies.contrasts import Contrast
 from autolora_meta.studies.options import ARM, StudyOptions, read_study
 from autolora_meta.studies.plan import value_label
@@ -126,7 +126,10 @@ def _all_settings(found: StudyTable, folder: Path) -> Section:
     header = [*found.keys, "seed", "parameters", *found.metrics, "plain steps", "run"]
     return Section(
         "All settings",
-        words=["Replicates are random splits of the data; runs of one seed share theirs."],
+        words=[
+            "Replicates are random splits of the data; runs of one seed share theirs.",
+            *blind_words(found),
+        ],
         tables=[Table("Mean ± standard deviation over replicates", *study_cells(found))],
         pictures=pictures(folder, captions),
         folded=[Table("Every run", header, runs)],

@@ -44,6 +44,7 @@ def study_summary(options: StudyOptions, found: StudyTable) -> str:
             head = f"## {asked.key}, against {value_label(asked.baseline)}"
             parts += [head, "\n".join(f"- {contrast.sentence}" for contrast in contrasts)]
     parts.append("Mean ± standard deviation over replicates, which are random splits of the data.")
+    parts += blind_words(found)
     if found.failed:
         lines = [
             f"- {row['id']} ({row['arm']}, seed {row['seed']}): {row['error']}"
@@ -52,6 +53,22 @@ def study_summary(options: StudyOptions, found: StudyTable) -> str:
         again = "Run again with --retry-failed to try them once more."
         parts += ["## Failed", "\n".join(lines), again]
     return "\n\n".join(parts) + "\n"
+
+
+def blind_words(found: StudyTable) -> list[str]:
+    """What is to be said of runs whose search had learned nothing, where there are such."""
+    arms: dict[str, list[bool]] = {}
+    for row in found.finished:
+        arms.setdefault(row["arm"], []).append(row.get("blind", False))
+    counts = [f"{arm} {sum(each)} of {len(each)}" for arm, each in arms.items() if any(each)]
+    if not counts:
+        return []
+    return [
+        "Runs whose search had a validation loss no better than that of an answer that does not "
+        f"look at its input: {', '.join(counts)}. Next to nothing had been learned there, so those "
+        "ranks say little. Raise search.warmup_steps, try another search.inner.learning_rate, or "
+        "lower search.inner.weight_decay."
+    ]
 
 
 def study_plan(runs: Sequence[Planned], jobs: Sequence[Job]) -> str:

@@ -94,8 +94,8 @@ def retrain_once(
 
     Returns:
         `metrics`, `compared` (their names, the main one first), `parameters`, `ranks`, `cost` in
-        plain steps; `seconds`, and what choosing the ranks took: `allocation_seconds` and
-        `peak_memory`, searches aside.
+        plain steps, `blind` where a search had learned nothing (`SearchResult.blind`); `seconds`,
+        and what choosing the ranks took: `allocation_seconds` and `peak_memory`, searches aside.
     """
     _end_with_parent()
     shutil.rmtree(place, ignore_errors=True)
@@ -114,7 +114,9 @@ def retrain_once(
     told = {key: outcome.content[key] for key in ("metrics", "compared", "parameters", "ranks")}
     cost = outcome.content["retrain_steps"] + spent
     cost += sum(plain_steps(result.cost) for result in found)
-    return told | {"cost": cost, "seconds": outcome.seconds, **outcome.measured}
+    blind = any(search.blind for result in found for search in result.searches)
+    told |= {"cost": cost, "blind": blind}
+    return told | {"seconds": outcome.seconds, **outcome.measured}
 
 
 def _first_possible(
