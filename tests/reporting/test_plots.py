@@ -235,6 +235,15 @@ def test_series_at_one_place_stand_side_by_side() -> None:
     assert first < second and second - first < 0.1 * 1000
 
 
+def test_a_series_that_stands_alone_stays_where_it_is() -> None:
+    costs = {"darts": 320, "first_order": 280, "one_step": 400, "unrolled": 402, "cg": 900}
+    given = [plots.Measured(name, cost, 1000, (0.5, 0.6, 0.7)) for name, cost in costs.items()]
+    (ax,) = plots.metric_against_cost(given).axes
+    shown = {str(line.get_label()): np.asarray(line.get_xdata())[0] for line in ax.lines}
+    assert [shown[name] for name in ("darts", "first_order", "cg")] == [320, 280, 900]
+    assert shown["one_step"] < 400 < 402 < shown["unrolled"] < 420
+
+
 def test_points_of_a_study_join_its_budgets() -> None:
     points = measured(study_table())
     assert len(points) == 8 and len({point.series for point in points}) == 4

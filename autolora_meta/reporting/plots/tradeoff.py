@@ -179,22 +179,23 @@ def _drawn(
 def _side_by_side(
     points: Sequence[Measured], xs: Sequence[float], logarithmic: bool
 ) -> list[float]:
-    """Where the points are drawn: series move apart when two stand at one place."""
+    """Where the points are drawn: series that stand at one place move apart, the others stay."""
     at = [math.log(x) for x in xs] if logarithmic else list(xs)
     span = max(at) - min(at) or abs(at[0]) or 1.0
     series = list(dict.fromkeys(point.series for point in points))
-    collide = any(
-        a.series != b.series and abs(x - y) <= _SAME * span
-        for a, x in zip(points, at, strict=True)
-        for b, y in zip(points, at, strict=True)
-    )
-    if collide:
-        middle, apart = (len(series) - 1) / 2, min(_APART, 0.16 / len(series)) * span
-        at = [
-            x + apart * (series.index(point.series) - middle)
-            for point, x in zip(points, at, strict=True)
-        ]
-    return [math.exp(x) for x in at] if logarithmic else at
+    places: list[list[int]] = []
+    for i in sorted(range(len(at)), key=at.__getitem__):
+        if places and at[i] - at[places[-1][-1]] <= _SAME * span:
+            places[-1].append(i)
+        else:
+            places.append([i])
+    shown = list(at)
+    for place in places:
+        here = sorted({series.index(points[i].series) for i in place})
+        middle, apart = (len(here) - 1) / 2, min(_APART, 0.16 / len(here)) * span
+        for i in place:
+            shown[i] += apart * (here.index(series.index(points[i].series)) - middle)
+    return [math.exp(x) for x in shown] if logarithmic else shown
 
 
 def _round_ticks(low: float, high: float) -> list[float]:
