@@ -3,6 +3,7 @@
 import operator
 import os
 import pickle
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -49,14 +50,15 @@ def test_a_job_that_fails_stops_only_what_needs_it() -> None:
 
 
 class Awkward(Exception):
-    """Pickles, and cannot be read again: it is made of two arguments, and keeps one."""
+    """Holds what does not pickle."""
 
-    def __init__(self, a: int, b: int) -> None:
-        super().__init__(f"{a} and {b}")
+    def __init__(self, words: str) -> None:
+        super().__init__(words)
+        self.lock = threading.Lock()
 
 
 def awkward() -> None:
-    raise Awkward(3, 4)
+    raise Awkward("3 and 4")
 
 
 def test_an_error_that_no_other_process_could_read_keeps_its_words() -> None:

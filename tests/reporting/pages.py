@@ -17,7 +17,12 @@ def study_table(seeds: int = 4) -> StudyTable:
             "settings": {"data.source": source, "ranks.budget": budget},
             **{"arm": arm, "seed": seed, "id": f"{len(source)}-{size}-{arm}-{seed}"},
             "status": "finished",
-            "metrics": {"accuracy": 0.5 + 0.1 * (arm == "learned") + 0.01 * seed + size * 1e-5},
+            "metrics": {
+                "accuracy": 0.5
+                + (0.1 + 1e-4 * seed) * (arm == "learned")
+                + 0.01 * seed
+                + size / 1e5
+            },
             **{"compared": ["accuracy"], "parameters": size, "ranks": {}},
             "cost": 70 + 150 * (arm == "learned") + seed,
         }
