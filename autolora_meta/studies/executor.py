@@ -119,8 +119,9 @@ def _readable(call: Callable[..., Any], *arguments: Any) -> Any:
         except Exception:
             told = RuntimeError(f"{type(error).__name__}: {error}")
             told.add_note("".join(traceback.format_exception(error)))
-            raise told from None
-        raise
+        else:
+            raise
+    raise told  # here, where the first error is not its context: that might be pickled with it
 
 
 def _ready(
