@@ -4,7 +4,7 @@ import json
 import statistics
 from collections.abc import Sequence
 
-from autolora_meta.reporting.summary import table
+from autolora_meta.reporting.summary import WHAT_TO_CHANGE, table
 from autolora_meta.studies.executor import Job
 from autolora_meta.studies.options import StudyOptions
 from autolora_meta.studies.plan import Planned, value_label
@@ -66,8 +66,7 @@ def blind_words(found: StudyTable) -> list[str]:
     return [
         "Runs whose search had a validation loss no better than that of an answer that does not "
         f"look at its input: {', '.join(counts)}. Next to nothing had been learned there, so those "
-        "ranks say little. Raise search.warmup_steps, try another search.inner.learning_rate, or "
-        "lower search.inner.weight_decay."
+        f"ranks say little. {WHAT_TO_CHANGE}"
     ]
 
 

@@ -58,12 +58,17 @@ def search_words(result: SearchResult) -> str:
     return "\n".join([ranks_table(result.ranks), "", *said])
 
 
+WHAT_TO_CHANGE = (
+    "Raise search.warmup_steps, try another search.inner.learning_rate, or lower "
+    "search.inner.weight_decay."
+)  # where a search has learned nothing
+
+
 def _blind_words(searches: str, reached: float, blind_loss: float | None) -> str:
     return (
         f"The validation loss at the end of {searches} was {reached:.3f}, and an answer that does "
         f"not look at its input has {blind_loss:.3f}: next to nothing had been learned, so these "
-        "ranks say little. Raise search.warmup_steps, try another search.inner.learning_rate, or "
-        "lower search.inner.weight_decay."
+        f"ranks say little. {WHAT_TO_CHANGE}"
     )
 
 

@@ -96,5 +96,9 @@ def test_from_sentences_to_an_adapter_that_counts_every_entity(folder: Path) -> 
     # What is cut off is not found: a sentence's entities count all the same.
     task = TokenClassification(TAGS, 4)
     cut = task.encode(sentences(("the now cat dog", [0, 0, 1, 3])), prepared.tokenizer)
+    graphs: list[bool] = []
+    hook = result.model.register_forward_hook(lambda *g: graphs.append(g[-1].logits.requires_grad))
     metrics = task.evaluate(result.model, cut, prepared.tokenizer, 8)  # type: ignore[arg-type]
+    hook.remove()
+    assert graphs == [False]  # measuring keeps no graph
     assert metrics["entity_recall"] == 0.0 and metrics["accuracy"] <= 0.5

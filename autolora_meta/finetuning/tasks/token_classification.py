@@ -116,12 +116,12 @@ class TokenClassification(Task):
         left_out = ("words", "tags")
         return lambda rows: pad([{k: r[k] for k in r if k not in left_out} for r in rows])
 
-    @torch.no_grad()
     def blind_loss(self, rows: Dataset) -> float:
         """The entropy of the tags."""
         tags = np.concatenate(rows["labels"])
         return class_entropy(tags[tags != IGNORED])
 
+    @torch.no_grad()
     def evaluate(
         self,
         model: PreTrainedModel,
