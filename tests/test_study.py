@@ -291,6 +291,14 @@ def test_where_a_retraining_starts_matters_to_arms_that_read_a_search_alone() ->
     assert (len(ids["learned"]), len(ids["uniform"])) == (2, 1)
 
 
+def test_how_a_search_is_read_matters_to_arms_that_read_one_alone() -> None:
+    vary = {"ranks.importance": ["product", "alpha"], "ranks.per": ["component", "parameter"]}
+    arms = ["learned", "shuffled", "uniform", "sara", "eva", "adalora"]
+    planned = Study(BASE, vary=vary, arms=arms, seeds=[0]).planned
+    ids = {arm: len({run.id for run in planned if run.arm == arm}) for arm in arms}
+    assert ids == {"learned": 4, "shuffled": 4, "uniform": 1, "sara": 1, "eva": 1, "adalora": 1}
+
+
 def test_equal_cost_lengthens_the_retraining_of_what_chose_for_less() -> None:
     vary = {"compare.equal_cost": [False, True]}
     arms = ["learned", "frozen", "eva", "uniform", "uniform_longer"]

@@ -147,7 +147,8 @@ class Allocator:
         allocate: replicate -> ranks, at the replicate's budget.
         summary: one line for people.
         source: paper or reason.
-        searches: the searches it reads, so that they can be run first, side by side.
+        searches: the searches it reads, so that they can be run first, side by side. A study runs
+            an arm that names none once for all values of `ranks.importance` and `ranks.per`.
         work: what it will run beside them, in plain steps, as far as the configuration tells.
         extra_steps: retraining steps that it takes beside those of the configuration.
         static: it trains nothing, and reads nothing of the section `search`: a study runs it once

@@ -46,8 +46,10 @@ class Planned:
         if not arm.searches or about["retrain"]["start"] == "scratch":
             del about["retrain"]["start"]  # an arm that reads no search starts from scratch
         about["retrain"]["steps"] = arm.retrain_steps(self.config)
-        if arm.static and not self.searches:
-            del about["search"]
+        if not self.searches:  # how to read one is nothing to it
+            del about["ranks"]["importance"], about["ranks"]["per"]
+            if arm.static:
+                del about["search"]
         if arm.by_metric and compared.metrics:
             about["metrics"] = compared.metrics
         return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:12]
