@@ -1,9 +1,13 @@
 """`autolora-meta study`: a grid of configurations, arms and seeds, to one table and its answer."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from autolora_meta.studies.plan import Planned
+    from autolora_meta.studies.study import Study
 
 
 def study(
@@ -48,21 +52,21 @@ def study(
     from autolora_meta.progress import Bar
     from autolora_meta.reporting.page import page
     from autolora_meta.reporting.report import draw_run
-    from autolora_meta.reporting.study import study_plan, study_summary
+    from autolora_meta.reporting.study import study_plan, write_summary
     from autolora_meta.studies.options import read_study
+    from autolora_meta.studies.sharing import refuse_all_unusable
     from autolora_meta.studies.study import Study
 
     name = read_study(file, *(changes or []), smoke=smoke).name
     work = Study.load(file, *(changes or []), smoke=smoke, folder=runs / name)
     left = work.left(retry_failed=retry_failed)
     if dry_run:
+        refuse_all_unusable(left)
         typer.echo(study_plan(left, work.jobs(left)))
         return
-    every = len({run.id for run in work.planned})
-    typer.echo(f"{len(left)} of {every} runs to do, in {work.folder}")
+    typer.echo(_ahead(work, left))
     table = work.run(retry_failed=retry_failed, wait=wait, progress=Bar())
-    words = study_summary(work.options, table)
-    (work.folder / "summary.md").write_text(words, encoding="utf-8")
+    words = write_summary(work.folder)
     draw_run(work.folder)
     written = page(work.folder)
     typer.echo(f"\n{words}")
@@ -71,3 +75,21 @@ def study(
     )
     if table.failed:
         raise typer.Exit(1)
+
+
+def _ahead(study: "Study", left: "list[Planned]") -> str:
+    """What is to be run, and what the folder holds beside it."""
+    shared = len(study.jobs(left)) - len(left)
+    lines = [
+        f"{len(left)} of {len({run.id for run in study.planned})} runs to do"
+        + (f", and {shared} searches and measurements that they share" if shared else "")
+        + f", in {study.folder}"
+    ]
+    if failed := len({row["id"] for row in study.table().failed} - {run.id for run in left}):
+        lines.append(f"{failed} failed before and are left as they are; --retry-failed tries again")
+    if beside := study.beside():
+        lines.append(
+            f"{beside} finished runs in this folder are not asked for: they are kept, and stay out "
+            "of the table and the page that are written now (name=... gives them another folder)"
+        )
+    return "\n".join(lines)

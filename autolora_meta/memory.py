@@ -1,5 +1,6 @@
 """How much memory work takes beyond what stood there before it."""
 
+import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,12 +32,19 @@ def peak(device: torch.device | str) -> Iterator[list[int]]:
         yield rose
         rose.append(torch.cuda.max_memory_allocated(device) - before)
     elif device.type == "cpu" and _REFERENCES.exists():
+        _give_back()
         _REFERENCES.write_text("5")  # the peak of the resident set starts again from here
         before = _resident("VmRSS")
         yield rose
         rose.append(max(_resident("VmHWM") - before, 0))
     else:
         yield rose
+
+
+def _give_back() -> None:
+    """Let the system have what the allocator keeps free: work that reused it would seem small."""
+    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):  # glibc's
+        trim(0)
 
 
 def _resident(field: str) -> int:

@@ -73,6 +73,8 @@ def _line(mistake: ErrorDetails, options: type[Options], given: Mapping[str, Any
     message = mistake["msg"].removeprefix("Value error, ").replace("Input should", "should")
     if mistake["type"] == "tuple_type":
         message = "should be a list, such as [a, b]"
+    elif mistake["type"] == "too_short":
+        message = f"should have at least {mistake.get('ctx', {}).get('min_length', 1)}"
     # Our own messages name the value already.
     shown = "" if isinstance(value, Mapping) or f"'{value}'" in message else _shown(value)
     return f"{place}: {message}{shown}" if place else message

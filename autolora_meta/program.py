@@ -27,7 +27,7 @@ from autolora_meta.finetuning.lora import (
     unwrapped_afterwards,
     wrap_for_search,
 )
-from autolora_meta.finetuning.prepare import Prepared
+from autolora_meta.finetuning.prepare import Prepared, task_and_rows
 from autolora_meta.finetuning.prepare import prepare as prepare_parts
 from autolora_meta.finetuning.tasks import Task, refuse_unmeasured
 from autolora_meta.gating import Gates, gated
@@ -68,6 +68,18 @@ def prepare(
     prepared = prepare_parts(*sections, seed, given=data, task=task, say=say)
     refuse_unmeasured(prepared.task, config.compare.metrics or ())
     return prepared
+
+
+def refuse_unusable(config: RunConfig, seed: int) -> None:
+    """Refuse data, a task or a model that no run could use, before anything long begins.
+
+    Rows are read and split; of the model, its configuration is.
+
+    Raises:
+        InputError: as of `prepare`.
+    """
+    task, _ = task_and_rows(config.model, config.data, config.task, seed, say=_LOG.debug)
+    refuse_unmeasured(task, config.compare.metrics or ())
 
 
 def fingerprint(config: RunConfig, seed: int, selection: str) -> str:

@@ -219,6 +219,59 @@ def test_a_changed_file_is_not_mixed_with_what_was_run_on_the_old_one(
     assert len(mine("second", 1).run(executor).finished) == 4
 
 
+def test_a_file_may_be_mended_where_nothing_has_finished_on_the_old_one(
+    tmp_path: Path, executor: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = tmp_path / "rows.csv"
+    rows.write_text("text,label\nyes,1\n")
+
+    def failing(*arguments: Any) -> dict[str, Any]:
+        raise InputError("no")
+
+    def mine() -> Study:
+        data = {"data": {"source": str(rows)}}
+        return Study(BASE | data, arms=["uniform"], seeds=1, folder=tmp_path / "mine")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(work, "retrain_once", failing)
+        table = mine().run(executor)
+    with pytest.raises(InputError, match=r"failed said: InputError: no; .*--retry-failed"):
+        _ = table.finished
+    rows.write_text("text,label\nno,0\n")
+    assert len(mine().run(executor, retry_failed=True).finished) == 1
+
+
+def test_data_that_no_run_could_use_are_refused_before_any_begins(tmp_path: Path) -> None:
+    rows = tmp_path / "rows.csv"
+    rows.write_text("review,stars\ngood,5\n")
+    base = BASE | {"data": {"source": str(rows)}}
+    with pytest.raises(InputError, match="review, stars"):
+        Study(base, arms=["uniform"], folder=tmp_path / "mine").run()
+    with pytest.raises(InputError, match=r"none\.csv"):
+        Study(BASE, arms=["uniform"], folder=tmp_path / "mine").run()
+    assert not (tmp_path / "mine").exists()
+
+
+def test_a_study_says_what_its_folder_holds_beside_what_it_asks_for(
+    tmp_path: Path, executor: ThreadPoolExecutor
+) -> None:
+    study(tmp_path).run(executor)
+    smaller = study(tmp_path, seeds=[0])
+    assert smaller.beside() == 6 and study(tmp_path).beside() == 0  # `uniform` serves two points
+    (tmp_path / "searches" / ".key-half").mkdir()  # of a job that was killed
+    Ledger(tmp_path).sweep()
+    assert not list((tmp_path / "searches").glob(".*")) and smaller.left() == []
+
+
+def test_a_study_given_in_python_says_what_is_asked_of_it(tmp_path: Path) -> None:
+    asked = [{"key": "lora.k", "baseline": 4}]
+    mine = study(tmp_path, contrasts=asked, question="Is more better?")
+    (one,) = mine.options.asked()
+    assert (one.key, one.baseline, mine.options.question) == ("lora.k", 4, "Is more better?")
+    with pytest.raises(InputError, match=r"5 is no value of lora\.k"):
+        study(tmp_path, contrasts=[{"key": "lora.k", "baseline": 5}])
+
+
 def killed_study(folder: Path, after: int) -> None:
     """Kills its own process, as kill -9 does, in the middle of the run after so many."""
 
@@ -350,12 +403,14 @@ def test_the_first_of_two_equal_jobs_is_kept(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"vary": {"lora.kk": [1, 2]}}, r"(?s)lora\.kk 1: .*did you mean 'lora\.k'"),
+        ({"vary": {"lora.kk": [1, 2]}}, r"(?s)did you mean 'lora\.k'"),
         ({"vary": {"lora.k": 4}}, r"takes a list of values"),
         ({"vary": {"lora.k": [4, 4]}}, "each once"),
         ({"vary": {"seed": [1]}}, "give seeds"),
         ({"vary": {}, "arms": ["learnt"]}, "did you mean 'learned'"),
         ({"vary": {}, "seeds": [1, 1]}, "each once"),
+        ({"vary": {}, "seeds": 0}, "seeds: 0 replicates are none"),
+        ({"vary": {}, "arms": []}, "arms: should have at least 1"),
     ],
 )
 def test_mistakes_are_said_before_anything_runs(

@@ -9,12 +9,17 @@ import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
+from multiprocessing.connection import Connection
 from typing import Any
 
+import psutil
 import pytest
 
+from autolora_meta.config import RunConfig
+from autolora_meta.progress import Silent
 from autolora_meta.studies.executor import Ended, Job, run_jobs
+from autolora_meta.studies.pool import local_pool
 
 # Functions of the standard library: a fresh process imports nothing of ours to run them.
 DIVIDE = [
@@ -121,3 +126,25 @@ def test_a_scheduler_and_workers_of_dask() -> None:
         holds(ended(DIVIDE, executor))
         processes = ended([Job(str(i), os.getpid) for i in range(4)], executor)
         assert os.getpid() not in {outcome.value for outcome in processes.values()}
+
+
+def held_pool(told: Connection) -> None:
+    """Opens a pool, tells which processes there are then, and waits to be killed."""
+    with local_pool(RunConfig.load("quickstart"), Silent()) as workers:
+        workers.submit(os.getpid).result()
+        told.send([process.pid for process in active_children()])
+        time.sleep(60)
+
+
+def test_no_process_of_a_pool_outlives_the_one_that_opened_it() -> None:
+    context = get_context("spawn")
+    listens, tells = context.Pipe(duplex=False)
+    opener = context.Process(target=held_pool, args=(tells,))
+    opener.start()
+    assert listens.poll(60)
+    left = [psutil.Process(pid) for pid in listens.recv()]
+    assert len(left) >= 2  # a worker, and the process that holds the queue
+    opener.kill()
+    opener.join()
+    _, alive = psutil.wait_procs(left, timeout=20)
+    assert not [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]

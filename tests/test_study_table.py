@@ -72,6 +72,16 @@ def test_over_averages_within_each_seed_and_a_seed_stays_one_replicate() -> None
     assert lower.difference.mean < 0 and "learned beats uniform" in lower.sentence
 
 
+def test_a_number_stands_in_a_sentence_with_its_key() -> None:
+    rows = [
+        {**row, "settings": {"lora.k": 2 if row["settings"]["data"] == "cola" else 4}}
+        for row in table().rows
+        if row["settings"]["method"] == "darts"
+    ]
+    (first, _) = StudyTable("mine", ("lora.k", "arm"), tuple(rows)).compare("lora.k", baseline=2)
+    assert "lora.k 4 cannot be told apart from lora.k 2" in first.sentence
+
+
 def test_a_setting_that_does_not_reach_an_arm_asks_nothing_twice() -> None:
     whole = table()
     one = {row["seed"]: row for row in whole.rows if row["arm"] == "uniform"}

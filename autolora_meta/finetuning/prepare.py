@@ -58,12 +58,28 @@ def prepare(
     Raises:
         InputError: data or model cannot be used as given.
     """
-    asked = task_class(options.type) if task is None else task
-    splits = load_rows(data, asked.roles, seed, say=say, group=asked.group, given=given)
-    if isinstance(asked, type):
-        built = asked.build(options, splits, base=base_config(model), dataset=data.name)
-    else:
-        built = asked
+    built, splits = task_and_rows(model, data, options, seed, given=given, task=task, say=say)
     base, tokenizer = load_model(model, built, seed)
     rows = DatasetDict({name: built.encode(part, tokenizer, say) for name, part in splits.items()})
     return Prepared(base, tokenizer, built, rows, head_modules(base), built.collator(tokenizer))
+
+
+def task_and_rows(
+    model: ModelOptions,
+    data: DataOptions,
+    options: TaskOptions,
+    seed: int,
+    *,
+    given: DatasetDict | Dataset | None = None,
+    task: Task | type[Task] | None = None,
+    say: Callable[[str], None] = _LOG.info,
+) -> tuple[Task, DatasetDict]:
+    """The task and the rows of its splits as they are read: of the model, its configuration alone.
+
+    Takes and raises what `prepare` does.
+    """
+    asked = task_class(options.type) if task is None else task
+    splits = load_rows(data, asked.roles, seed, say=say, group=asked.group, given=given)
+    if not isinstance(asked, type):
+        return asked, splits
+    return asked.build(options, splits, base=base_config(model), dataset=data.name), splits

@@ -56,7 +56,7 @@ def run_document(folder: Path) -> Document:
         Section("The search", pictures=pictures(folder, _SEARCH)),
         _cost(config, comparison, result, folder),
         *_loading(folder),
-        again("run", "config.yaml", config.name, _IN_PYTHON),
+        again("run", way(folder) / "config.yaml", config.name, _IN_PYTHON),
         settings(folder, "config.yaml"),
     ]
     question = (
@@ -72,20 +72,48 @@ def pictures(folder: Path, captions: dict[str, str]) -> list[Picture]:
     return [Picture.read(file, words) for file, words in files.items() if file.is_file()]
 
 
-def again(command: str, file: str, name: str, python: str) -> Section:
-    """How to repeat a run or a study."""
+def way(folder: Path) -> Path:
+    """The way to a folder from where the page is written: there, relative paths of data count.
+
+    To a folder elsewhere there is none that would hold on another machine: it is empty.
+    """
+    folder, here = folder.absolute(), Path.cwd()
+    return folder.relative_to(here) if folder.is_relative_to(here) else Path()
+
+
+def again(command: str, file: Path, name: str, python: str) -> Section:
+    """How to repeat a run or a study.
+
+    Args:
+        command: of the command line.
+        file: the configuration, as it is named from where the page was written.
+        name: of what is repeated.
+        python: a program, in which FILE stands for the file.
+    """
     shell = f"autolora-meta {command} {file} name={name}-again"
     return Section(
         "Repeat it",
         words=[
-            "The same configuration on the same machine and versions gives the same figures. A "
-            "relative path of data or a model counts from where the command is run: where there is "
-            f"one, run it where the first was started, with the way to this {file}."
+            "The same configuration on the same machine and versions gives the same figures. "
+            + paths_count(file)
         ],
         code=[
-            Code("In this folder, on the command line:", shell),
-            Code("Or in Python:", python),
+            Code("On the command line:", shell),
+            Code("Or in Python:", python.replace("FILE", str(file))),
         ],
+    )
+
+
+def paths_count(file: Path) -> str:
+    """Where commands that name `file` are to be run."""
+    if file.parent == Path():
+        return (
+            "Run it in this folder; where the configuration has relative paths of data or a model, "
+            f"where they hold, with the way to this {file.name}."
+        )
+    return (
+        "Run it where this page was written: the paths below, and relative ones of data and models "
+        "in the configuration, count from there."
     )
 
 
@@ -219,5 +247,5 @@ _IN_PYTHON = """\
 from autolora_meta import RunConfig, run
 
 if __name__ == "__main__":
-    run(RunConfig.load("config.yaml"), "again", say=print)
+    run(RunConfig.load("FILE"), "again", say=print)
 """

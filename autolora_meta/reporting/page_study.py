@@ -7,13 +7,14 @@ from pathlib import Path
 
 from autolora_meta.finetuning.tasks import metric_called
 from autolora_meta.reporting.document import Code, Document, Section, Table
-from autolora_meta.reporting.page_run import again, pictures, settings, those_said
+from autolora_meta.reporting.page_run import again, paths_count, pictures, settings, those_said, way
 from autolora_meta.reporting.ranked import ranks_of_study
 from autolora_meta.reporting.seconds import job_seconds
 from autolora_meta.reporting.study import blind_words, study_cells
+from autolora_meta.statistics import MIN_REPLICATES
 from autolora_meta.studies.contrasts import Contrast
 from autolora_meta.studies.options import ARM, StudyOptions, read_study
-from autolora_meta.studies.plan import value_label
+from autolora_meta.studies.plan import row_label, value_label
 from autolora_meta.studies.table import StudyTable
 
 _SHOWN = 3  # sentences in the answer; all of them follow below it
@@ -37,12 +38,13 @@ def study_document(folder: Path) -> Document:
         *_ranks(folder),
         _cost(found, folder),
         *_failed(found),
-        _adapter(found),
-        again("study", "study.yaml", options.name, _IN_PYTHON),
+        _adapter(found, way(folder)),
+        again("study", way(folder) / "study.yaml", options.name, _IN_PYTHON),
         settings(folder, "study.yaml"),
     ]
     question = options.question or _question(options)
-    return Document(options.name, question, _answer(contrasts), sections)
+    answer = " ".join([_answer(contrasts), *_reserves(found)])
+    return Document(options.name, question, answer, sections)
 
 
 def figure_names(options: StudyOptions) -> list[str]:
@@ -75,7 +77,26 @@ def _answer(contrasts: Sequence[Contrast]) -> str:
         return "Nothing can be compared yet."
     if count == 1:
         return f"{contrasts[0].sentence}."
+    if (most := max(contrast.difference.n for contrast in contrasts)) < MIN_REPLICATES:
+        return (
+            f"No claim on any of {count} comparisons: {most} replicate{'s' * (most > 1)}, and a "
+            f"claim needs at least {MIN_REPLICATES}."
+        )
     return f"None of {count} comparisons shows a difference that holds after Holm's correction."
+
+
+def _reserves(found: StudyTable) -> list[str]:
+    """What a reader of the answer must know of the runs behind it."""
+    each = {row["id"]: row for row in found.rows}.values()
+    failed = sum(row["status"] == "failed" for row in each)
+    missing = sum(row["status"] == "missing" for row in each)
+    blind = sum(row.get("blind", False) for row in each)
+    of = f"of {len(each)} runs"
+    return [
+        *[f"{failed} {of} failed and are left out."] * bool(failed),
+        *[f"{missing} {of} have not been run yet."] * bool(missing),
+        *[f"The searches of {blind} {of} had learned next to nothing: see below."] * bool(blind),
+    ]
 
 
 def _contrasts(name: str, contrasts: Sequence[Contrast], folder: Path) -> Section:
@@ -89,8 +110,12 @@ def _contrasts(name: str, contrasts: Sequence[Contrast], folder: Path) -> Sectio
     rows = [
         [
             ", ".join(map(value_label, [*c.where.values(), c.value])),
-            *(f"{x:.4g}" for x in (c.difference.mean, c.difference.low, c.difference.high)),
-            "" if math.isnan(c.difference.effect) else f"{c.difference.effect:.2f}",
+            f"{c.difference.mean:.4g}",
+            *(
+                f"{x:.4g}" if math.isfinite(x) else ""
+                for x in (c.difference.low, c.difference.high)
+            ),
+            f"{c.difference.effect:.2f}" if math.isfinite(c.difference.effect) else "",
             f"{c.p_holm:.2g}",
             c.difference.n,
         ]
@@ -151,6 +176,11 @@ def _cost(found: StudyTable, folder: Path) -> Section:
         f"{len(finished)} of {len(every)} runs have finished: {sum(finished.values()):,.0f} plain "
         "steps of search and retraining, a search counted for each run that reads it."
     )
+    if len(found.rows) > len(every):
+        words += (
+            f" They fill the {len(found.rows)} places of the grid: a run stands at every value of "
+            "a key that its arm does not read."
+        )
     total = f"All {len(told)} jobs took {sum(told):,.0f} seconds together." if told else None
     beside = (
         "Choosing ranks, searches included and retraining not: wall time, which jobs that ran side "
@@ -169,17 +199,17 @@ def _cost(found: StudyTable, folder: Path) -> Section:
 
 
 def _failed(found: StudyTable) -> list[Section]:
-    rows = [[row["id"], row["arm"], row["seed"], row["error"]] for row in found.failed]
-    if not rows:
+    if not found.failed:
         return []
+    rows = [[row["id"], row_label(row), row["error"]] for row in found.failed]
     words = "These runs are left out above. The study's --retry-failed tries them once more."
-    table = Table("Failed runs", ["run", "arm", "seed", "error"], rows)
+    table = Table("Failed runs", ["run", "what", "error"], rows)
     return [Section("What failed", words=[words], tables=[table])]
 
 
-def _adapter(found: StudyTable) -> Section:
+def _adapter(found: StudyTable, place: Path) -> Section:
     row = found.finished[0]
-    run = f"runs/{row['id']}"
+    run = place / "runs" / row["id"]
     retrained = (
         f"autolora-meta retrain {run} --ranks {run}/{row['seed']}/{row['arm']}/ranks.json "
         "--output adapter"
@@ -191,8 +221,8 @@ def _adapter(found: StudyTable) -> Section:
     return Section(
         "Get an adapter",
         words=[
-            "A study keeps the ranks of each run, and no adapters. Relative paths of data count "
-            "from where this is run."
+            "A study keeps the ranks of each run, and no adapters. "
+            + paths_count(place / "study.yaml")
         ],
         code=[Code("One with the ranks of a run:", retrained), Code("Load it:", loaded)],
     )
@@ -202,5 +232,5 @@ _IN_PYTHON = """\
 from autolora_meta.studies.study import Study
 
 if __name__ == "__main__":
-    table = Study.load("study.yaml", folder="again").run()
+    table = Study.load("FILE", folder="again").run()
 """

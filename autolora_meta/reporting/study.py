@@ -3,11 +3,12 @@
 import json
 import statistics
 from collections.abc import Sequence
+from pathlib import Path
 
 from autolora_meta.reporting.summary import WHAT_TO_CHANGE, table
 from autolora_meta.studies.executor import Job
-from autolora_meta.studies.options import StudyOptions
-from autolora_meta.studies.plan import Planned, value_label
+from autolora_meta.studies.options import StudyOptions, read_study
+from autolora_meta.studies.plan import Planned, row_label, value_label
 from autolora_meta.studies.table import StudyTable
 
 
@@ -46,13 +47,21 @@ def study_summary(options: StudyOptions, found: StudyTable) -> str:
     parts.append("Mean ± standard deviation over replicates, which are random splits of the data.")
     parts += blind_words(found)
     if found.failed:
-        lines = [
-            f"- {row['id']} ({row['arm']}, seed {row['seed']}): {row['error']}"
-            for row in found.failed
-        ]
+        lines = [f"- {row['id']} ({row_label(row)}): {row['error']}" for row in found.failed]
         again = "Run again with --retry-failed to try them once more."
         parts += ["## Failed", "\n".join(lines), again]
     return "\n\n".join(parts) + "\n"
+
+
+def write_summary(folder: Path) -> str:
+    """Write `summary.md` into the folder of a study, from what stands there.
+
+    Returns:
+        What it says.
+    """
+    words = study_summary(read_study(folder / "study.yaml"), StudyTable.load(folder))
+    (folder / "summary.md").write_text(words, encoding="utf-8")
+    return words
 
 
 def blind_words(found: StudyTable) -> list[str]:

@@ -26,6 +26,7 @@ _STYLE: dict[Any, Any] = {
     "xtick.labelsize": 7,
     "ytick.labelsize": 7,
     "legend.fontsize": 7,
+    "axes.formatter.useoffset": False,  # 1.097 + 2e-4 is no label
     "axes.spines.top": False,
     "axes.spines.right": False,
     "savefig.dpi": 200,

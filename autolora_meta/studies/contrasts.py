@@ -156,6 +156,12 @@ def _means(sides: tuple[list[list[Row]], list[list[Row]]], what: str) -> tuple[f
     return a, b
 
 
+def _name(key: str, value: Any) -> str:
+    """A value as the subject of a sentence: a number or the like says nothing without its key."""
+    label = value_label(value)
+    return f"{key} {label}" if value is None or isinstance(value, int | float) else label
+
+
 def _said(
     key: str,
     value: Any,
@@ -171,7 +177,7 @@ def _said(
 ) -> str:
     """The sentence of a contrast, with what else a reader must know."""
     metric = metric_called(name)
-    names = value_label(value), value_label(baseline), metric.label
+    names = _name(key, value), _name(key, baseline), metric.label
     scaled = difference.scaled(metric.factor)
     if equal:
         said = same_sentence(*names[:2])

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -68,12 +69,12 @@ class Ledger:
             inputs: path -> hash of its content.
 
         Raises:
-            InputError: a file has changed, and runs that have finished read the old one.
+            InputError: a file has changed, and what has finished read the old one.
         """
         place = self.folder / "inputs.json"
         known = json.loads(place.read_text(encoding="utf-8")) if place.is_file() else {}
         changed = [path for path, found in inputs.items() if known.get(path, found) != found]
-        if changed and self.results.is_file():
+        if changed and self._finished():
             raise InputError(
                 f"{', '.join(changed)} changed since {self.folder} was begun, and what has "
                 "finished there was run on the old content; put that back, or give this study "
@@ -117,6 +118,18 @@ class Ledger:
             return {}
         rows = map(json.loads, self.timings.read_text(encoding="utf-8").split("\n")[:-1])
         return {row["job"]: row for row in rows if "allocation_seconds" in row}
+
+    def sweep(self) -> None:
+        """Remove the half-done work of jobs that were killed; none may be running."""
+        for place in ("searches", "measured", "runs"):
+            for scratch in self.folder.glob(f"{place}/.*-*"):
+                shutil.rmtree(scratch, ignore_errors=True)
+
+    def _finished(self) -> bool:
+        """A run, a search or a measurement has."""
+        if any(row["status"] == "finished" for row in self.rows().values()):
+            return True
+        return any(any(self.folder.glob(f"{place}/[!.]*")) for place in ("searches", "measured"))
 
     def _taken(self) -> bool:
         if not self.folder.is_dir():

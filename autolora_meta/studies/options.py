@@ -107,6 +107,10 @@ class StudyOptions(Options):
     @classmethod
     def _counted(cls, value: Any) -> Any:
         if isinstance(value, int) and not isinstance(value, bool):
+            if value < 1:
+                raise ValueError(
+                    f"{value} replicates are none; give at least 1, or a list of seeds"
+                )
             return tuple(range(value))
         return tuple(value) if isinstance(value, range) else value
 

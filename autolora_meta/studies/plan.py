@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -19,6 +19,9 @@ from autolora_meta.studies.options import VARIANT, StudyOptions
 
 # What a run depends on; name, arms beside it and workers change nothing in it.
 _SECTIONS = {"model", "data", "task", "lora", "search", "ranks", "retrain"}
+
+
+_NAMED = 3  # points of the grid, in a message
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ class Planned:
     @property
     def label(self) -> str:
         """For people: its settings, arm and seed."""
-        return ", ".join(filter(None, [words(self.settings), self.arm, f"seed {self.seed}"]))
+        return row_label({"settings": self.settings, "arm": self.arm, "seed": self.seed})
 
 
 def plan(options: StudyOptions) -> list[Planned]:
@@ -83,8 +86,10 @@ def plan(options: StudyOptions) -> list[Planned]:
         InputError: with the mistakes of every point of the grid.
     """
     base = RunConfig.load(*options.base).model_dump(mode="json")
-    planned, mistakes = [], []
-    for name, *values in product(options.variants or [None], *options.vary.values()):
+    planned: list[Planned] = []
+    points = list(product(options.variants or [None], *options.vary.values()))
+    mistakes: dict[str, list[str]] = {}  # what is wrong -> at which points of the grid
+    for name, *values in points:
         settings = dict(zip(options.vary, values, strict=True))
         layers = [nested(key, value) for key, value in settings.items()]
         if name is not None:
@@ -93,13 +98,15 @@ def plan(options: StudyOptions) -> list[Planned]:
         try:
             config = RunConfig.load(base, *layers)
         except InputError as error:
-            mistakes.append(f"{words(settings)}: {error}" if settings else str(error))
+            mistakes.setdefault(str(error), []).append(words(settings))
             continue
         planned += [
             Planned(settings, arm, seed, config) for arm in options.arms for seed in options.seeds
         ]
     if mistakes:
-        raise InputError("\n".join(dict.fromkeys(mistakes)))
+        raise InputError(
+            "\n".join(_told(*mistake, everywhere=len(points)) for mistake in mistakes.items())
+        )
     return planned
 
 
@@ -119,6 +126,19 @@ def value_label(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, default=str)
 
 
+def row_label(row: Mapping[str, Any]) -> str:
+    """Settings, arm and seed of a row of a table, for people."""
+    return ", ".join(filter(None, [words(row["settings"]), row["arm"], f"seed {row['seed']}"]))
+
+
 def words(settings: Mapping[str, Any]) -> str:
     """The settings of a run, for people; empty where nothing is varied."""
     return ", ".join(f"{key} {value_label(value)}" for key, value in settings.items())
+
+
+def _told(mistake: str, places: Sequence[str], everywhere: int) -> str:
+    """A mistake, with the points of the grid that have it, where others do not."""
+    if len(places) == everywhere:
+        return mistake
+    more = f", and {len(places) - _NAMED} more" if len(places) > _NAMED else ""
+    return f"{'; '.join(places[:_NAMED])}{more}: {mistake}"

@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import get_context
+from multiprocessing.managers import SyncManager
 from typing import Any
 
 import torch
 
 from autolora_meta.config import RunConfig
 from autolora_meta.progress import Part, Progress, Sender, Silent, listening
+from autolora_meta.studies.orphans import end_with_parent
 
 _progress: Progress = Silent()  # of the process that runs a job
 
@@ -32,6 +34,7 @@ def progress_of(work: float) -> Part:
 
 def _start(threads: int, queue: Any) -> None:
     global _progress
+    end_with_parent()
     torch.set_num_threads(threads)
     _progress = Sender(queue)
 
@@ -45,7 +48,9 @@ def local_pool(config: RunConfig, progress: Progress) -> Iterator[ProcessPoolExe
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
         cpu = config.runtime.resolved_device == "cpu"
         workers = max(1, (cores or 1) // config.runtime.threads) if cpu else 1
-    with context.Manager() as manager:
+    manager = SyncManager(ctx=context)
+    manager.start(end_with_parent)
+    with manager:
         queue = manager.Queue()
         with listening(queue, progress):
             pool = ProcessPoolExecutor(

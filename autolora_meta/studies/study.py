@@ -1,19 +1,18 @@
 """Study: a grid of configurations x arms x seeds, run once and for all, by any executor."""
 
+import logging
 import traceback
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Executor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from autolora_meta.allocators.replicate import allocator
 from autolora_meta.config import RunConfig
 from autolora_meta.environment import record
 from autolora_meta.errors import InputError
 from autolora_meta.options import read
-from autolora_meta.progress import Progress, Silent
+from autolora_meta.progress import Bar, Progress
 from autolora_meta.studies import work
 from autolora_meta.studies.executor import Ended, Job, run_jobs
 from autolora_meta.studies.inputs import inputs
@@ -21,11 +20,13 @@ from autolora_meta.studies.ledger import Ledger
 from autolora_meta.studies.options import Layer, StudyOptions, read_study
 from autolora_meta.studies.plan import Planned, plan
 from autolora_meta.studies.pool import local_pool
+from autolora_meta.studies.sharing import jobs_behind, refuse_all_unusable
 from autolora_meta.studies.table import StudyTable
 from autolora_meta.tracking import Trackers
 
 Base = str | Path | Mapping[str, Any] | RunConfig
 
+_LOG = logging.getLogger(__name__)
 _TIMES = ("seconds", "allocation_seconds", "peak_memory")  # of a job: they differ from run to run
 
 
@@ -49,6 +50,9 @@ class Study:
         variants: name -> layers laid over the base, for what differs in more than one key.
         arms: allocators.
         seeds: one replicate each, or how many; five by default.
+        contrasts: what the page asks of the table, a mapping of `key`, `baseline`, and `metric` or
+            `over`, each; by default each arm and each value against the first.
+        question: what the study asks, for the page.
         name: of the study; by default that of the base with `-study`.
         folder: of the study; by default `runs/NAME`. What has finished there is not run again.
 
@@ -64,6 +68,8 @@ class Study:
         variants: Mapping[str, Layer | Sequence[Layer]] | None = None,
         arms: Sequence[str] = ("learned",),
         seeds: Iterable[int] | int = range(5),
+        contrasts: Sequence[Mapping[str, Any]] = (),
+        question: str = "",
         name: str | None = None,
         folder: str | Path | None = None,
     ) -> None:
@@ -76,6 +82,8 @@ class Study:
             "variants": variants or {},
             "arms": arms,
             "seeds": seeds,
+            "contrasts": [dict(asked) for asked in contrasts],
+            "question": question,
         }
         self._set(read(StudyOptions, given, "the study"), folder)
 
@@ -123,17 +131,22 @@ class Study:
                 processes on this machine, as `runtime` of the base says.
             retry_failed: run those again that failed before.
             wait: for another process that works on this study, instead of refusing.
-            progress: told how far the whole study is.
+            progress: told how far the whole study is; by default a bar on standard error.
 
         Raises:
             InputError: another process works on it, the folder holds something else, a local file
-                that the study reads has changed since it began, or `executor` broke.
+                that the study reads has changed since it began, no run could use its data or
+                model, or `executor` broke.
         """
-        ledger, progress = Ledger(self.folder.absolute()), progress or Silent()
+        if executor is None:  # the data of other machines may be out of sight here
+            refuse_all_unusable(self.left(retry_failed=retry_failed))
+        ledger, progress = Ledger(self.folder.absolute()), progress or Bar()
         runtime, place = self._base.runtime, ledger.folder / "trackers"
         trackers = Trackers(runtime.report_to, self.options.name, place)
         with ledger.writing(self.options.to_yaml(), wait=wait):
             ledger.refuse_changed(inputs(run.config for run in self.planned))
+            if executor is None:
+                ledger.sweep()
             todo = self._left(ledger, retry_failed)
             runs = {run.id: run for run in todo}
             jobs = self.jobs(todo)
@@ -158,6 +171,12 @@ class Study:
                 table = self.table()
                 table.save(self.folder / "table.json")
                 record(self.folder)
+        failed = {row["id"]: row["error"] for row in table.failed if row["id"] in runs}
+        if failed:
+            _LOG.warning(
+                "%d of %d runs of study %s failed, the first with: %s",
+                *(len(failed), len(runs), self.options.name, next(iter(failed.values()))),
+            )
         return table
 
     def table(self) -> StudyTable:
@@ -169,6 +188,12 @@ class Study:
         """The runs that are still to do, each once."""
         return self._left(Ledger(self.folder), retry_failed)
 
+    def beside(self) -> int:
+        """How many finished runs the folder holds that this study does not ask for."""
+        asked = {run.id for run in self.planned}
+        rows = Ledger(self.folder).rows().items()
+        return sum(i not in asked and row["status"] == "finished" for i, row in rows)
+
     def _left(self, ledger: Ledger, retry_failed: bool) -> list[Planned]:
         rows = ledger.rows()
         kept = {i for i, row in rows.items() if not (retry_failed and row["status"] == "failed")}
@@ -178,43 +203,8 @@ class Study:
         return [run for i, run in once.items() if i not in kept]
 
     def jobs(self, runs: Sequence[Planned]) -> list[Job]:
-        """The work behind runs: what they share and is not there yet, once; then what reads it."""
-        place = self.folder.absolute()
-        shared: dict[str, Job] = {}
-        retrainings = []
-        alike: dict[str, list[RunConfig]] = defaultdict(list)  # of the runs that share a job
-        for run in runs:
-            config, seed, arm = run.config, run.seed, allocator(run.arm)
-            for selection, key in run.searches.items():
-                where = place / "searches" / key
-                if not where.is_dir():
-                    _add_other_ranks(alike[key], config)
-                    load = config.search.total_work(selection)
-                    arguments = alike[key], seed, selection, where
-                    job = Job(key, work.search_once, arguments, work=load)
-                    shared.setdefault(key, job)
-            needs, load = {*run.searches.values()}, arm.total_work(config)
-            beside = arm.work(config)
-            measured = run.measured and place / "measured" / f"{run.measured}.json"
-            if measured and not config.compare.equal_cost:  # there, what is not spent is trained
-                load -= beside
-            if measured and not measured.is_file():
-                needs.add(measured.stem)
-                _add_other_ranks(alike[measured.stem], config)
-                arguments = alike[measured.stem], seed, run.arm, measured
-                job = Job(measured.stem, work.measure_once, arguments, work=beside)
-                shared.setdefault(measured.stem, job)
-            read = tuple(place / "searches" / key for key in run.searches.values())
-            arguments = config, seed, run.arm, place / "runs" / run.id, read, measured
-            job = Job(run.id, work.retrain_once, arguments, frozenset(needs), load)
-            retrainings.append(job)
-        return [*shared.values(), *retrainings]
-
-
-def _add_other_ranks(alike: list[RunConfig], config: RunConfig) -> None:
-    """Runs that share a job differ in `ranks`, if in anything that may be impossible."""
-    if all(config.ranks != other.ranks for other in alike):
-        alike.append(config)
+        """The work behind runs (`sharing.jobs_behind`)."""
+        return jobs_behind(runs, self.folder.absolute())
 
 
 def _layer(base: Base) -> Layer:

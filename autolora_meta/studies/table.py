@@ -76,7 +76,12 @@ class StudyTable:
         rows = [row for row in self.rows if row["status"] == "finished"]
         if not rows:
             failed = next((row["error"] for row in self.rows if row["status"] == "failed"), None)
-            reason = f"the first that failed says: {failed}" if failed else "run the study first"
+            reason = (
+                f"the first that failed said: {failed}; when that is mended, run those again that "
+                "failed, with --retry-failed (retry_failed=True in Python)"
+                if failed
+                else "run the study first"
+            )
             raise InputError(f"no run of study {self.name} has finished; {reason}")
         return rows
 

@@ -1,12 +1,10 @@
 """The three kinds of work of a study, as functions that any process may be given."""
 
-import os
 import shutil
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from multiprocessing import parent_process
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any, TypeVar
@@ -19,11 +17,11 @@ from autolora_meta.errors import InputError
 from autolora_meta.hypergradients.products import Cost, plain_steps
 from autolora_meta.result import START, SearchResult
 from autolora_meta.studies.jobs import effective, run_measure, run_retrain, run_search
+from autolora_meta.studies.orphans import end_with_parent
 
 _Told = TypeVar("_Told")
 
 _alone = threading.Lock()  # torch's generator and threads belong to a process: one job at a time
-_watched = False
 
 
 def search_once(
@@ -41,7 +39,7 @@ def search_once(
     Returns:
         `seconds`; and `allocation_seconds` and `peak_memory`, where it had to be run.
     """
-    _end_with_parent()
+    end_with_parent()
     with _alone:
         if place.exists():
             return {"seconds": 0.0}
@@ -63,7 +61,7 @@ def measure_once(configs: Sequence[RunConfig], seed: int, arm: str, place: Path)
     Returns:
         `seconds`.
     """
-    _end_with_parent()
+    end_with_parent()
     with _alone:
         started = time.perf_counter()
         if not place.exists():
@@ -97,7 +95,7 @@ def retrain_once(
         plain steps, `blind` where a search had learned nothing (`SearchResult.blind`); `seconds`,
         and what choosing the ranks took: `allocation_seconds` and `peak_memory`, searches aside.
     """
-    _end_with_parent()
+    end_with_parent()
     shutil.rmtree(place, ignore_errors=True)
     ignore = shutil.ignore_patterns(*([START] if config.retrain.start == "scratch" else []))
     known = Measured.load(measured) if measured else None
@@ -149,12 +147,3 @@ def _becomes(place: Path) -> Iterator[Path]:
                 raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-
-
-def _end_with_parent() -> None:
-    """End when the parent is killed: else this goes on beside the process that resumes."""
-    global _watched
-    parent = parent_process()
-    if parent is not None and not _watched:
-        _watched = True
-        threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()

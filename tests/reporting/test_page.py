@@ -110,6 +110,29 @@ def test_what_two_questions_ask_for_is_told_once(tmp_path: Path) -> None:
     assert len(table.compare("arm", baseline="learned")) == 4 and "8 comparisons" not in answer
 
 
+def test_the_answer_says_what_stands_behind_it(tmp_path: Path) -> None:
+    folder, table = study_folder(tmp_path / "mine"), study_table(seeds=2)
+    blind = [row | {"blind": True} if row["arm"] == "learned" else row for row in table.rows]
+    replace(table, rows=tuple(blind)).save(folder / "table.json")
+    draw_run(folder)
+    assert study_document(folder).answer == (
+        "No claim on any of 6 comparisons: 2 replicates, and a claim needs at least 3. "
+        "1 of 16 runs failed and are left out. "
+        "The searches of 8 of 16 runs had learned next to nothing: see below."
+    )
+
+
+def test_commands_of_a_page_hold_where_it_was_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    found = _Found(page(study_folder(Path("runs/mine"))).read_text(encoding="utf-8"))
+    assert "autolora-meta study runs/mine/study.yaml name=mine-again" in found.text
+    assert "autolora-meta retrain runs/mine/runs/4-1000-learned-0 --ranks runs/mine/" in found.text
+    assert 'Study.load("runs/mine/study.yaml"' in found.text and str(tmp_path) not in found.text
+
+
 def test_the_page_of_a_study_says_what_choosing_ranks_took_and_shows_them(tmp_path: Path) -> None:
     folder, table = study_folder(tmp_path / "mine"), study_table()
     took = {

@@ -1,0 +1,84 @@
+"""What runs of a study share: the jobs behind them, and the data and models that they name."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from autolora_meta.allocators.replicate import allocator
+from autolora_meta.config import RunConfig
+from autolora_meta.errors import InputError
+from autolora_meta.program import refuse_unusable
+from autolora_meta.studies import work
+from autolora_meta.studies.executor import Job
+from autolora_meta.studies.plan import Planned
+
+
+def jobs_behind(runs: Sequence[Planned], folder: Path) -> list[Job]:
+    """The work behind runs: what they share and is not there yet, once; then what reads it.
+
+    Args:
+        runs: of a study, each once.
+        folder: of the study.
+    """
+    shared: dict[str, Job] = {}
+    retrainings = []
+    alike: dict[str, list[RunConfig]] = defaultdict(list)  # of the runs that share a job
+    for run in runs:
+        config, seed, arm = run.config, run.seed, allocator(run.arm)
+        for selection, key in run.searches.items():
+            where = folder / "searches" / key
+            if not where.is_dir():
+                _add_other_ranks(alike[key], config)
+                load = config.search.total_work(selection)
+                arguments = alike[key], seed, selection, where
+                job = Job(key, work.search_once, arguments, work=load)
+                shared.setdefault(key, job)
+        needs, load = {*run.searches.values()}, arm.total_work(config)
+        beside = arm.work(config)
+        measured = run.measured and folder / "measured" / f"{run.measured}.json"
+        if measured and not config.compare.equal_cost:  # there, what is not spent is trained
+            load -= beside
+        if measured and not measured.is_file():
+            needs.add(measured.stem)
+            _add_other_ranks(alike[measured.stem], config)
+            arguments = alike[measured.stem], seed, run.arm, measured
+            job = Job(measured.stem, work.measure_once, arguments, work=beside)
+            shared.setdefault(measured.stem, job)
+        read = tuple(folder / "searches" / key for key in run.searches.values())
+        arguments = config, seed, run.arm, folder / "runs" / run.id, read, measured
+        job = Job(run.id, work.retrain_once, arguments, frozenset(needs), load)
+        retrainings.append(job)
+    return [*shared.values(), *retrainings]
+
+
+def refuse_all_unusable(runs: Sequence[Planned]) -> None:
+    """Refuse runs none of which could use its data, task or model, before anything long begins.
+
+    Where some could, the others fail by themselves.
+
+    Raises:
+        InputError: what is wrong with the first.
+    """
+    wrong: list[InputError] = []
+    for run in _one_of_each(runs):
+        try:
+            refuse_unusable(run.config, run.seed)
+            return
+        except InputError as error:
+            wrong.append(error)
+    if wrong:
+        raise wrong[0]
+
+
+def _one_of_each(runs: Sequence[Planned]) -> Iterable[Planned]:
+    """The first run of each model, data and task."""
+    once: dict[str, Planned] = {}
+    for run in runs:
+        once.setdefault(run.config.model_dump_json(include={"model", "data", "task"}), run)
+    return once.values()
+
+
+def _add_other_ranks(alike: list[RunConfig], config: RunConfig) -> None:
+    """Runs that share a job differ in `ranks`, if in anything that may be impossible."""
+    if all(config.ranks != other.ranks for other in alike):
+        alike.append(config)
