@@ -31,8 +31,9 @@ def plot(
         str | None,
         typer.Option(
             help="`ranks`: a heatmap, layers by kind of module, side by side for several paths. "
-            "`spread`: each layer's ranks over searches, beside equal ranks. `stability`: mean and "
-            "deviation over searches, Kendall's W. `over-time`: the ranks during one search. By "
+            "`spread`: each layer's ranks over searches, beside equal ranks. `mean`: a heatmap of "
+            "the mean over searches for each path. `stability`: mean and deviation over searches, "
+            "Kendall's W. `over-time`: the ranks during one search. By "
             "default `ranks` of one search, `spread` of several.",
         ),
     ] = None,

@@ -22,6 +22,11 @@ def _spread(given: Sequence[Ranked]) -> Figure:
     return plots.rank_spread([pattern for ranked in given for pattern in ranked.searches])
 
 
+def _mean(given: Sequence[Ranked]) -> Figure:
+    groups = zip(labels(given), (ranked.searches for ranked in given), strict=True)
+    return plots.mean_ranks(dict(groups))
+
+
 def _stability(given: Sequence[Ranked]) -> Figure:
     return plots.rank_stability([pattern for ranked in given for pattern in ranked.searches])
 
@@ -44,6 +49,7 @@ def over_time(result: SearchResult) -> Figure:
 FIGURES: dict[str, Callable[[Sequence[Ranked]], Figure]] = {
     "ranks": _ranks,
     "spread": _spread,
+    "mean": _mean,
     "stability": _stability,
     "over-time": _over_time,
 }

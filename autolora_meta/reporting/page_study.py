@@ -35,7 +35,7 @@ def study_document(folder: Path) -> Document:
     sections = [
         *(_contrasts(name, each, folder) for name, each in asked.items() if each),
         _all_settings(found, folder),
-        *_ranks(folder),
+        *_ranks(options, folder),
         _cost(found, folder),
         *_failed(found),
         _adapter(found, way(folder)),
@@ -161,12 +161,16 @@ def _all_settings(found: StudyTable, folder: Path) -> Section:
     )
 
 
-def _ranks(folder: Path) -> list[Section]:
-    ranks = ranks_of_study(folder)
-    if ranks is None or not (folder / "figures" / "ranks-spread.svg").is_file():
-        return []
-    caption = f"Each layer's rank over the {len(ranks.searches)} seeds: {ranks.label}."
-    return [Section("Ranks", pictures=pictures(folder, {"ranks-spread": caption}))]
+def _ranks(options: StudyOptions, folder: Path) -> list[Section]:
+    captions = {}
+    if asked := options.asked():
+        each = f"for each value of {asked[0].key}"
+        captions["ranks-mean"] = f"Mean rank of every layer over the seeds, {each}."
+    if (ranks := ranks_of_study(folder)) is not None:
+        seeds = len(ranks.searches)
+        captions["ranks-spread"] = f"Each layer's rank over the {seeds} seeds: {ranks.label}."
+    drawn = pictures(folder, captions)
+    return [Section("Ranks", pictures=drawn)] if drawn else []
 
 
 def _cost(found: StudyTable, folder: Path) -> Section:

@@ -8,8 +8,9 @@ from autolora_meta.errors import InputError
 from autolora_meta.ranks.pattern import RankPattern
 from autolora_meta.ranks.stored import CONFIG, read_adapter
 from autolora_meta.result import SearchResult
+from autolora_meta.studies.contrasts import Row, value_of
 from autolora_meta.studies.options import ARM
-from autolora_meta.studies.plan import words
+from autolora_meta.studies.plan import value_label, words
 from autolora_meta.studies.table import StudyTable
 
 LEARNED = "learned"
@@ -74,14 +75,38 @@ def ranks_of_study(folder: Path) -> Ranked | None:
     table = StudyTable.load(folder)
     arm = LEARNED if LEARNED in table.values(ARM) else table.values(ARM)[0]
     found: dict[str, list[RankPattern]] = {}
-    for row in table.rows:
-        file = folder / "runs" / row["id"] / str(row["seed"]) / arm / "ranks.json"
-        if row["arm"] == arm and row["status"] == "finished" and file.is_file():
-            found.setdefault(words(row["settings"]), []).append(RankPattern.load(file))
+    for row, pattern in _left(table, folder):
+        if row["arm"] == arm:
+            found.setdefault(words(row["settings"]), []).append(pattern)
     for setting, patterns in found.items():
         label = ", ".join(filter(None, [_label(folder), setting, arm]))
         return Ranked(label, patterns[0], tuple(patterns))
     return None
+
+
+def ranks_by_value(table: StudyTable, folder: Path, key: str) -> dict[str, list[RankPattern]]:
+    """Value of a key of a study -> the ranks of its seeds, where every other key has one value.
+
+    That is the first of its values that has finished, but of arms `learned` where it has.
+    """
+    found: dict[str, list[RankPattern]] = {}
+    left = _left(table, folder)
+    left.sort(key=lambda one: one[0]["arm"] != LEARNED)  # stable: the rest in the order of the grid
+    others = [other for other in table.keys if other != key]
+    for row, pattern in left:
+        if all(value_of(row, other) == value_of(left[0][0], other) for other in others):
+            found.setdefault(value_label(value_of(row, key)), []).append(pattern)
+    return found
+
+
+def _left(table: StudyTable, folder: Path) -> list[tuple[Row, RankPattern]]:
+    """The finished runs of a study that left ranks, with those."""
+    found = []
+    for row in table.rows:
+        file = folder / "runs" / row["id"] / str(row["seed"]) / row["arm"] / "ranks.json"
+        if row["status"] == "finished" and file.is_file():
+            found.append((row, RankPattern.load(file)))
+    return found
 
 
 def labels(given: Sequence[Ranked]) -> list[str]:

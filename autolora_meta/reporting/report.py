@@ -1,5 +1,6 @@
 """What a run leaves behind for people: words, figures, summary, adapter."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from autolora_meta.reporting.card import model_card
 from autolora_meta.reporting.draw import over_time
 from autolora_meta.reporting.measured import measured
 from autolora_meta.reporting.page_study import figure_names
-from autolora_meta.reporting.ranked import ranks_of_study, read_ranked
+from autolora_meta.reporting.ranked import ranks_by_value, ranks_of_study, read_ranked
 from autolora_meta.reporting.seconds import mean_seconds
 from autolora_meta.reporting.style import save_all
 from autolora_meta.reporting.summary import ranks_table, summary
@@ -28,6 +29,8 @@ from autolora_meta.search import Plan
 from autolora_meta.studies.compare import Comparison
 from autolora_meta.studies.options import read_study
 from autolora_meta.studies.table import StudyTable
+
+_HEATMAPS = 16  # in one figure, at most
 
 
 def plan_words(config: RunConfig, plan: Plan) -> str:
@@ -95,7 +98,7 @@ def draw_comparison(comparison: Comparison, folder: Path) -> None:
 def draw_study(folder: Path) -> None:
     """A figure for each question of a study, and what its metric costs."""
     options, found = read_study(folder / "study.yaml"), StudyTable.load(folder)
-    for kind in ("contrast-*", "ranks-spread", "cost", "parameters"):
+    for kind in ("contrast-*", "ranks-*", "cost", "parameters"):
         for old in (folder / "figures").glob(f"{kind}.*"):  # of what the folder held before
             old.unlink()
     for name, asked in zip(figure_names(options), options.asked(), strict=True):
@@ -105,6 +108,10 @@ def draw_study(folder: Path) -> None:
             _save(averaged or plots.study(found, asked.key, **given), folder, name)
     if (ranks := ranks_of_study(folder)) is not None and len(ranks.searches) > 1:
         _save(plots.rank_spread(ranks.searches), folder, "ranks-spread")
+    groups = ranks_by_value(found, folder, options.asked()[0].key) if options.asked() else {}
+    if 1 < len(groups) <= _HEATMAPS:
+        with suppress(InputError):  # ranks of several models do not stand side by side
+            _save(plots.mean_ranks(groups), folder, "ranks-mean")
     points, metric = measured(found), metric_called(found.metrics[0])
     words: dict[str, Any] = {"label": metric.label, "better": metric.better}
     _save(plots.metric_against_cost(points, **words), folder, "cost")

@@ -90,7 +90,7 @@ def test_a_run_has_a_search_for_each_replicate(tiny: Tiny, tmp_path: Path) -> No
     ranked = read_ranked(tiny.run)
     assert len(ranked.searches) == 2 and ranked.searches[0] == ranked.pattern
     before = contents(tiny.run)
-    for figure in ("spread", "stability", "over-time"):
+    for figure in ("spread", "mean", "stability", "over-time"):
         output = tmp_path / f"{figure}.png"
         said = command("plot", tiny.run, "--figure", figure, "--output", output)
         assert said.status == 0, said.err

@@ -16,7 +16,7 @@ from autolora_meta.ranks.pattern import RankPattern
 from autolora_meta.reporting.document import Code, Document, Picture, Section, Table
 from autolora_meta.reporting.page import page
 from autolora_meta.reporting.page_study import study_document
-from autolora_meta.reporting.ranked import read_ranked
+from autolora_meta.reporting.ranked import ranks_by_value, read_ranked
 from autolora_meta.reporting.report import draw_run
 from autolora_meta.studies.table import StudyTable
 from tests.end_to_end import Tiny, command
@@ -150,7 +150,11 @@ def test_the_page_of_a_study_says_what_choosing_ranks_took_and_shows_them(tmp_pa
     draw_run(folder)
     sections = {section.heading: section for section in study_document(folder).sections}
     assert sections["What it cost"].tables[0].rows == [["learned", "4.5", "5"]]
-    assert "over the 4 seeds: mine, data.source cola" in sections["Ranks"].pictures[0].caption
+    mean, spread = sections["Ranks"].pictures
+    assert mean.caption.endswith("for each value of arm.")
+    assert "over the 4 seeds: mine, data.source cola" in spread.caption
+    by_arm = ranks_by_value(table, folder, "arm")
+    assert {arm: len(patterns) for arm, patterns in by_arm.items()} == {"learned": 4, "uniform": 4}
     ranked = read_ranked(folder)
     assert [pattern.ranks for pattern in ranked.searches] == [(0, 2), (1, 2), (2, 2), (0, 2)]
 

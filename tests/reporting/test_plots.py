@@ -175,6 +175,18 @@ def test_dots_of_the_spread_are_the_ranks_and_bars_their_mean() -> None:
     assert line.get_ydata()[0] == pytest.approx(equal)  # type: ignore[index]
 
 
+def test_cells_of_mean_ranks_are_the_means_of_each_group() -> None:
+    other = PATTERN.with_ranks((0, 1, 4, 3, 2, 1, 2))
+    figure = plots.mean_ranks({"a": [PATTERN, other, other], "b": [other]})
+    a, b = (ax for ax in figure.axes if ax.get_title(loc="left")[:1] in ("a", "b"))
+    means = [(x + 2 * y) / 3 for x, y in zip(PATTERN.ranks, other.ranks, strict=True)]
+    said = [float(text.get_text()) for text in a.texts]
+    assert said == pytest.approx(means, abs=0.05)
+    assert sorted(float(text.get_text()) for text in b.texts) == sorted(other.ranks)
+    assert a.get_title(loc="left").splitlines()[1].startswith("3 patterns, ")
+    assert a.images[0].norm is not None and a.images[0].get_clim() == b.images[0].get_clim()
+
+
 def test_stability_shows_mean_deviation_and_kendall_s_w() -> None:
     figure = plots.rank_stability(_seeds(3))
     left, right = figure.axes[:2]
@@ -286,7 +298,7 @@ def test_labels_of_many_blocks_do_not_touch(blocks: int) -> None:
 @pytest.mark.parametrize(
     "kind",
     [
-        *("heatmap", "heatmaps", "gates", "losses", "comparison", "spread", "stability"),
+        *("heatmap", "heatmaps", "means", "gates", "losses", "comparison", "spread", "stability"),
         *("over time", "importance", "cost", "parameters", "study", "differences"),
     ],
 )
@@ -299,6 +311,7 @@ def test_figures_are_drawn_into_given_axes(kind: str) -> None:
         "losses": lambda: plots.losses(LOSSES, ax),
         "comparison": lambda: plots.comparison(ROWS, DIFFERENCES, "accuracy", ax),
         "heatmaps": lambda: plots.rank_heatmaps({"a": PATTERN, "b": PATTERN}, ax),
+        "means": lambda: plots.mean_ranks({"a": [PATTERN], "b": [PATTERN] * 2}, ax),
         "spread": lambda: plots.rank_spread([PATTERN] * 3, ax),
         "stability": lambda: plots.rank_stability([PATTERN] * 3, ax),
         "over time": lambda: plots.ranks_over_time([0], [PATTERN.ranks], NAMES, [0], ax),
@@ -320,6 +333,8 @@ def test_nothing_to_draw_is_refused() -> None:
         plots.rank_heatmap(RankPattern((), (), (), k=4, scale=1.0))
     with pytest.raises(InputError, match="no layers"):
         plots.rank_spread([])
+    with pytest.raises(InputError, match="no rank patterns"):
+        plots.mean_ranks({"a": [PATTERN], "b": []})
     with pytest.raises(InputError, match="at least one of each"):
         plots.gates_over_time([], torch.ones(0, 7, 4), NAMES)
     with pytest.raises(InputError, match="for 2 steps and 7 layers"):

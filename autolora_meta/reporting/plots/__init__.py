@@ -2,6 +2,7 @@
 
 from autolora_meta.reporting.plots.comparison import comparison
 from autolora_meta.reporting.plots.heatmap import rank_heatmap, rank_heatmaps
+from autolora_meta.reporting.plots.mean_ranks import mean_ranks
 from autolora_meta.reporting.plots.search import gates_over_time, importance_over_time, losses
 from autolora_meta.reporting.plots.spread import rank_spread
 from autolora_meta.reporting.plots.stability import rank_stability
@@ -20,6 +21,7 @@ __all__ = [
     "gates_over_time",
     "importance_over_time",
     "losses",
+    "mean_ranks",
     "metric_against_cost",
     "metric_against_parameters",
     "paired_differences",

@@ -1,0 +1,73 @@
+"""Mean ranks of several methods side by side: where each of them puts its parameters."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap, Normalize
+from matplotlib.figure import Figure
+
+from autolora_meta.errors import InputError
+from autolora_meta.ranks.pattern import RankPattern
+from autolora_meta.reporting.aligned import aligned
+from autolora_meta.reporting.grid import layer_grid
+from autolora_meta.reporting.plots.heatmap import cells_height, cells_width, draw_cells
+from autolora_meta.reporting.style import axes, colour_bar, panels, styled
+
+_ACROSS = 4  # panels
+
+
+@styled
+def mean_ranks(groups: Mapping[str, Sequence[RankPattern]], ax: Axes | None = None) -> Figure:
+    """The mean rank of every layer under each of several methods: a heatmap for each.
+
+    One scale of colours holds for all. A layer that a pattern does not name has rank 0 there.
+
+    Args:
+        groups: name of a method or setting -> its rank patterns, such as one of each seed.
+        ax: where to draw; None makes a new figure.
+
+    Raises:
+        InputError: a group is empty, or the patterns are of different models.
+
+    Example:
+        >>> mean_ranks({"learned": learned, "eva": eva}).savefig("ranks.pdf")  # doctest: +SKIP
+    """
+    if not groups or not all(groups.values()):
+        raise InputError("a group has no rank patterns, so there is no mean to draw")
+    shown = iter(aligned([pattern for each in groups.values() for pattern in each]))
+    members = [[next(shown) for _ in each] for each in groups.values()]
+    grid = layer_grid(members[0][0].names)
+    means = [np.mean([pattern.ranks for pattern in each], axis=0) for each in members]  # (L,) each
+    across = min(_ACROSS, len(groups))
+    down = math.ceil(len(groups) / across)
+    width = max(2.2, 0.3 + cells_width(grid))
+    figure, ax = axes(ax, 1.0 + width * across, (cells_height(grid) + 0.3) * down)
+    parts = panels(ax, down, across, sharex=True)
+    shades = ListedColormap(
+        [*np.vstack([[1, 1, 1, 1], colormaps["Blues"](np.linspace(0, 0.95, 255))])]
+    )
+    norm = Normalize(0, max(1.0, *(float(mean.max()) for mean in means)))
+    decimals = 1 if any(value % 1 for mean in means for value in mean) else 0
+    image = None
+    for part, title, mean, each in zip(parts, groups, means, members, strict=False):
+        texts = [f"{value:.{decimals}f}" if value else "0" for value in mean]
+        image = draw_cells(part, grid, mean.tolist(), texts, shades, norm)
+        part.set_title(f"{title}\n{_size(each)}", loc="left")
+    for part in parts[len(groups) :]:
+        part.set_visible(False)
+    for part in parts[max(0, len(groups) - across) : len(groups)]:
+        part.tick_params(axis="x", labelbottom=True)  # the lowest of its column
+    for part in parts[::across]:
+        part.set_ylabel("block")
+    assert image is not None
+    colour_bar(figure, image, parts, label="mean rank")
+    return figure
+
+
+def _size(patterns: Sequence[RankPattern]) -> str:
+    parameters = sum(pattern.parameters for pattern in patterns) / len(patterns)
+    count = f"{len(patterns)} patterns" if len(patterns) > 1 else "1 pattern"
+    return f"{count}, {parameters:,.0f} parameters"
