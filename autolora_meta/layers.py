@@ -125,7 +125,9 @@ def yaml_content(text: str, place: str) -> Any:
         InputError: it is no YAML.
     """
     try:
-        return yaml.load(text, _Loader)  # a SafeLoader
+        loader = _Loader(text)
+        loader.name = place  # messages then name it
+        return loader.get_single_data()
     except yaml.YAMLError as error:
         raise InputError(f"{place} is not valid YAML: {error}") from None
 
