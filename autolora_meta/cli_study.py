@@ -26,7 +26,8 @@ def study(
         bool, typer.Option("--smoke", help="The small size that the file gives: about a minute.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="List the runs that are left, and run none.")
+        bool,
+        typer.Option("--dry-run", help="List the runs that are left, and run none; data are read."),
     ] = False,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Run those again that failed before.")
@@ -54,14 +55,13 @@ def study(
     from autolora_meta.reporting.report import draw_run
     from autolora_meta.reporting.study import study_plan, write_summary
     from autolora_meta.studies.options import read_study
-    from autolora_meta.studies.sharing import refuse_all_unusable
     from autolora_meta.studies.study import Study
 
     name = read_study(file, *(changes or []), smoke=smoke).name
     work = Study.load(file, *(changes or []), smoke=smoke, folder=runs / name)
     left = work.left(retry_failed=retry_failed)
     if dry_run:
-        refuse_all_unusable(left)
+        work.check()
         typer.echo(study_plan(left, work.jobs(left)))
         return
     typer.echo(_ahead(work, left))

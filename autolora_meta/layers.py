@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from importlib.resources.abc import Traversable
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -125,9 +126,9 @@ def yaml_content(text: str, place: str) -> Any:
         InputError: it is no YAML.
     """
     try:
-        loader = _Loader(text)
-        loader.name = place  # messages then name it
-        return loader.get_single_data()
+        stream = StringIO(text)
+        stream.name = place  # messages then name it
+        return yaml.load(stream, _Loader)  # a SafeLoader
     except yaml.YAMLError as error:
         raise InputError(f"{place} is not valid YAML: {error}") from None
 

@@ -246,6 +246,7 @@ def test_names_that_look_like_numbers_are_names() -> None:
     ("content", "message"),
     [
         (b"name: [mine\n", "not valid YAML"),
+        (b"name: a\x07b\n", "not valid YAML"),
         (b"name: a\nlora: {k: 3}\nlora: {k: 4}\n", "lora stands twice"),
         (b"", "holds nothing"),
         (b"- quickstart\n", "holds list"),

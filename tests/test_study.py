@@ -252,15 +252,63 @@ def test_data_that_no_run_could_use_are_refused_before_any_begins(tmp_path: Path
     assert not (tmp_path / "mine").exists()
 
 
+def test_one_unusable_point_stops_no_other_also_of_a_study_that_goes_on(
+    tmp_path: Path, executor: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good, bad = tmp_path / "good.csv", tmp_path / "bad.csv"
+    good.write_text("text,label\n" + "yes,1\nno,0\n" * 9)
+    bad.write_text("review,stars\ngood,5\n")
+    sizes = {f"data.{part}_rows": 6 for part in ("train", "validation", "test")}
+    base = [BASE, *({"data": {key[5:]: size}} for key, size in sizes.items())]
+
+    def mine() -> Study:
+        vary = {"data.source": [str(bad), str(good)]}
+        return Study(base, vary=vary, arms=["uniform"], seeds=2, folder=tmp_path / "mine")
+
+    def failing(config: RunConfig, *others: Any) -> dict[str, Any]:
+        if config.data.source == str(bad):
+            raise InputError("no such column")
+        return retrain(config, *others)
+
+    monkeypatch.setattr(work, "retrain_once", failing)
+    table = mine().run(executor)
+    assert (len(table.finished), len(table.failed)) == (2, 2)
+    mine().check()  # what is left is unusable, and something has finished
+    bad.write_text("text,label\nyes,1\n")
+    monkeypatch.setattr(work, "retrain_once", retrain)
+    assert len(mine().run(executor, retry_failed=True).finished) == 4  # only the mended one is read
+    good.write_text("text,label\nno,1\n")
+    with pytest.raises(InputError, match=r"good\.csv changed"):
+        mine().run(executor)
+
+
 def test_a_study_says_what_its_folder_holds_beside_what_it_asks_for(
     tmp_path: Path, executor: ThreadPoolExecutor
 ) -> None:
     study(tmp_path).run(executor)
     smaller = study(tmp_path, seeds=[0])
     assert smaller.beside() == 6 and study(tmp_path).beside() == 0  # `uniform` serves two points
-    (tmp_path / "searches" / ".key-half").mkdir()  # of a job that was killed
-    Ledger(tmp_path).sweep()
-    assert not list((tmp_path / "searches").glob(".*")) and smaller.left() == []
+    assert smaller.left() == []
+
+
+def test_half_done_work_goes_where_its_process_is_no_more(tmp_path: Path) -> None:
+    place = tmp_path / "searches" / "key"
+    killed = multiprocessing.get_context("fork").Process(target=half_done, args=(place,))
+    killed.start()
+    killed.join()
+    with work._becomes(place):
+        assert len(list(place.parent.iterdir())) == 2
+        Ledger(tmp_path).sweep()
+        (mine,) = place.parent.iterdir()
+        assert f"-{os.getpid()}@" in mine.name
+        (mine / "key").mkdir()
+    assert list(place.parent.iterdir()) == [place]
+
+
+def half_done(place: Path) -> None:
+    """Kills its own process in the middle of a job."""
+    with work._becomes(place):
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_a_study_given_in_python_says_what_is_asked_of_it(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from autolora_meta.config import RunConfig
@@ -90,7 +91,7 @@ def again(command: str, file: Path, name: str, python: str) -> Section:
         name: of what is repeated.
         python: a program, in which FILE stands for the file.
     """
-    shell = f"autolora-meta {command} {file} name={name}-again"
+    shell = f"autolora-meta {command} {quote(file.as_posix())} name={name}-again"
     return Section(
         "Repeat it",
         words=[
@@ -99,7 +100,7 @@ def again(command: str, file: Path, name: str, python: str) -> Section:
         ],
         code=[
             Code("On the command line:", shell),
-            Code("Or in Python:", python.replace("FILE", str(file))),
+            Code("Or in Python:", python.replace("FILE", file.as_posix())),
         ],
     )
 

@@ -4,11 +4,12 @@ import math
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
+from shlex import quote
 
 from autolora_meta.finetuning.tasks import metric_called
 from autolora_meta.reporting.document import Code, Document, Section, Table
 from autolora_meta.reporting.page_run import again, paths_count, pictures, settings, those_said, way
-from autolora_meta.reporting.ranked import ranks_of_study
+from autolora_meta.reporting.ranked import ranks_by_value, ranks_of_study
 from autolora_meta.reporting.seconds import job_seconds
 from autolora_meta.reporting.study import blind_words, study_cells
 from autolora_meta.statistics import MIN_REPLICATES
@@ -35,7 +36,7 @@ def study_document(folder: Path) -> Document:
     sections = [
         *(_contrasts(name, each, folder) for name, each in asked.items() if each),
         _all_settings(found, folder),
-        *_ranks(options, folder),
+        *_ranks(options, found, folder),
         _cost(found, folder),
         *_failed(found),
         _adapter(found, way(folder)),
@@ -93,9 +94,9 @@ def _reserves(found: StudyTable) -> list[str]:
     blind = sum(row.get("blind", False) for row in each)
     of = f"of {len(each)} runs"
     return [
-        *[f"{failed} {of} failed and are left out."] * bool(failed),
-        *[f"{missing} {of} have not been run yet."] * bool(missing),
-        *[f"The searches of {blind} {of} had learned next to nothing: see below."] * bool(blind),
+        *[f"Left out, because they failed: {failed} {of}."] * bool(failed),
+        *[f"Not run yet: {missing} {of}."] * bool(missing),
+        *[f"Of a search that had learned next to nothing (see below): {blind} {of}."] * bool(blind),
     ]
 
 
@@ -161,11 +162,13 @@ def _all_settings(found: StudyTable, folder: Path) -> Section:
     )
 
 
-def _ranks(options: StudyOptions, folder: Path) -> list[Section]:
+def _ranks(options: StudyOptions, found: StudyTable, folder: Path) -> list[Section]:
     captions = {}
     if asked := options.asked():
         each = f"for each value of {asked[0].key}"
-        captions["ranks-mean"] = f"Mean rank of every layer over the seeds, {each}."
+        where, _ = ranks_by_value(found, folder, asked[0].key)
+        at = f" ({where})" if where else ""
+        captions["ranks-mean"] = f"Mean rank of every layer over the seeds, {each}{at}."
     if (ranks := ranks_of_study(folder)) is not None:
         seeds = len(ranks.searches)
         captions["ranks-spread"] = f"Each layer's rank over the {seeds} seeds: {ranks.label}."
@@ -214,8 +217,9 @@ def _failed(found: StudyTable) -> list[Section]:
 def _adapter(found: StudyTable, place: Path) -> Section:
     row = found.finished[0]
     run = place / "runs" / row["id"]
+    ranks = run / str(row["seed"]) / row["arm"] / "ranks.json"
     retrained = (
-        f"autolora-meta retrain {run} --ranks {run}/{row['seed']}/{row['arm']}/ranks.json "
+        f"autolora-meta retrain {quote(run.as_posix())} --ranks {quote(ranks.as_posix())} "
         "--output adapter"
     )
     loaded = (

@@ -84,19 +84,26 @@ def ranks_of_study(folder: Path) -> Ranked | None:
     return None
 
 
-def ranks_by_value(table: StudyTable, folder: Path, key: str) -> dict[str, list[RankPattern]]:
+def ranks_by_value(
+    table: StudyTable, folder: Path, key: str
+) -> tuple[str, dict[str, list[RankPattern]]]:
     """Value of a key of a study -> the ranks of its seeds, where every other key has one value.
 
     That is the first of its values that has finished, but of arms `learned` where it has.
+
+    Returns:
+        The values of the other keys, for people; and the ranks.
     """
-    found: dict[str, list[RankPattern]] = {}
     left = _left(table, folder)
+    if not left:
+        return "", {}
     left.sort(key=lambda one: one[0]["arm"] != LEARNED)  # stable: the rest in the order of the grid
-    others = [other for other in table.keys if other != key]
+    where = {other: value_of(left[0][0], other) for other in table.keys if other != key}
+    found: dict[str, list[RankPattern]] = {}
     for row, pattern in left:
-        if all(value_of(row, other) == value_of(left[0][0], other) for other in others):
+        if all(value_of(row, other) == value for other, value in where.items()):
             found.setdefault(value_label(value_of(row, key)), []).append(pattern)
-    return found
+    return words(where), found
 
 
 def _left(table: StudyTable, folder: Path) -> list[tuple[Row, RankPattern]]:

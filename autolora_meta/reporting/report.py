@@ -108,7 +108,8 @@ def draw_study(folder: Path) -> None:
             _save(averaged or plots.study(found, asked.key, **given), folder, name)
     if (ranks := ranks_of_study(folder)) is not None and len(ranks.searches) > 1:
         _save(plots.rank_spread(ranks.searches), folder, "ranks-spread")
-    groups = ranks_by_value(found, folder, options.asked()[0].key) if options.asked() else {}
+    first = next(iter(options.asked()), None)
+    groups = ranks_by_value(found, folder, first.key)[1] if first else {}
     if 1 < len(groups) <= _HEATMAPS:
         with suppress(InputError):  # ranks of several models do not stand side by side
             _save(plots.mean_ranks(groups), folder, "ranks-mean")

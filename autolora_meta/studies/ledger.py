@@ -2,12 +2,15 @@
 
 import json
 import os
+import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from platform import node
 from typing import Any
 
+import psutil
 from filelock import FileLock, Timeout
 
 from autolora_meta.errors import InputError
@@ -62,11 +65,12 @@ class Ledger:
         finally:
             lock.release()
 
-    def refuse_changed(self, inputs: Mapping[str, str]) -> None:
+    def refuse_changed(self, inputs: Mapping[str, str], read: Container[str] | None) -> None:
         """Remember the local files that the study reads; refuse what is no longer what it was.
 
         Args:
             inputs: path -> hash of its content.
+            read: the paths that what has finished has read; None: any may be among them.
 
         Raises:
             InputError: a file has changed, and what has finished read the old one.
@@ -74,7 +78,8 @@ class Ledger:
         place = self.folder / "inputs.json"
         known = json.loads(place.read_text(encoding="utf-8")) if place.is_file() else {}
         changed = [path for path, found in inputs.items() if known.get(path, found) != found]
-        if changed and self._finished():
+        changed = [path for path in changed if read is None or path in read]
+        if changed:
             raise InputError(
                 f"{', '.join(changed)} changed since {self.folder} was begun, and what has "
                 "finished there was run on the old content; put that back, or give this study "
@@ -120,16 +125,17 @@ class Ledger:
         return {row["job"]: row for row in rows if "allocation_seconds" in row}
 
     def sweep(self) -> None:
-        """Remove the half-done work of jobs that were killed; none may be running."""
+        """Remove the half-done work of processes of this machine that are no more."""
         for place in ("searches", "measured", "runs"):
-            for scratch in self.folder.glob(f"{place}/.*-*"):
-                shutil.rmtree(scratch, ignore_errors=True)
+            for scratch in self.folder.glob(f"{place}/.*"):
+                worker = re.search(r"-(\d+)@(.+)-[^-]+$", scratch.name)
+                if worker and worker[2] == node() and not psutil.pid_exists(int(worker[1])):
+                    shutil.rmtree(scratch, ignore_errors=True)
 
-    def _finished(self) -> bool:
-        """A run, a search or a measurement has."""
-        if any(row["status"] == "finished" for row in self.rows().values()):
-            return True
-        return any(any(self.folder.glob(f"{place}/[!.]*")) for place in ("searches", "measured"))
+    def shared(self) -> set[str]:
+        """Keys of the searches and measurements that are there."""
+        places = [*self.folder.glob("searches/[!.]*"), *self.folder.glob("measured/[!.]*")]
+        return {place.name.removesuffix(".json") for place in places}
 
     def _taken(self) -> bool:
         if not self.folder.is_dir():

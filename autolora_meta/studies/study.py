@@ -139,12 +139,12 @@ class Study:
                 model, or `executor` broke.
         """
         if executor is None:  # the data of other machines may be out of sight here
-            refuse_all_unusable(self.left(retry_failed=retry_failed))
+            self.check()
         ledger, progress = Ledger(self.folder.absolute()), progress or Bar()
         runtime, place = self._base.runtime, ledger.folder / "trackers"
         trackers = Trackers(runtime.report_to, self.options.name, place)
         with ledger.writing(self.options.to_yaml(), wait=wait):
-            ledger.refuse_changed(inputs(run.config for run in self.planned))
+            ledger.refuse_changed(inputs(run.config for run in self.planned), self._read(ledger))
             if executor is None:
                 ledger.sweep()
             todo = self._left(ledger, retry_failed)
@@ -188,11 +188,33 @@ class Study:
         """The runs that are still to do, each once."""
         return self._left(Ledger(self.folder), retry_failed)
 
+    def check(self) -> None:
+        """Refuse a study that cannot even begin (`sharing.refuse_all_unusable`).
+
+        Raises:
+            InputError: nothing has finished, and no run could use its data, task or model.
+        """
+        if all(row["status"] != "finished" for row in self.table().rows):
+            refuse_all_unusable(self.planned)
+
     def beside(self) -> int:
         """How many finished runs the folder holds that this study does not ask for."""
         asked = {run.id for run in self.planned}
         rows = Ledger(self.folder).rows().items()
         return sum(i not in asked and row["status"] == "finished" for i, row in rows)
+
+    def _read(self, ledger: Ledger) -> set[str] | None:
+        """The local files that what has finished has read; None: not all of them are known."""
+        done = {i for i, row in ledger.rows().items() if row["status"] == "finished"}
+        if done - {run.id for run in self.planned}:
+            return None
+        shared = ledger.shared()
+        begun = (
+            run.config
+            for run in self.planned
+            if run.id in done or shared & {*run.searches.values(), run.measured}
+        )
+        return set(inputs(begun))
 
     def _left(self, ledger: Ledger, retry_failed: bool) -> list[Planned]:
         rows = ledger.rows()

@@ -1,11 +1,13 @@
 """The three kinds of work of a study, as functions that any process may be given."""
 
+import os
 import shutil
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from platform import node
 from tempfile import mkdtemp
 from typing import Any, TypeVar
 
@@ -137,7 +139,8 @@ def _becomes(place: Path) -> Iterator[Path]:
     killed and resumed. Equal jobs leave equal files, so the first to end is kept.
     """
     place.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(mkdtemp(prefix=f".{place.name}-", dir=place.parent))
+    worker = f"{os.getpid()}@{node()}"  # by which `Ledger.sweep` knows whether it still works
+    scratch = Path(mkdtemp(prefix=f".{place.name}-{worker}-", dir=place.parent))
     try:
         yield scratch / place.name
         try:

@@ -117,8 +117,8 @@ def test_the_answer_says_what_stands_behind_it(tmp_path: Path) -> None:
     draw_run(folder)
     assert study_document(folder).answer == (
         "No claim on any of 6 comparisons: 2 replicates, and a claim needs at least 3. "
-        "1 of 16 runs failed and are left out. "
-        "The searches of 8 of 16 runs had learned next to nothing: see below."
+        "Left out, because they failed: 1 of 16 runs. "
+        "Of a search that had learned next to nothing (see below): 8 of 16 runs."
     )
 
 
@@ -151,9 +151,11 @@ def test_the_page_of_a_study_says_what_choosing_ranks_took_and_shows_them(tmp_pa
     sections = {section.heading: section for section in study_document(folder).sections}
     assert sections["What it cost"].tables[0].rows == [["learned", "4.5", "5"]]
     mean, spread = sections["Ranks"].pictures
-    assert mean.caption.endswith("for each value of arm.")
+    assert mean.caption.endswith(
+        "for each value of arm (data.source cola, ranks.budget uniform:1)."
+    )
     assert "over the 4 seeds: mine, data.source cola" in spread.caption
-    by_arm = ranks_by_value(table, folder, "arm")
+    _, by_arm = ranks_by_value(table, folder, "arm")
     assert {arm: len(patterns) for arm, patterns in by_arm.items()} == {"learned": 4, "uniform": 4}
     ranked = read_ranked(folder)
     assert [pattern.ranks for pattern in ranked.searches] == [(0, 2), (1, 2), (2, 2), (0, 2)]

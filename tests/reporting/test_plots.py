@@ -335,6 +335,8 @@ def test_nothing_to_draw_is_refused() -> None:
         plots.rank_spread([])
     with pytest.raises(InputError, match="no rank patterns"):
         plots.mean_ranks({"a": [PATTERN], "b": []})
+    with pytest.raises(InputError, match="no rank patterns with layers"):
+        plots.mean_ranks({"a": [PATTERN, RankPattern((), (), (), k=4, scale=1.0)]})
     with pytest.raises(InputError, match="at least one of each"):
         plots.gates_over_time([], torch.ones(0, 7, 4), NAMES)
     with pytest.raises(InputError, match="for 2 steps and 7 layers"):

@@ -30,13 +30,13 @@ def mean_ranks(groups: Mapping[str, Sequence[RankPattern]], ax: Axes | None = No
         ax: where to draw; None makes a new figure.
 
     Raises:
-        InputError: a group is empty, or the patterns are of different models.
+        InputError: a group or a pattern is empty, or the patterns are of different models.
 
     Example:
         >>> mean_ranks({"learned": learned, "eva": eva}).savefig("ranks.pdf")  # doctest: +SKIP
     """
-    if not groups or not all(groups.values()):
-        raise InputError("a group has no rank patterns, so there is no mean to draw")
+    if not groups or not all(each and all(map(len, each)) for each in groups.values()):
+        raise InputError("a group has no rank patterns with layers, so there is no mean to draw")
     shown = iter(aligned([pattern for each in groups.values() for pattern in each]))
     members = [[next(shown) for _ in each] for each in groups.values()]
     grid = layer_grid(members[0][0].names)
