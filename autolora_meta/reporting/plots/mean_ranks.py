@@ -16,7 +16,7 @@ from autolora_meta.reporting.grid import layer_grid
 from autolora_meta.reporting.plots.heatmap import cells_height, cells_width, draw_cells
 from autolora_meta.reporting.style import axes, colour_bar, panels, styled
 
-_ACROSS = 4  # panels
+_ACROSS = 3  # panels: more could not be read on a page
 
 
 @styled
