@@ -13,11 +13,16 @@ def inputs(configs: Iterable[RunConfig]) -> dict[str, str]:
     A folder stands for all files in it, by their relative paths and contents. What is not on this
     machine's disk (an id of a hub, data that a package carries) is left out.
     """
+    return {name: _hash(Path(name)) for name in sorted(paths(configs))}
+
+
+def paths(configs: Iterable[RunConfig]) -> set[str]:
+    """The paths of those files, which are not read."""
     named: set[str] = set()
     for config in configs:
         source = config.data.source
         named |= {config.model.name, *([source] if isinstance(source, str) else source.values())}
-    return {name: _hash(Path(name)) for name in sorted(named) if Path(name).exists()}
+    return {name for name in named if Path(name).exists()}
 
 
 def _hash(path: Path) -> str:

@@ -15,7 +15,7 @@ from autolora_meta.options import read
 from autolora_meta.progress import Bar, Progress
 from autolora_meta.studies import work
 from autolora_meta.studies.executor import Ended, Job, run_jobs
-from autolora_meta.studies.inputs import inputs
+from autolora_meta.studies.inputs import inputs, paths
 from autolora_meta.studies.ledger import Ledger
 from autolora_meta.studies.options import Layer, StudyOptions, read_study
 from autolora_meta.studies.plan import Planned, plan
@@ -214,7 +214,7 @@ class Study:
             for run in self.planned
             if run.id in done or shared & {*run.searches.values(), run.measured}
         )
-        return set(inputs(begun))
+        return paths(begun)
 
     def _left(self, ledger: Ledger, retry_failed: bool) -> list[Planned]:
         rows = ledger.rows()
