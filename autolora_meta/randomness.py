@@ -1,10 +1,11 @@
-"""Seeds, and the snapshot and replay of the random state (design.md, invariant 2)."""
+"""Seeds, and the snapshot and replay of the random state."""
 
 import hashlib
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,32 +31,40 @@ def derive(seed: int, *purpose: int | str) -> int:
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Run the body from `seed`; afterwards Python, numpy and torch draw on as if it had not run."""
-    python, arrays, tensors = random.getstate(), np.random.get_state(), RandomState.snapshot()
+    outside = RandomState.snapshot()
     seed_everything(seed)
     try:
         yield
     finally:
-        random.setstate(python)
-        np.random.set_state(arrays)
-        tensors.restore()
+        outside.restore()
 
 
 @dataclass(frozen=True)
 class RandomState:
-    """The state of torch's generators, from which dropout masks are drawn."""
+    """The state of every generator from which a model may draw: torch's, NumPy's and Python's.
+
+    Dropout masks come from torch. A loss of one's own may draw from the others, for augmentation or
+    for layer drop.
+    """
 
     cpu: torch.Tensor
+    arrays: dict[str, Any]
+    python: tuple[Any, ...]
     cuda: list[torch.Tensor] = field(default_factory=list)
 
     @classmethod
     def snapshot(cls) -> "RandomState":
-        """The state as it is now, on the CPU and on every CUDA device that is in use."""
+        """Return the state as it is now, on the CPU and on every CUDA device that is in use."""
         cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
-        return cls(torch.get_rng_state(), cuda)
+        arrays = np.random.get_state(legacy=False)
+        assert isinstance(arrays, dict)
+        return cls(torch.get_rng_state(), arrays, random.getstate(), cuda)
 
     def restore(self) -> None:
         """Make this the current state."""
         torch.set_rng_state(self.cpu)
+        np.random.set_state(self.arrays)
+        random.setstate(self.python)
         if self.cuda:
             torch.cuda.set_rng_state_all(self.cuda)
 

@@ -11,7 +11,7 @@ from betty.logging import get_logger
 from torch import Tensor
 
 from autolora_meta.bilevel import hypergradient as _registered  # noqa: F401
-from autolora_meta.bilevel.guards import check_second_order, stop_unless_finite_loss
+from autolora_meta.bilevel.guards import check_replay, check_second_order, stop_unless_finite_loss
 from autolora_meta.bilevel.options import SearchOptions, Selection
 from autolora_meta.bilevel.problem import LoraProblem
 from autolora_meta.bilevel.watch import Watch
@@ -98,6 +98,7 @@ class SearchEngine(Engine):
         self.train()
         if self.outer_problem is not None and self.global_step == 0:
             hyper = self.outer_problem.parameters()
+            self.diagnostics_cost += check_replay(self.inner_problem)
             self.diagnostics_cost += check_second_order(self.inner_problem, hyper)
         work = self.options.work(self._selection)
         self.progress.start("search", work - plain_steps(self.cost))

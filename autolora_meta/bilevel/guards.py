@@ -4,9 +4,11 @@ import logging
 import math
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from autolora_meta.bilevel.base import coarse_dtype, quantisation
+from autolora_meta.bilevel.watch import REPLAY
 from autolora_meta.errors import InputError
 from autolora_meta.hypergradients.methods import METHODS
 from autolora_meta.hypergradients.products import AutogradProducts, Cost, FiniteDifferenceProducts
@@ -81,6 +83,39 @@ def _refusal(method: str, reason: str) -> str:
         f"{reason}. Methods that work: {', '.join(fit)}, or a solver with "
         "products: finite_difference in its place"
     )
+
+
+def check_replay(inner: "LoraProblem") -> Cost:
+    """Warn before a search whose loss cannot be evaluated twice.
+
+    The loss of the first batch is taken twice from one random state. Where the two differ,
+    something draws from a generator of its own, and the sides of a finite difference see other
+    noise.
+
+    Args:
+        inner: the inner problem, at the start of the search; its batches and masks do not move on.
+
+    Returns:
+        What the check cost: two forward passes; nothing for methods without an implicit part.
+    """
+    method = inner.hypergradient
+    if method is None or method.record.solver == "zero":
+        return Cost()
+    step = inner.next_step()
+    with torch.no_grad(), inner.at(None):
+        first, second = (float(inner.replayed_loss(step)) for _ in range(2))
+    apart = abs(first - second) / (max(abs(first), abs(second)) or 1.0)
+    if apart > REPLAY:
+        LOG.warning(
+            "the same batch from the same random state gave losses that differ by %.1e of their "
+            "size (at most %g is sound). The model or the loss draws from a generator of its own; "
+            "those of torch, NumPy's np.random and Python's random are replayed. Finite "
+            "differences are noise then: draw from one of those three, or take "
+            "search.hypergradient=first_order",
+            apart,
+            REPLAY,
+        )
+    return Cost(forwards=2)
 
 
 def stop_unless_finite(inner: "LoraProblem", outer_loss: float, parts: dict[str, Vector]) -> None:

@@ -46,9 +46,10 @@ class Watch:
                 "replay",
                 f"outer step {step}: the same batch and dropout masks gave gradients that differ "
                 f"by {row['replay_error']:.1e} (at most {REPLAY:g} is sound). Something draws "
-                "random numbers that torch does not hold, or a kernel is not deterministic; finite "
-                "differences are noise then. Take search.hypergradient=one_step, or make the model "
-                "deterministic (torch.use_deterministic_algorithms(True))",
+                "from a generator of its own (those of torch, NumPy's np.random and Python's "
+                "random are replayed), or a kernel is not deterministic; finite differences are "
+                "noise then. Take search.hypergradient=one_step, draw from one of those three, or "
+                "make the model deterministic (torch.use_deterministic_algorithms(True))",
             )
         agreement = row.get("difference_cosine")
         if agreement is not None and agreement < COARSE:

@@ -1,6 +1,7 @@
 """Paid checks of a hypergradient, and the warnings that rows of a search give rise to."""
 
 import logging
+import random
 
 import numpy as np
 import pytest
@@ -53,13 +54,27 @@ def test_nystrom_pays_to_know_its_residual(columns, low, high):
         assert low <= engine.rows[-1]["paid_residual"] <= high
 
 
-def test_darts_pays_four_passes_for_an_examination():
+def test_darts_pays_four_passes_for_an_examination_and_two_forwards_at_the_start():
     with program(diagnostics_every=4, **OPTIONS) as (*_, engine):
         engine.run()
-        assert engine.diagnostics_cost == Cost(4, 4)
+        assert engine.diagnostics_cost == Cost(6, 4)
 
 
-def test_noise_that_torch_does_not_hold_is_found_and_told(monkeypatch, caplog):
+@pytest.mark.parametrize("draw", [lambda: np.random.normal(), lambda: random.gauss(0.0, 1.0)])
+def test_noise_of_numpy_and_python_is_replayed(draw, monkeypatch, caplog):
+    def noisy(model, batch):
+        return model(**batch).loss * float(1 + 0.1 * draw())
+
+    monkeypatch.setattr(programs, "loss", noisy)
+    with caplog.at_level(logging.WARNING, "autolora_meta"):  # noqa: SIM117
+        with program(diagnostics_every=1, **OPTIONS) as (*_, engine):
+            engine.run()
+    assert all(row["replay_error"] == 0.0 for row in engine.rows if "replay_error" in row)
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("every", [0, 1])
+def test_noise_from_a_generator_of_its_own_is_found_and_told(every, monkeypatch, caplog):
     draw = np.random.default_rng(0)
 
     def noisy(model, batch):
@@ -67,11 +82,14 @@ def test_noise_that_torch_does_not_hold_is_found_and_told(monkeypatch, caplog):
 
     monkeypatch.setattr(programs, "loss", noisy)
     with caplog.at_level(logging.WARNING, "autolora_meta"):  # noqa: SIM117
-        with program(diagnostics_every=1, **OPTIONS) as (*_, engine):
+        with program(diagnostics_every=every, **OPTIONS) as (*_, engine):
             engine.run()
-    assert engine.rows[0]["replay_error"] > 1e-3
     told = [record.message for record in caplog.records]
-    assert len(told) == 1 and "hypergradient=one_step" in told[0]
+    assert "draws from a generator of its own" in told[0]
+    if every:
+        assert engine.rows[0]["replay_error"] > 1e-3
+        assert "hypergradient=one_step" in told[1]
+    assert len(told) == 1 + every
 
 
 def look(caplog, constraint, entropy, moved, step) -> list[str]:
