@@ -43,8 +43,6 @@ def sentence(
         seen = f"{interval} {span} contains 0, {_count(d.n)}"
         if d.sd == 0 and d.mean != 0:
             seen = f"the same in all {_count(d.n)}, p = {d.p_test:.2g}"
-        elif not d.low <= 0 <= d.high:
-            seen = f"{interval} {span}, but p = {d.p_test:.2g}, {_count(d.n)}"
         return (
             f"{name} cannot be told apart from {baseline}: {_figure(d, d.mean, '+')} {of} "
             f"({seen}; {_needed(d)})"

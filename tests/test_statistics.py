@@ -1,6 +1,7 @@
 """Paired differences, intervals, the sign-flip test, power, and the sentences made of them."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -77,17 +78,16 @@ def test_sign_flip_test_of_many_replicates_is_drawn_the_same_each_time() -> None
     assert sign_flip_p(many) == pytest.approx(stats.ttest_1samp(many, 0)[1], abs=0.03)
 
 
-def test_from_ten_replicates_on_the_interval_is_the_bootstraps() -> None:
-    skewed = RANDOM.exponential(1.0, 12)
-    d = paired_difference(list(skewed), [0.0] * 12)
-    low, high = stats.bootstrap(
-        (skewed,), np.mean, confidence_level=0.95, n_resamples=20_000, rng=RANDOM
-    ).confidence_interval
-    assert (d.low, d.high) == pytest.approx((low, high), rel=0.05)
-    assert d.high - d.mean > 1.1 * (d.mean - d.low)  # as skewed as what it is of
-    assert d == paired_difference(list(skewed), [0.0] * 12)
-    t = paired_difference(list(skewed[:9]), [0.0] * 9)
-    assert t.high - t.mean == pytest.approx(t.mean - t.low)
+@pytest.mark.parametrize("n", [5, 10, 16])
+@pytest.mark.parametrize("draw", [RANDOM.standard_normal, partial(RANDOM.standard_t, 3)])
+def test_intervals_cover_the_mean_as_often_as_they_say(draw, n: int) -> None:
+    rows = draw(size=(2000, n))
+    found = [paired_difference(list(row), [0.0] * n) for row in rows]
+    covered = sum(d.low <= 0 <= d.high for d in found) / len(found)
+    assert 0.93 <= covered <= 0.975
+
+
+def test_equal_differences_have_an_interval_of_no_width() -> None:
     alike = paired_difference([1.1] * 10, [1.0] * 10)
     assert (alike.low, alike.high) == pytest.approx((0.1, 0.1))
 
@@ -101,7 +101,7 @@ def test_the_p_value_goes_with_the_interval() -> None:
     assert paired_difference([1.0], [0.0]).p_test == 1
     assert paired_difference([1.0, 1.0], [1.0, 1.0]).p_test == 1
     many = paired_difference(list(RANDOM.normal(0.5, 1, 16)), [0.0] * 16)
-    assert many.p_test == many.p
+    assert (many.p_test < 0.05) == (many.low > 0)
 
 
 def test_a_difference_that_cancels_to_rounding_is_none() -> None:
@@ -123,16 +123,6 @@ def test_differences_that_are_all_equal_are_as_sure_as_their_signs(
     if not holds:
         said = "the same in all 3 replicates, p = 0.25; about 6 replicates would be needed"
         assert said in sentence(d.scaled(100), "a", "b", "accuracy", unit="points")
-
-
-def test_of_ten_replicates_the_test_must_agree_with_the_narrower_bootstrap() -> None:
-    draws = np.random.default_rng(4).normal(0.6, 1.0, (300, 10))
-    found = [paired_difference(list(row), [0.0] * 10) for row in draws]
-    assert all(d.p_test <= 0.05 for d in found if d.conclusive)
-    between = [d for d in found if d.low > 0 and d.p_test > 0.05]
-    assert between and not any(d.conclusive for d in between)
-    said = sentence(between[0], "a", "b", "accuracy")
-    assert "cannot be told apart" in said and f", but p = {between[0].p_test:.2g}" in said
 
 
 def test_effect_size_and_replicates_needed_of_a_difference() -> None:
