@@ -9,12 +9,13 @@ from contextlib import contextmanager
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING as DEFAULT_TARGETS
+from peft.utils import ModulesToSaveWrapper
 from pydantic import Field
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from autolora_meta.errors import InputError
-from autolora_meta.finetuning.models import head_modules
+from autolora_meta.finetuning.models import head_modules, train_in_float32
 from autolora_meta.options import Options
 from autolora_meta.randomness import RandomState, replay
 from autolora_meta.ranks.export import lora_config
@@ -250,6 +251,9 @@ def with_adapter(model: nn.Module, config: LoraConfig, seed: int) -> PeftModel:
         torch.manual_seed(seed)
         wrapped = get_peft_model(model, config)  # pyright: ignore[reportArgumentType]
     assert isinstance(wrapped, PeftModel)
+    for module in wrapped.modules():
+        if isinstance(module, ModulesToSaveWrapper):
+            train_in_float32(module.modules_to_save["default"])
     return wrapped
 
 

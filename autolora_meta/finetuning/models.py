@@ -59,7 +59,7 @@ class ModelOptions(Options):
     )
     dtype: Literal["float32", "bfloat16", "float16"] = Field(
         default="float32",
-        description="how the frozen base is stored; adapters are float32 whatever it is",
+        description="how the frozen base is stored; adapters and head are float32 whatever it is",
     )
 
 
@@ -105,6 +105,8 @@ def load_model(options: ModelOptions, task: Task, seed: int) -> tuple[PreTrained
             except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
                 raise InputError(_refusal(options.name, error)) from None
         _refuse_missing_weights(model, report, options.name)
+        for name in head_modules(model):
+            train_in_float32(model.get_submodule(name))
         if model.main_input_name == "pixel_values":
             processor = _load_image_processor(place, options, common)
         else:
@@ -266,6 +268,26 @@ def _refuse_missing_weights(model: PreTrainedModel, report: dict[str, Any], name
             f"model.name '{name}' lacks {len(absent)} of the base's weights, for example "
             f"{absent[0]}; they would be random and frozen. Give a complete model"
         )
+
+
+def train_in_float32(head: nn.Module) -> None:
+    """Store a head in float32 and let it take inputs of any precision.
+
+    In bfloat16 a step of usual size is below half of a number's last digit, so that most numbers of
+    a head would never move; in float16 AdamW's epsilon is 0. A head in float32 is left as it is.
+    """
+    if all(p.dtype in (torch.float32, torch.float64) for p in head.parameters()):
+        return
+    head.float()
+    head.register_forward_pre_hook(_to_float32, with_kwargs=True)
+
+
+def _to_float32(_: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, Any]:
+    def wide(value: Any) -> Any:
+        low = isinstance(value, torch.Tensor) and value.dtype in (torch.bfloat16, torch.float16)
+        return value.float() if low else value
+
+    return tuple(map(wide, given)), {name: wide(value) for name, value in named.items()}
 
 
 @contextmanager
