@@ -28,6 +28,7 @@ from transformers.utils import logging as transformers_logging
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.hub import could_be_id
 from autolora_meta.finetuning.tasks import Processor, Task
+from autolora_meta.finetuning.vocabulary import set_padding
 from autolora_meta.options import Options
 from autolora_meta.randomness import RandomState, derive, replay
 
@@ -111,10 +112,8 @@ def load_model(options: ModelOptions, task: Task, seed: int) -> tuple[PreTrained
             processor = _load_image_processor(place, options, common)
         else:
             processor = _load_tokenizer(place, options, {**common, **task.tokenizer_settings})
-            if processor.pad_token is None:  # decoders have none; the attention mask hides it
-                processor.pad_token = processor.eos_token
+            set_padding(processor, model, options.name)
             processor.model_max_length = min(processor.model_max_length, _positions(model))
-            model.config.pad_token_id = processor.pad_token_id
     if task.model_class == "AutoModelForCausalLM" and getattr(model, "loss_type", "") is None:
         model.loss_type = "ForCausalLM"  # taken anyway, with a warning: GPT2LMHeadModel lacks it
     if options.name == EMBEDDED:

@@ -5,12 +5,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from datasets import Dataset, DatasetDict
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from autolora_meta.finetuning.batches import Collate
 from autolora_meta.finetuning.data import DataOptions, load_rows
 from autolora_meta.finetuning.models import ModelOptions, base_config, head_modules, load_model
 from autolora_meta.finetuning.tasks import Processor, Task, TaskOptions, task_class
+from autolora_meta.finetuning.vocabulary import refuse_foreign_ids
 
 _LOG = logging.getLogger(__name__)
 
@@ -61,6 +62,8 @@ def prepare(
     built, splits = task_and_rows(model, data, options, seed, given=given, task=task, say=say)
     base, tokenizer = load_model(model, built, seed)
     rows = DatasetDict({name: built.encode(part, tokenizer, say) for name, part in splits.items()})
+    if isinstance(tokenizer, PreTrainedTokenizerBase):
+        refuse_foreign_ids(rows, tokenizer, base)
     return Prepared(base, tokenizer, built, rows, head_modules(base), built.collator(tokenizer))
 
 

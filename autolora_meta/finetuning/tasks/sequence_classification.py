@@ -105,8 +105,13 @@ class SequenceClassification(Task):
 
 
 def class_settings(labels: tuple[str, ...]) -> dict[str, Any]:
-    """Number and names of the classes, as the configuration of a model holds them."""
+    """Number, kind and names of the classes, as the configuration of a model holds them.
+
+    The kind is said as well: a checkpoint that was trained for numbers or for several labels a row
+    carries its own, by which transformers would choose the loss.
+    """
     return {
+        "problem_type": "single_label_classification",
         "num_labels": len(labels),
         "id2label": dict(enumerate(labels)),
         "label2id": {name: i for i, name in enumerate(labels)},

@@ -1,0 +1,72 @@
+"""Tokenizer and embedding: a padding token that the model has, and ids that it does not."""
+
+import numpy as np
+from datasets import DatasetDict
+from torch import nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from autolora_meta.errors import InputError
+
+
+def set_padding(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, name: str) -> None:
+    """Give tokenizer and model one padding token, which the embedding holds.
+
+    The attention mask hides padding, so any token will do: the tokenizer's own, else the end of a
+    text, else the unknown token. A tokenizer to which a padding token was added, while the model
+    was not resized, has its id behind the end of the embedding.
+
+    Args:
+        tokenizer: changed in place.
+        model: its configuration is changed in place.
+        name: of the model, for the message.
+
+    Raises:
+        InputError: the embedding holds none of the three.
+    """
+    size = _size(model)
+    found = (tokenizer.pad_token, tokenizer.eos_token, tokenizer.unk_token)
+    for token in (token for token in found if token is not None):
+        if 0 <= tokenizer.convert_tokens_to_ids(str(token)) < size:
+            tokenizer.pad_token = token
+            model.config.pad_token_id = tokenizer.pad_token_id
+            return
+    raise InputError(
+        f"the tokenizer of model.name '{name}' has no padding token that the model holds, and "
+        "neither an end-of-text nor an unknown token to take in its place; set one "
+        "(tokenizer.pad_token = '...') and save the tokenizer into the model's folder"
+    )
+
+
+def refuse_foreign_ids(
+    rows: DatasetDict, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel
+) -> None:
+    """Refuse encoded rows with tokens that the model has no embedding for.
+
+    Raises:
+        InputError: names such a token, its split and its row.
+    """
+    size = _size(model)
+    for split, part in rows.items():
+        if "input_ids" not in part.column_names:
+            continue
+        for row, ids in enumerate(part.with_format(None)["input_ids"]):
+            largest = int(np.max(ids, initial=0))
+            if largest >= size:
+                token = tokenizer.convert_ids_to_tokens(largest)
+                raise InputError(
+                    f"the tokenizer and the model do not fit: row {row + 1} of {split} holds the "
+                    f"token '{token}' with id {largest}, and the embedding of "
+                    f"{model.config.name_or_path} has {size} rows. Take the tokenizer that came "
+                    "with the model, or resize the model (model.resize_token_embeddings) and "
+                    "train the new rows before a search"
+                )
+
+
+def _size(model: PreTrainedModel) -> int:
+    """Return the number of rows of the input embedding."""
+    table = model.get_input_embeddings()
+    return (
+        table.num_embeddings
+        if isinstance(table, nn.Embedding)
+        else model.config.get_text_config().vocab_size
+    )
