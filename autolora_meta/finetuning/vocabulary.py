@@ -26,7 +26,8 @@ def set_padding(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, name
     size = _size(model)
     found = (tokenizer.pad_token, tokenizer.eos_token, tokenizer.unk_token)
     for token in (token for token in found if token is not None):
-        if 0 <= tokenizer.convert_tokens_to_ids(str(token)) < size:
+        found_id = tokenizer.convert_tokens_to_ids(str(token))
+        if isinstance(found_id, int) and 0 <= found_id < size:
             tokenizer.pad_token = token
             model.config.pad_token_id = tokenizer.pad_token_id
             return
