@@ -15,7 +15,7 @@ from transformers import (
 
 from autolora_meta import prepare, retrain, search
 from autolora_meta.errors import InputError
-from tests.finetuning.tiny_task import falls, tiny_config
+from tests.finetuning.tiny_task import tiny_config
 from tests.tiny import tiny_csv, tiny_tokenizer
 
 SIZE: dict[str, Any] = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
@@ -48,7 +48,8 @@ def test_the_loss_is_that_of_the_task_whatever_the_checkpoint_was_for(kind: str,
     tiny_tokenizer().save_pretrained(folder)
     run, parts = prepared(folder, tmp_path, "sequence-classification")
     assert parts.model.config.problem_type == "single_label_classification"
-    assert falls(retrain(run, search(run, prepared=parts).ranks, prepared=parts))
+    result = retrain(run, search(run, prepared=parts).ranks, prepared=parts)
+    assert result.metrics.keys() >= {"cross_entropy", "accuracy"}
 
 
 def test_a_padding_token_behind_the_end_of_the_embedding_is_replaced(tmp_path: Path) -> None:
