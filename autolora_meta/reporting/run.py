@@ -11,6 +11,7 @@ from autolora_meta.progress import Progress
 from autolora_meta.reporting.folder import made, vacant
 from autolora_meta.reporting.page import page
 from autolora_meta.reporting.report import KeepAdapter, conclude, plan_words
+from autolora_meta.reporting.summary import primary_ahead
 from autolora_meta.search import check
 from autolora_meta.studies.compare import Comparison, compare
 from autolora_meta.studies.jobs import Outcome
@@ -51,7 +52,8 @@ def run(
     """
     place = vacant(Path(folder), overwrite=overwrite)
     trackers = Trackers(config.runtime.report_to, config.name, place / "trackers")
-    say(plan_words(config, check(config)))
+    named = primary_ahead(config.compare)
+    say("\n".join([plan_words(config, check(config)), *named]))
     made(place, config)
     record(place)
     with (place / "timings.jsonl").open("w", encoding="utf-8", buffering=1) as timings:
