@@ -266,7 +266,7 @@ def rows_of(*labels: str) -> str:
             "a.csv",
             "text,label\nx,a\ny,\nz,b\n",
             {},
-            "1 rows without a 'label', the first is .*a.csv, line 3",
+            "1 rows without a 'label': .*a.csv, line 3; .*data.missing: drop",
         ),
         ("a.csv", rows_of(*"abababab", "c"), {}, "class 'c' has 1 rows"),
         ("a.csv", rows_of(*"ab" * 6), {"train_rows": 30}, "12 rows are there.*train 30"),

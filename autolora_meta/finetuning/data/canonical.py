@@ -6,8 +6,9 @@ from typing import Any
 from datasets import Dataset, Features, Image, List, Value, concatenate_datasets
 
 from autolora_meta.errors import InputError
-from autolora_meta.finetuning.data import images, labels
+from autolora_meta.finetuning.data import classes, images, labels
 from autolora_meta.finetuning.data.columns import GROUP
+from autolora_meta.finetuning.data.options import DataOptions
 from autolora_meta.finetuning.data.part import Part
 from autolora_meta.finetuning.data.roles import Role
 
@@ -19,6 +20,7 @@ def canonical(
     chosen: Mapping[str, str],
     roles: Sequence[Role],
     trained: Collection[str],
+    options: DataOptions,
     say: Callable[[str], None],
 ) -> dict[str, Dataset]:
     """Every split with the columns of the roles, and `group` where one was chosen.
@@ -31,6 +33,7 @@ def canonical(
         chosen: the source's column for each role, and for `group`.
         roles: what the task reads.
         trained: the splits that rows to train on are cut from.
+        options: other names of classes.
         say: told what was dropped.
 
     Raises:
@@ -50,7 +53,7 @@ def canonical(
             features[role.name] = Value("string")
             values = {split: _references(part, column) for split, part in parts.items()}
         elif role.kind == "class":
-            features[role.name], values = labels.classes(parts, column, trained)
+            features[role.name], values = classes.numbered(parts, column, trained, options, say)
         elif role.kind == "number":
             features[role.name], values = Value("float64"), labels.numbers(parts, column)
         elif role.kind == "tags":
@@ -86,12 +89,14 @@ def _rows(
     needed = [columns[r.name] for r in roles if r.kind in ("text", "tokens", "references")]
     there = [True] * len(part.rows) if pictures is None else pictures[1]
     full = [all((here, *values)) for here, *values in zip(there, *needed, strict=True)]
-    kept = [i for i, whole in enumerate(full) if whole]
+    classed = [columns[r.name] for r in roles if r.kind == "class"]
+    out = {i for of_rows in classed for i, number in enumerate(of_rows) if number is None}
+    kept = [i for i, whole in enumerate(full) if whole and i not in out]
     what = "picture" if picture else "text"
-    if len(kept) < len(full):
+    if not all(full):
         say(
-            f"split {part.name}: {len(full) - len(kept)} rows with an empty {what} dropped, the "
-            f"first is {part.place(full.index(False))}"
+            f"split {part.name}: {full.count(False)} rows with an empty {what} dropped, the first "
+            f"is {part.place(full.index(False))}"
         )
     if not kept:
         named = " and ".join(f"'{chosen[r.name]}'" for r in roles if r.name in chosen)

@@ -101,9 +101,11 @@ def _jsonl(path: Path, laid_out: Layout, name: str) -> Part:
     return _text(tables.json_lines(path), path, name)
 
 
-def _text(read: tuple[pa.Table, tables.Lines], path: Path, name: str, **kind: bool) -> Part:
+def _text(
+    read: tuple[pa.Table, tables.Lines], path: Path, name: str, *, token_lines: bool = False
+) -> Part:
     table, lines = read
-    return Part(Dataset(table), name, path, lines, **kind)
+    return Part(Dataset(table), name, path, lines, token_lines)
 
 
 def _parquet(path: Path, laid_out: Layout, name: str) -> Part:

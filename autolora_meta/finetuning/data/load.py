@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value, concatenate_datasets
 
 from autolora_meta.errors import InputError
-from autolora_meta.finetuning.data import labels, overlap, sources, splits
+from autolora_meta.finetuning.data import classes, missing, overlap, sources, splits
 from autolora_meta.finetuning.data.canonical import canonical
 from autolora_meta.finetuning.data.columns import GROUP, choose
 from autolora_meta.finetuning.data.options import DataOptions
@@ -74,10 +74,11 @@ def load_rows(
             f"{TRAIN} is needed"
         )
     used = {name: parts[name] for name in (*pool_names, test_name) if name is not None}
-    rows = canonical(used, chosen, roles, pool_names, say)
+    used = missing.without(used, chosen, roles, options.missing, say)
+    rows = canonical(used, chosen, roles, pool_names, options, say)
     pool = concatenate_datasets([rows[name] for name in pool_names])
-    if options.overlap != "allow":
-        pool = overlap.without_repeats(pool, roles, say)
+    test = rows[test_name] if test_name is not None else None
+    pool, test = _distinct(pool, test, roles, options, say)
     wanted = {
         "test": options.test_rows,
         "validation": options.validation_rows,
@@ -88,14 +89,13 @@ def load_rows(
         say(f"rows with the same {chosen[side]} stay on one side of every cut")
     cut: dict[str, Dataset] = {}
     say(f"train and validation rows are cut from the source's {' and '.join(pool_names)} rows")
-    if test_name is None:
+    if test is None:
         say("test rows are cut from the source's rows, anew for each seed")
     else:
         say(f"test rows are the source's {test_name} split, the same for each seed")
-        pool = overlap.apart(pool, rows[test_name], roles, options.overlap, say)
         # One seed for all replicates, so that they are measured on the same rows.
-        test = _gathered(rows[test_name], roles)
-        cut = _cut(test, {"test": wanted.pop("test")}, roles, None, derive(0, "test"))
+        held = _gathered(test, roles)
+        cut = _cut(held, {"test": wanted.pop("test")}, roles, None, derive(0, "test"))
     cut |= _cut(pool, wanted, roles, side, derive(seed, "split"))
     if test_name is None:
         cut["test"] = _gathered(cut["test"], roles)
@@ -103,6 +103,8 @@ def load_rows(
         _refuse_crossing(cut, roles, chosen[GROUP])
     cut = {split: _without_group(cut[split]) for split in ("train", "validation", "test")}
     say(", ".join(f"{split} {_size(part)}" for split, part in cut.items()))
+    if found := classes.counts(cut, roles):
+        say(classes.counts_words(found))
     return DatasetDict(cut)  # type: ignore[arg-type]
 
 
@@ -127,10 +129,34 @@ def _labelled(
     kept = dict(parts)
     for split, part in parts.items():
         for role in learned:
-            if len(part.rows) and labels.without_any(part, chosen[role.name]):
+            if len(part.rows) and missing.unlabelled(part, chosen[role.name]):
                 say(f"split {split} has no labels: left out")
                 kept.pop(split, None)
     return kept
+
+
+def _distinct(
+    pool: Dataset,
+    test: Dataset | None,
+    roles: Sequence[Role],
+    options: DataOptions,
+    say: Callable[[str], None],
+) -> tuple[Dataset, Dataset | None]:
+    """The rows to cut from and the source's own test rows: no repeats, no class of too few rows."""
+    all_rows = pool
+    pool = overlap.without_repeats(pool, roles, options.overlap, say)
+    if test is not None:
+        pool = overlap.apart(pool, test, roles, options.overlap, say)
+    label = next((role.name for role in roles if role.kind == "class"), None)
+    if label is None:
+        return pool, test
+    if options.rare == "refuse":
+        classes.refuse_lost(all_rows, pool, label)
+        if options.rare_below is None:
+            return pool, test  # said where they are cut, as no class may be too small for that
+    least = options.rare_below or (3 if test is None else 2)
+    present = {*all_rows[label], *(() if test is None else test[label])}
+    return classes.without_rare(pool, test, label, present, least, options.rare, say)
 
 
 def _cut(

@@ -1,7 +1,7 @@
 """The rows of one split as the source has them, and where in it each row stands."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from datasets import Dataset
@@ -17,6 +17,7 @@ class Part:
         file: the file that they come from, where it is one.
         lines: where the file has lines, that on which each row begins, from 1. (n,)
         token_lines: whether each token of a row has a line of its own, one after the other.
+        numbers: which of the source's rows they are, from 0, where some were left out. (n,)
     """
 
     rows: Dataset
@@ -24,6 +25,30 @@ class Part:
     file: Path | None = None
     lines: Sequence[int] | None = None
     token_lines: bool = False
+    numbers: Sequence[int] | None = None
+
+    def only(self, rows: Sequence[int]) -> "Part":
+        """These rows alone; each still says where it stands in the source."""
+        lines = None if self.lines is None else [self.lines[i] for i in rows]
+        numbers = rows if self.numbers is None else [self.numbers[i] for i in rows]
+        return replace(self, rows=self.rows.select(rows), lines=lines, numbers=numbers)
+
+    def places(self, rows: Sequence[int], most: int = 5) -> str:
+        """Where several rows stand, the first of them at least, in words.
+
+        >>> rows = Dataset.from_dict({"text": list("abcd")})
+        >>> Part(rows, file=Path("mine.csv"), lines=[2, 3, 5, 6]).places([1, 2, 3], most=2)
+        'mine.csv, lines 3, 5 and 1 more'
+        >>> Part(rows).places([0])
+        'split train, row 1'
+        """
+        first = self.place(rows[0])
+        if len(rows) == 1:
+            return first
+        start, last = first.rsplit(" ", 1)
+        others = [self.place(row).rsplit(" ", 1)[1] for row in rows[1:most]]
+        rest = f" and {len(rows) - most} more" if len(rows) > most else ""
+        return f"{start}s {', '.join([last, *others])}{rest}"
 
     def place(self, row: int, token: int | None = None) -> str:
         """Where a row stands, or one token of it, in words.
@@ -37,5 +62,6 @@ class Part:
         if self.lines is not None:
             there = f"{self.file}, line {self.lines[row]}"
         else:
-            there = f"{self.file or f'split {self.name}'}, row {row + 1}"
+            number = row if self.numbers is None else self.numbers[row]
+            there = f"{self.file or f'split {self.name}'}, row {number + 1}"
         return there if token is None else f"{there}, token {token + 1}"

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from datasets import Dataset, DatasetDict
 
@@ -90,18 +91,39 @@ def _there(source: str) -> Path:
 
 
 def _parts(given: Given) -> dict[str, Part]:
-    splits = {"train": given} if isinstance(given, Dataset) else given
+    splits: Any = {"train": given} if isinstance(given, Dataset) else given
     if not isinstance(splits, Mapping) or not splits:
         raise InputError(
             f"data is a {type(given).__name__}; allowed are a datasets.Dataset, a DatasetDict, or "
-            "a mapping from train, validation and test to a Dataset"
+            f"a mapping from train, validation and test to a Dataset{_instead(given)}"
         )
+    parts: dict[str, Part] = {}
     for split, rows in splits.items():
         if not isinstance(rows, Dataset):
             raise InputError(
                 f"split '{split}' is a {type(rows).__name__}; allowed is a datasets.Dataset"
+                f"{_instead(rows)}"
             )
-    return {str(split): Part(rows, str(split)) for split, rows in splits.items()}
+        if rows.format["type"] == "custom":
+            raise InputError(
+                f"split '{split}' has a transform (set_transform), which is not applied here; make "
+                "its columns with Dataset.map, and take it off with Dataset.reset_format"
+            )
+        # As plain values, however they were formatted (torch, numpy, pandas, arrow, ...).
+        parts[str(split)] = Part(rows.with_format(None), str(split))
+    return parts
+
+
+def _instead(given: object) -> str:
+    """How what was given becomes a Dataset, where that is known."""
+    ways = {
+        "IterableDataset": "Dataset.from_list(list(rows))",
+        "DataFrame": "Dataset.from_pandas(frame)",
+        "list": "Dataset.from_list(rows)",
+        "Table": "Dataset(table)",
+    }
+    way = ways.get(type(given).__name__)
+    return f"; {way} makes one" if way else ""
 
 
 @cache  # seconds to read, and the same for every replicate that a process works on

@@ -70,7 +70,9 @@ def stratified(
         if len(pool) < len(counts):
             raise InputError(
                 f"class '{names[c]}' has {len(pool)} rows, too few for one in each of "
-                f"{', '.join(counts)}; give more rows of it, merge it with another, or take it out"
+                f"{', '.join(counts)}; give more rows of it, drop or merge all such classes "
+                "(data.rare: drop, or merge), or rename it to another "
+                f'(data.classes: {{"{names[c]}": "another"}})'
             )
     for split, count in counts.items():
         if count < len(pools):
@@ -181,11 +183,11 @@ def overlap(contents: Mapping[str, Sequence[Hashable]]) -> tuple[int, str] | Non
         for content in rows:
             first = split if content is None else seen.setdefault(content, split)
             if first != split:
-                shared.setdefault(content, f"{first} and {split}: '{_shown(content)[:80]}'")
+                shared.setdefault(content, f"{first} and {split}: '{shown(content)[:80]}'")
     return (len(shared), next(iter(shared.values()))) if shared else None
 
 
-def _shown(content: Hashable) -> str:
+def shown(content: Hashable) -> str:
     """Texts of a pair with a bar between, tokens with a space."""
     if not isinstance(content, tuple):
         return str(content)
