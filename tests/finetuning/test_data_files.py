@@ -84,6 +84,21 @@ def test_a_repository_of_the_hub_as_a_folder(tmp_path: Path) -> None:
     assert len(found["train"]) + len(found["validation"]) == 60
 
 
+def test_files_and_splits_under_other_names(tmp_path: Path) -> None:
+    rows = tiny_texts(90)
+    for name, part in {"trainset": rows[:60], "testing": rows[60:], "more": rows[:3]}.items():
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in part))
+    said: list[str] = []
+    found = load_rows(DataOptions(source=str(tmp_path)), ROLES, 0, say=said.append)
+    assert set(found["test"]["text"]) == {row["text"] for row in rows[60:]}
+    assert "files whose names say no split, not read: more.jsonl" in said
+    given = {"training": rows[:60], "Test": rows[60:], "extra": rows[:3]}
+    parts = {name: Dataset.from_list(part) for name, part in given.items()}
+    found = load_rows(DataOptions(), ROLES, 0, say=said.append, given=parts)
+    assert set(found["test"]["text"]) == {row["text"] for row in rows[60:]}
+    assert "splits not read: extra" in said
+
+
 def test_splits_are_named(tmp_path: Path) -> None:
     rows = tiny_texts(90)
     parts = {"train": rows[:40], "held": rows[40:60], "test": rows[60:]}

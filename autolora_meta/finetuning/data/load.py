@@ -13,6 +13,7 @@ from autolora_meta.finetuning.data.options import DataOptions
 from autolora_meta.finetuning.data.part import Part
 from autolora_meta.finetuning.data.roles import Role
 from autolora_meta.finetuning.data.sources import Given
+from autolora_meta.finetuning.data.split_names import split_of
 from autolora_meta.randomness import derive
 
 TEST = ("test", "test_matched")
@@ -61,7 +62,7 @@ def load_rows(
         >>> load_rows(options, (TEXT, TEXT_PAIR, LABEL), seed=0)  # doctest: +SKIP
     """
     source = "the data given" if given is not None else f"data.source '{options.source}'"
-    parts = _known(sources.read(options, roles, given), source)
+    parts = _known(sources.read(options, roles, given, say), source, say)
     chosen = choose(parts, roles, options, say)
     parts = _labelled(parts, chosen, roles, say)
     test_name = next((name for name in (*TEST, *VALIDATION) if name in parts), None)
@@ -108,14 +109,21 @@ def load_rows(
     return DatasetDict(cut)  # type: ignore[arg-type]
 
 
-def _known(parts: dict[str, Part], source: str) -> dict[str, Part]:
+def _known(parts: dict[str, Part], source: str, say: Callable[[str], None]) -> dict[str, Part]:
     """The splits whose names say what they are for, train first."""
-    known = {name: parts[name] for name in (TRAIN, *TEST, *VALIDATION) if name in parts}
+    names = (TRAIN, *TEST, *VALIDATION)
+    told = {name: name for name in parts if name in names}
+    for name in parts:
+        if name not in names and (split := split_of(name)):
+            told.setdefault(split, name)
+    known = {name: parts[told[name]] for name in names if name in told}
     if not known:
         raise InputError(
             f"{source} has the splits {', '.join(parts)}; a split called {TRAIN} is needed; say "
             "which is which with data.splits"
         )
+    if others := [name for name in parts if name not in told.values()]:
+        say(f"splits not read: {', '.join(others)}")
     return known
 
 
