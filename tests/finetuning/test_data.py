@@ -260,7 +260,12 @@ def rows_of(*labels: str) -> str:
         ("a.csv", "text,kind\nx y,a\n", {}, "data.label is not given.*columns there: text, kind"),
         ("a.csv", "text,label\nx,a\nx,y,a\n", {}, r"a\.csv, line 3: 3 fields"),
         ("a.csv", 'text,label\nx,a\n"y,b\n', {}, r"a\.csv, line 3"),
-        ("a.csv", "text,text\nx,a\n", {}, "column text stands twice"),
+        (
+            "a.csv",
+            "text,text\nx,a\n",
+            {},
+            r"columns there: text \(column 1\), text \(column 2\) \(a name that stands twice",
+        ),
         ("a.csv", "text,label\n,a\n ,b\n", {}, "no row of split 'train' has a text"),
         (
             "a.csv",

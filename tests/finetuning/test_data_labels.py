@@ -58,7 +58,8 @@ def test_classes_that_look_like_one_are_named(labels: list[str], alike: str) -> 
 
 def test_classes_and_their_rows_are_said() -> None:
     _, said = load(rows_of(["a", "b", "a"] * 6), train_rows=6, validation_rows=6)
-    assert said.splitlines()[-1] == "2 classes (train, validation, test): a 4, 4, 4; b 2, 2, 2"
+    expected = "2 classes, rows of each (train, validation, test): a 4, 4, 4; b 2, 2, 2"
+    assert said.splitlines()[-1] == expected
 
 
 @pytest.mark.parametrize("missing", [None, float("nan")])

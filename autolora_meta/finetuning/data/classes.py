@@ -192,16 +192,18 @@ def counts(rows: Mapping[str, Dataset], roles: Sequence[Role]) -> dict[str, dict
     return dict(found)
 
 
-def counts_words(found: Mapping[str, Mapping[str, int]]) -> str:
+def counts_words(
+    found: Mapping[str, Mapping[str, int]], what: str = "classes, rows of each"
+) -> str:
     """What `counts` gives, in a line.
 
     >>> counts_words({"no": {"train": 4, "test": 2}, "yes": {"train": 3, "test": 0}})
-    '2 classes (train, test): no 4, 2; yes 3, 0'
+    '2 classes, rows of each (train, test): no 4, 2; yes 3, 0'
     """
     splits = next(iter(found.values()))
     shown = [f"{name} {', '.join(str(n) for n in of.values())}" for name, of in found.items()]
     rest = f"; and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else ""
-    return f"{len(found)} classes ({', '.join(splits)}): {'; '.join(shown[:_SHOWN])}{rest}"
+    return f"{len(found)} {what} ({', '.join(splits)}): {'; '.join(shown[:_SHOWN])}{rest}"
 
 
 def refuse_lone(found: Collection[object], column: str) -> None:

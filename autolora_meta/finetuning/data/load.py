@@ -105,7 +105,12 @@ def load_rows(
     cut = {split: _without_group(cut[split]) for split in ("train", "validation", "test")}
     say(", ".join(f"{split} {_size(part)}" for split, part in cut.items()))
     if found := classes.counts(cut, roles):
-        say(classes.counts_words(found))
+        tagged = any(role.kind == "tags" for role in roles)
+        say(
+            classes.counts_words(
+                found, "tags, words of each" if tagged else "classes, rows of each"
+            )
+        )
     return DatasetDict(cut)  # type: ignore[arg-type]
 
 

@@ -50,8 +50,8 @@ def _read(
     options: DataOptions, roles: Sequence[Role], say: Callable[[str], None]
 ) -> dict[str, Part]:
     pictures = any(role.kind == "image" for role in roles)
-    named = [getattr(options, role.name, None) for role in roles]
-    laid_out = files.layout(roles, named)
+    named = {role.name: getattr(options, role.name, None) for role in roles}
+    laid_out = files.layout(roles, named, say)
     if not isinstance(options.source, str):
         return {
             split: _named(_there(source), laid_out, split, pictures, say)
