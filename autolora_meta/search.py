@@ -28,11 +28,15 @@ from autolora_meta.running import run_programs
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run would work on: gated layers, their costs, and what was said while loading."""
+    """What a run would work on: gated layers, their costs, and what was said while loading.
+
+    `classes` has the rows of each class in each split, or the words with each tag.
+    """
 
     names: tuple[str, ...]
     costs: tuple[int, ...]
     said: tuple[str, ...]
+    classes: Mapping[str, Mapping[str, int]]
 
 
 @overload
@@ -154,7 +158,7 @@ def check(config: RunConfig) -> "Plan":
     usable_device(config.runtime.device)  # refused before anything is loaded
     prepared = prepare(config, say=said.append)
     with program_of(config, prepared, config.seed).opened() as (_, gates, costs):
-        return Plan(gates.names, costs, tuple(said))
+        return Plan(gates.names, costs, tuple(said), prepared.classes)
 
 
 def _search_objects(
