@@ -56,6 +56,21 @@ def test_classes_that_look_like_one_are_named(labels: list[str], alike: str) -> 
     assert len(merged["train"].features["label"].names) == 2 and "look like" not in said
 
 
+def test_classes_that_may_say_that_there_is_none_are_named() -> None:
+    _, said = load(rows_of(["None", "null", "a"] * 6))
+    assert "warning: 'None' is taken for the name of a class" in said and "'null' is tak" in said
+
+
+def test_white_space_and_case_of_tags() -> None:
+    roles = (Role("tokens", "tokens", ("tokens",)), Role("tags", "tags", ("tags",)))
+    columns = {"tokens": [[f"w{i}", "b"] for i in range(9)], "tags": [["NN ", "nn"]] * 9}
+    rows, said = load(Dataset.from_dict(columns), roles)
+    assert rows["train"].features["tags"].feature.names == ["NN", "nn"]
+    assert "warning: 'NN', 'nn' are 2 tags that look like one; if they are one, mend" in said
+    with pytest.raises(InputError, match=r"about classes of rows, and this task has none"):
+        load(Dataset.from_dict(columns), roles, rare="drop")
+
+
 def test_classes_and_their_rows_are_said() -> None:
     _, said = load(rows_of(["a", "b", "a"] * 6), train_rows=6, validation_rows=6)
     expected = "2 classes, rows of each (train, validation, test): a 4, 4, 4; b 2, 2, 2"

@@ -62,6 +62,8 @@ def test_utf16_of_other_kinds_of_text(tmp_path: Path) -> None:
     assert all_texts(load(tmp_path / "a.txt", (TEXT,))) == TEXTS
     (tmp_path / "a.conll").write_text("".join(f"ß{i}\tB-X\nb\tO\n\n" for i in range(6)), "utf-16")
     assert len(load(tmp_path / "a.conll", TAGS)["train"]) == 2
+    (tmp_path / "a.json").write_bytes(CONTENT["rows.json"].replace("\n", "").encode("utf-16-le"))
+    assert all_texts(load(tmp_path / "a.json")) == TEXTS
     (tmp_path / "odd.csv").write_bytes("text,label\nx,a\n".encode("utf-16") + b"x")
     with pytest.raises(InputError, match=r"odd\.csv: the file looks like UTF-16 text and is none"):
         load(tmp_path / "odd.csv")
@@ -155,6 +157,13 @@ def test_lines_of_json_under_the_other_name(tmp_path: Path) -> None:
     (tmp_path / "list.jsonl").write_text(CONTENT["rows.json"])
     assert all_texts(load(tmp_path / "lines.json")) == TEXTS
     assert all_texts(load(tmp_path / "list.jsonl")) == TEXTS
+
+
+def test_nan_in_json_is_null_whatever_its_column_holds(tmp_path: Path) -> None:
+    content = CONTENT["rows.jsonl"].replace('"größer, 3"', "NaN")
+    (tmp_path / "rows.jsonl").write_text(content)
+    with pytest.raises(InputError, match=r"1 rows without a 'text': .*rows\.jsonl, line 4;"):
+        load(tmp_path / "rows.jsonl")
 
 
 @pytest.mark.parametrize(

@@ -1,22 +1,19 @@
-"""Classes: their names as a source spells them, cleaned, and how many rows each has."""
+"""Classes: their names as a source spells them, cleaned, and their numbers."""
 
 import unicodedata
-from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any, Literal
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Literal
 
-import pyarrow as pa
-from datasets import ClassLabel, Dataset, DatasetInfo, Features
+from datasets import ClassLabel
 
 from autolora_meta.errors import InputError, unknown
 from autolora_meta.finetuning.data.options import DataOptions
 from autolora_meta.finetuning.data.part import Part
-from autolora_meta.finetuning.data.roles import Role
 
 Parts = Mapping[str, Part]
 Say = Callable[[str], None]
-OTHER = "other"
-_SHOWN = 20  # classes in a line, at most
+_NOTHING = ("none", "null", "n/a", "na")
 
 
 def numbered(
@@ -55,7 +52,7 @@ def numbered(
             rows = sum(names.count(name) for names in spelled.values())
             say(f"data.classes: {rows} rows of class '{name}' dropped")
     kept = {name for names in named.values() for name in names if name is not None}
-    _say_alike(kept, say)
+    say_alike(kept, "classes", say)
     refuse_lone(kept, column)
     if options.rare == "refuse":
         _refuse_unseen(parts, named, column, trained)
@@ -90,120 +87,6 @@ def declared_names(parts: Parts, column: str) -> list[str]:
             "cast them alike (Dataset.cast_column)"
         )
     return list(next(iter(found.values())))
-
-
-def without_rare(
-    pool: Dataset,
-    test: Dataset | None,
-    label: str,
-    present: Collection[int],
-    least: int,
-    how: Literal["refuse", "drop", "merge"],
-    say: Say,
-) -> tuple[Dataset, Dataset | None]:
-    """The rows without classes that have too few, or with these made one.
-
-    Args:
-        pool: the rows to cut from, each content once.
-        test: the source's own test rows.
-        label: our column of the class.
-        present: classes that had rows before repeats were dropped.
-        least: rows that a class needs in `pool`.
-        how: what is done with a class that has fewer.
-        say: told which.
-
-    Raises:
-        InputError: there are such classes and they are to be refused, or too little is left.
-    """
-    names = pool.features[label].names
-    counts = Counter(pool[label])
-    rare = sorted(c for c in present if counts[c] < least)
-    if not rare:
-        return pool, test
-    shown = ", ".join(f"{names[c]} ({counts[c]})" for c in rare)
-    if how == "refuse":
-        raise InputError(
-            f"classes with fewer than {least} rows (data.rare_below): {shown}; give more rows of "
-            "them, or set data.rare: drop or data.rare: merge"
-        )
-    what = "dropped" if how == "drop" else f"made one class, '{OTHER}'"
-    say(f"classes with fewer than {least} rows {what}: {shown}")
-    of = {c: OTHER if c in rare else name for c, name in enumerate(names)}
-    order = [name for c, name in enumerate(names) if c not in rare]
-    if how == "merge":
-        order = [*(name for name in order if name != OTHER), OTHER]
-        if (rows := sum(n for c, n in counts.items() if of[c] == OTHER)) < least:
-            raise InputError(
-                f"data.rare: merge gives class '{OTHER}' {rows} rows ({shown}), and it needs "
-                f"{least}; choose data.rare: drop, or name the class that takes it in: "
-                f'data.classes: {{"{names[rare[0]]}": "another"}}'
-            )
-    refuse_lone(order, label)
-    number = {name: i for i, name in enumerate(order)}
-    dropped = set(rare) if how == "drop" else set()
-
-    def changed(rows: Dataset) -> Dataset:
-        features = Features({**rows.features, label: ClassLabel(names=order)})
-        kept = [i for i, c in enumerate(rows[label]) if c not in dropped]
-        table: pa.Table = rows.select(kept).with_format("arrow")[:]  # type: ignore[assignment]
-        new = pa.array([number[of[c]] for c in table[label].to_pylist()], pa.int64())
-        table = table.set_column(table.column_names.index(label), label, new)
-        return Dataset(table, info=DatasetInfo(features=features))
-
-    return changed(pool), None if test is None else changed(test)
-
-
-def refuse_lost(before: Dataset, after: Dataset, label: str) -> None:
-    """Refuse rows that lost a whole class where repeats, or rows of the test split, were dropped.
-
-    Raises:
-        InputError: they did.
-    """
-    lost = sorted(set(before[label]) - set(after[label]))
-    if lost:
-        names = [before.features[label].names[c] for c in lost]
-        raise InputError(
-            f"class {some(names)} has no rows left: all of them repeat rows of other classes or "
-            "of the test rows; mend their labels, leave the class out (data.classes: "
-            f"{{{names[0]}: null}}), or keep repeats (data.overlap: allow)"
-        )
-
-
-def counts(rows: Mapping[str, Dataset], roles: Sequence[Role]) -> dict[str, dict[str, int]]:
-    """Rows of each class in each split, or words with each tag; empty where there are no classes.
-
-    Args:
-        rows: splits with our columns.
-        roles: what the task reads.
-    """
-    role = next((role for role in roles if role.kind in ("class", "tags")), None)
-    if role is None:
-        return {}
-    found: dict[str, dict[str, int]] = defaultdict(dict)
-    for split, part in rows.items():
-        feature: Any = part.features[role.name]
-        names = getattr(feature, "feature", feature).names
-        values: Iterable[Any] = part[role.name]
-        if role.kind == "tags":
-            values = (tag for row in values for tag in row)
-        number = Counter(values)
-        for c, name in enumerate(names):
-            found[name][split] = number[c]
-    return dict(found)
-
-
-def counts_words(
-    found: Mapping[str, Mapping[str, int]], what: str = "classes, rows of each"
-) -> str:
-    """What `counts` gives, in a line.
-
-    >>> counts_words({"no": {"train": 4, "test": 2}, "yes": {"train": 3, "test": 0}})
-    '2 classes, rows of each (train, test): no 4, 2; yes 3, 0'
-    """
-    splits = next(iter(found.values()))
-    shown = [f"{name} {', '.join(str(n) for n in of.values())}" for name, of in found.items()]
-    rest = f"; and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else ""
-    return f"{len(found)} {what} ({', '.join(splits)}): {'; '.join(shown[:_SHOWN])}{rest}"
 
 
 def refuse_lone(found: Collection[object], column: str) -> None:
@@ -249,10 +132,14 @@ def _ordered(names: Iterable[str]) -> list[str]:
         return sorted(names)
 
 
-def _say_alike(names: Iterable[str], say: Say) -> None:
-    """Name classes that differ by case, white space or the way a number is written only."""
+def say_alike(names: Iterable[str], what: Literal["classes", "tags"], say: Say) -> None:
+    """Name those that differ by case, white space or the way a number is written only.
+
+    Classes too whose names say that there is none.
+    """
+    names = sorted(names)
     alike: dict[object, list[str]] = defaultdict(list)
-    for name in sorted(names):
+    for name in names:
         try:
             key: object = float(name)
         except ValueError:
@@ -262,9 +149,16 @@ def _say_alike(names: Iterable[str], say: Say) -> None:
         if len(group) > 1:
             shown = ", ".join(f"'{name}'" for name in group)
             one = ", ".join(f'"{name}": "{group[-1]}"' for name in group[:-1])
+            mend = f"say so: data.classes: {{{one}}}" if what == "classes" else "mend them"
             say(
-                f"warning: {shown} are {len(group)} classes that look like one; if they are one, "
-                f"say so: data.classes: {{{one}}}"
+                f"warning: {shown} are {len(group)} {what} that look like one; if they are one, "
+                + mend
+            )
+    for name in names:
+        if what == "classes" and name.lower() in _NOTHING:
+            say(
+                f"warning: '{name}' is taken for the name of a class; if it says that a label is "
+                f'missing: data.classes: {{"{name}": null}}'
             )
 
 

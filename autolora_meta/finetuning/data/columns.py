@@ -97,3 +97,9 @@ def _refuse_roles_of_others(roles: Sequence[Role], options: DataOptions) -> None
                 f"data.{key} is '{getattr(options, key)}', and this task reads {', '.join(read)}; "
                 f"take data.{key} out, or choose another task.type"
             )
+    asked = options.classes or options.rare != "refuse" or options.rare_below
+    if asked and not any(role.kind == "class" for role in roles):
+        raise InputError(
+            "data.classes, data.rare and data.rare_below are about classes of rows, and this task "
+            "has none; take them out, or choose another task.type"
+        )

@@ -156,8 +156,10 @@ READERS: dict[str, Callable[[Path, Layout, str], Part]] = {
     ".iob": _conll,
     ".iob2": _conll,
     ".bio": _conll,
+    ".conllu": _conll,
     ".json": _json,
     ".jsonl": _json,
+    ".ndjson": _json,
     ".parquet": _parquet,
     ".arrow": _arrow,
 }

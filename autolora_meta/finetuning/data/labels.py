@@ -8,7 +8,7 @@ from datasets import ClassLabel, List
 
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.data import tags
-from autolora_meta.finetuning.data.classes import declared_names, refuse_lone, some
+from autolora_meta.finetuning.data.classes import declared_names, refuse_lone, say_alike, some
 from autolora_meta.finetuning.data.part import Part
 
 Parts = Mapping[str, Part]
@@ -60,7 +60,7 @@ def tagged(
             _strings(part, i, columns[0], v) for i, v in enumerate(part.rows[columns[0]])
         ]
         found[split] = [
-            _strings(part, i, columns[1], _named(names, row) if names else row)
+            [t.strip() for t in _strings(part, i, columns[1], _named(names, row) if names else row)]
             for i, row in enumerate(part.rows[columns[1]])
         ]
         for i, (words, marks) in enumerate(zip(tokens[split], found[split], strict=True)):
@@ -72,6 +72,7 @@ def tagged(
 
     found = tags.uniform(found, lambda split, i, token: parts[split].place(i, token), say)
     used = {tag for rows in found.values() for row in rows for tag in row}
+    say_alike(used, "tags", say)
     _refuse_unseen_kinds(parts, found, columns[1], trained)
     if not names or not used <= set(names):  # names of our own, or changed by another scheme
         names = tags.ordered(used)

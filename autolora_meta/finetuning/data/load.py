@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value, concatenate_datasets
 
 from autolora_meta.errors import InputError
-from autolora_meta.finetuning.data import classes, missing, overlap, sources, splits
+from autolora_meta.finetuning.data import class_counts, missing, overlap, sources, splits
 from autolora_meta.finetuning.data.canonical import canonical
 from autolora_meta.finetuning.data.columns import GROUP, choose
 from autolora_meta.finetuning.data.options import DataOptions
@@ -104,10 +104,10 @@ def load_rows(
         _refuse_crossing(cut, roles, chosen[GROUP])
     cut = {split: _without_group(cut[split]) for split in ("train", "validation", "test")}
     say(", ".join(f"{split} {_size(part)}" for split, part in cut.items()))
-    if found := classes.counts(cut, roles):
+    if found := class_counts.counts(cut, roles):
         tagged = any(role.kind == "tags" for role in roles)
         say(
-            classes.counts_words(
+            class_counts.counts_words(
                 found, "tags, words of each" if tagged else "classes, rows of each"
             )
         )
@@ -164,12 +164,12 @@ def _distinct(
     if label is None:
         return pool, test
     if options.rare == "refuse":
-        classes.refuse_lost(all_rows, pool, label)
+        class_counts.refuse_lost(all_rows, pool, label)
         if options.rare_below is None:
             return pool, test  # said where they are cut, as no class may be too small for that
     least = options.rare_below or (3 if test is None else 2)
     present = {*all_rows[label], *(() if test is None else test[label])}
-    return classes.without_rare(pool, test, label, present, least, options.rare, say)
+    return class_counts.without_rare(pool, test, label, present, least, options.rare, say)
 
 
 def _cut(

@@ -55,7 +55,7 @@ def _list(path: Path) -> pa.Table:
     with text_file.opened(path) as file:
         content = file.read()
     try:
-        rows = json.loads(content)
+        rows = _loads(content)
     except json.JSONDecodeError as error:
         raise InputError(f"{path}, line {error.lineno}: not JSON: {error.msg}") from None
     for i, row in enumerate(rows):
@@ -84,12 +84,17 @@ def _lines(path: Path) -> tuple[pa.Table, Lines]:
     return table, lines
 
 
+def _loads(text: str) -> Any:
+    """What JSON says; NaN, which data frames write in it, is null whatever a column holds."""
+    return json.loads(text, parse_constant=lambda name: None if name == "NaN" else float(name))
+
+
 def _objects(path: Path, file: TextIO) -> Iterator[tuple[int, dict[str, Any]]]:
     for number, line in enumerate(file, start=1):
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = _loads(line)
         except json.JSONDecodeError as error:
             raise InputError(f"{path}, line {number}: not JSON: {error.msg}") from None
         if not isinstance(row, dict):

@@ -59,10 +59,16 @@ def numbered(file: TextIO) -> Iterator[tuple[int, str]]:
 
 
 def _unmarked(start: bytes) -> str:
-    """UTF-16 where each line feed has the zero byte of its two; else UTF-8."""
+    """UTF-16 where each line feed has the zero byte of its two; else UTF-8.
+
+    Without a line feed, where every second byte is mostly zero.
+    """
     for name, feed, first in (("utf-16-le", b"\n\0", 0), ("utf-16-be", b"\0\n", 1)):
         feeds = [start[i : i + 2] for i in range(0, len(start) - 1, 2)].count(feed)
         if feeds and start[first::2].count(b"\n") == feeds == start.count(b"\n"):
+            return name
+        zeros = start[1 - first :: 2].count(0)
+        if not feeds and b"\n" not in start and zeros > len(start) / 4 and 0 not in start[first::2]:
             return name
     return "utf-8"
 
