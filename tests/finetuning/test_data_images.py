@@ -1,11 +1,13 @@
 """Pictures: folders of classes, paths in a table, images of a dataset."""
 
+import struct
+import zlib
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
-from datasets import Dataset, DatasetDict, Image
+from datasets import Dataset, DatasetDict, Image, Value
 from PIL import Image as Pillow
 
 from autolora_meta.errors import InputError
@@ -83,6 +85,10 @@ def test_paths_in_a_table(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text("\n".join(["image,label", *lines, ",odd"]))
     rows = load(tmp_path / "rows.csv")
     assert sum(map(len, rows.values())) == 12 and all(right(part) for part in rows.values())
+    paths = [str(tmp_path / line.split(",")[0]) for line in lines]
+    columns = {"image": paths, "label": [line.split(",")[1] for line in lines]}
+    given = Dataset.from_dict(columns).cast_column("image", Value("large_string"))
+    assert sum(map(len, load(tmp_path, given).values())) == 12
     (tmp_path / "odd" / "3.png").write_bytes(b"no picture")
     with pytest.raises(InputError, match=r"rows\.csv, line 5: .*3\.png cannot be read as a pict"):
         load(tmp_path / "rows.csv")
@@ -133,6 +139,35 @@ def test_deep_pictures_of_a_dataset_and_fractions(tmp_path: Path) -> None:
     given = Dataset.from_dict(columns | {"img": [*files[:11], {"bytes": file.getvalue()}]})
     with pytest.raises(InputError, match=r"row 12: .* values from -3 to -3; allowed are whole"):
         load(tmp_path, given.cast_column("img", Image()))
+
+
+def colour_png(value: int) -> bytes:
+    """A PNG of 16 bits a channel in colour, which Pillow does not write."""
+
+    def part(kind: bytes, content: bytes) -> bytes:
+        check = zlib.crc32(kind + content)
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", check)
+
+    head = part(b"IHDR", struct.pack(">IIBBBBB", 2, 2, 16, 2, 0, 0, 0))
+    rows = (b"\0" + struct.pack(">6H", *[value] * 6)) * 2
+    content = head + part(b"IDAT", zlib.compress(rows)) + part(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + content
+
+
+def test_colour_of_16_bits_is_read_unless_it_would_be_black(tmp_path: Path) -> None:
+    cells = [{"bytes": colour_png(30000 + 1000 * i)} for i in range(12)]
+    columns = {"img": cells, "label": list("ab" * 6)}
+    rows = load(tmp_path, Dataset.from_dict(columns).cast_column("img", Image()))
+    assert sum(map(len, rows.values())) == 12
+    columns["img"][4] = {"bytes": colour_png(4095)}
+    with pytest.raises(InputError, match=r"row 5: .* values up to 4095 alone.* nearly black"):
+        load(tmp_path, Dataset.from_dict(columns).cast_column("img", Image()))
+
+
+def test_folders_that_lead_back_are_not_walked_forever(tmp_path: Path) -> None:
+    class_folders(tmp_path, 0, 12)
+    (tmp_path / "odd" / "again").symlink_to(tmp_path)
+    assert sum(map(len, load(tmp_path).values())) == 12
 
 
 @pytest.mark.parametrize("ending", ["jpg", "bmp", "gif", "tif", "png"])

@@ -45,6 +45,7 @@ def test_white_space_around_labels_is_no_part_of_them() -> None:
         (["1", "01", "2"], "'01', '1'"),
         (["1", "1.0", "2"], "'1', '1.0'"),
         (["very good", "very  good", "bad"], "'very  good', 'very good'"),
+        (["pos", "pos\u200b", "neg"], "'pos', 'pos\u200b'"),
     ],
 )
 def test_classes_that_look_like_one_are_named(labels: list[str], alike: str) -> None:

@@ -137,7 +137,7 @@ def test_names_of_columns_that_are_not_read_may_be_empty_or_repeated(tmp_path: P
     assert "text 3" in all_texts(load(tmp_path / "rows.csv", said=said))
     assert "columns read: text = TEXT, label = Label" in said
     assert "columns not read: (column 3), (column 4), (column 5)" in said
-    (tmp_path / "rows.csv").write_text("label,text,id,id,id\n" + rows)
+    (tmp_path / "rows.csv").write_text("\ufeff\ufefflabel,text,id,id,id\n" + rows)
     assert "text 3" in all_texts(load(tmp_path / "rows.csv"))
     (tmp_path / "rows.csv").write_text("label,text,text,id,id\n" + rows)
     assert "text 3" in all_texts(load(tmp_path / "rows.csv", text="text (column 2)"))

@@ -125,6 +125,6 @@ def counts_words(
     '2 classes, rows of each (train, test): no 4, 2; yes 3, 0'
     """
     splits = next(iter(found.values()))
-    shown = [f"{name} {', '.join(str(n) for n in of.values())}" for name, of in found.items()]
+    shown = [f"{name[:40]} {', '.join(str(n) for n in of.values())}" for name, of in found.items()]
     rest = f"; and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else ""
     return f"{len(found)} {what} ({', '.join(splits)}): {'; '.join(shown[:_SHOWN])}{rest}"

@@ -44,7 +44,7 @@ def numbered(
     spelled = {split: _spelled(part, column, declared) for split, part in parts.items()}
     found = {name for names in spelled.values() for name in names}
     for name in renamed:
-        if name not in found:
+        if name not in found | {*declared}:
             raise InputError(f"data.classes: {unknown('class', name, found)}")
     named = {split: [renamed.get(n, n) for n in names] for split, names in spelled.items()}
     for name, other in renamed.items():
@@ -143,7 +143,8 @@ def say_alike(names: Iterable[str], what: Literal["classes", "tags"], say: Say) 
         try:
             key: object = float(name)
         except ValueError:
-            key = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+            seen = [c for c in name if unicodedata.category(c) != "Cf"]  # nothing of no width
+            key = " ".join(unicodedata.normalize("NFKC", "".join(seen)).casefold().split())
         alike[key].append(name)
     for group in alike.values():
         if len(group) > 1:
@@ -178,5 +179,5 @@ def _refuse_unseen(
 
 def some(found: Collection[object]) -> str:
     """The first names, and how many more there are."""
-    names = sorted(str(value) for value in found)
+    names = sorted(str(value)[:40] for value in found)
     return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")

@@ -122,7 +122,7 @@ def _rows(path: Path, file: TextIO, delimiter: str, *, quotes: bool) -> Iterator
 
 
 def _names(first: Sequence[str]) -> list[str]:
-    names = [name.strip() for name in first]
+    names = [name.strip().strip("\ufeff") for name in first]  # a second mark of UTF-8
     return [
         name if name and names.count(name) == 1 else f"{name} (column {i + 1})".strip()
         for i, name in enumerate(names)

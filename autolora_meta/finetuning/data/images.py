@@ -30,6 +30,7 @@ def refuse_broken(content: str | bytes) -> str:
     try:
         with Pillow.open(_file(content)) as picture:
             mode = picture.mode
+            coarse = not is_deep(mode) and ";16" in str(picture.tile)
             if picture.format == "PNG":
                 picture.verify()  # its checksums, to the end of the file
             elif picture.format not in ("JPEG", "MPO") or not _ended(content):
@@ -37,6 +38,8 @@ def refuse_broken(content: str | bytes) -> str:
     except Exception as error:  # whatever the parser of a format stumbles over
         which = content if isinstance(content, str) else "it"
         raise InputError(f"{which} cannot be read as a picture: {error}") from None
+    if coarse:
+        _refuse_dark(content)
     return mode
 
 
@@ -78,6 +81,22 @@ def eight_bits(content: str | bytes, full: int) -> bytes:
     file = BytesIO()
     Pillow.fromarray(scaled.astype(np.uint8)).save(file, "PNG")
     return file.getvalue()
+
+
+def _refuse_dark(content: str | bytes) -> None:
+    """Refuse a picture of 16 bits in colour of which Pillow, reading the upper 8, leaves little.
+
+    Raises:
+        InputError: it is.
+    """
+    with Pillow.open(_file(content)) as picture:
+        brightest = int(np.asarray(picture).max())
+    if brightest < 64:  # of 255: what 14 bits reach in 16
+        which = content if isinstance(content, str) else "it"
+        raise InputError(
+            f"{which} is a picture of 16 bits in colour with values up to {256 * brightest + 255} "
+            "alone, which would be nearly black; scale it to 8 bits"
+        )
 
 
 def _values(content: str | bytes) -> np.ndarray:

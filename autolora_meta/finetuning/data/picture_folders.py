@@ -117,7 +117,12 @@ def _pictures(folder: Path) -> list[Path]:
 
 
 def _folders(folder: Path) -> list[Path]:
-    return [path for path in _seen(folder) if path.is_dir()]
+    return [path for path in _seen(folder) if path.is_dir() and not _leads_back(path)]
+
+
+def _leads_back(path: Path) -> bool:
+    """Whether it is a link to a folder that it stands in."""
+    return path.is_symlink() and path.absolute().is_relative_to(path.resolve())
 
 
 def _files(folder: Path) -> list[Path]:

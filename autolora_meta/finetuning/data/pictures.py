@@ -56,7 +56,7 @@ def _column(part: Part, column: str) -> Dataset:
     feature = rows.features[column]
     if isinstance(feature, Image):
         return rows.cast_column(column, Image())
-    if feature != Value("string"):
+    if feature not in (Value("string"), Value("large_string")):
         raise InputError(
             f"column '{column}' of split '{part.name}' holds {feature}, not pictures; allowed are "
             "datasets.Image, or paths of files"
