@@ -182,3 +182,9 @@ def test_json_that_is_no_table(tmp_path: Path, name: str, content: str, message:
     (tmp_path / name).write_text(content)
     with pytest.raises(InputError, match=message):
         load(tmp_path / name)
+
+
+def test_a_broken_parquet_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "rows.parquet").write_bytes(b"PAR1" + b"\1" * 100 + b"\x10\0\0\0PAR1")
+    with pytest.raises(InputError, match=r"rows\.parquet' cannot be read as a table"):
+        load(tmp_path / "rows.parquet")

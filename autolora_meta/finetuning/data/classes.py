@@ -108,8 +108,8 @@ def _spelled(part: Part, column: str, declared: list[str]) -> list[str]:
     for i, value in enumerate(part.rows[column]):
         if isinstance(value, list | dict | bytes) or _fraction(value):
             raise InputError(
-                f"{part.place(i)}: column '{column}' holds {value!r}, not classes; allowed are "
-                "names or whole numbers (task.type: regression learns real numbers)"
+                f"{part.place(i)}: column '{column}' holds {repr(value)[:60]}, not classes; "
+                "allowed are names or whole numbers (task.type: regression learns real numbers)"
             )
         names.append(str(int(value)) if isinstance(value, float) else str(value).strip())
     return names

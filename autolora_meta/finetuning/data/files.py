@@ -75,8 +75,10 @@ def read(path: Path, laid_out: Layout, name: str) -> Part:
         raise InputError(f"data.source '{path}' is an empty file")
     try:
         part = reader(path, laid_out, name)
-    except (pa.ArrowException, datasets.exceptions.DatasetGenerationError) as error:
-        raise InputError(f"data.source '{path}' cannot be read as a table: {error}") from None
+    except (OSError, pa.ArrowException, datasets.exceptions.DatasetGenerationError) as error:
+        raise InputError(
+            f"data.source '{path}' cannot be read as a table: {str(error).strip()}"
+        ) from None
     if not len(part.rows):
         raise InputError(f"data.source '{path}' holds no rows")
     return part

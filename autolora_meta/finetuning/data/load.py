@@ -70,10 +70,8 @@ def load_rows(
         name for name in parts if name == TRAIN or (name in VALIDATION and name != test_name)
     ]
     if not pool_names:
-        raise InputError(
-            f"{source} has labelled rows in {', '.join(parts) or 'no split'} only; a split called "
-            f"{TRAIN} is needed"
-        )
+        labelled = f"labelled rows in {', '.join(parts)} only" if parts else "no labelled rows"
+        raise InputError(f"{source} has {labelled}; a split called {TRAIN} with labels is needed")
     used = {name: parts[name] for name in (*pool_names, test_name) if name is not None}
     used = missing.without(used, chosen, roles, options.missing, say)
     rows = canonical(used, chosen, roles, pool_names, options, say)
