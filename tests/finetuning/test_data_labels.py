@@ -119,7 +119,7 @@ def test_repeats_whose_labels_disagree_are_counted_and_the_first_stays() -> None
     rows, said = load(Dataset.from_dict(columns))
     assert "3 rows that repeat the text of an earlier row dropped" in said
     assert "warning: 2 texts have several labels; the label of the first row counts" in said
-    assert "'text 0' (a, b); 'text 1' (b, a)" in said
+    assert "'text 0' (a, b: split train, rows 1, 13); 'text 1' (b, a: split train, r" in said
     assert (named(rows)["text 0"], named(rows)["text 1"]) == ("a", "b")
     _, said = load(Dataset.from_dict(columns), overlap="allow")
     assert "2 texts have several labels; all of these rows stay" in said
@@ -129,7 +129,7 @@ def test_numbers_of_repeats_may_disagree_too() -> None:
     columns = {"text": [*"abcdef", "a"], "label": [*range(6), 9]}
     number = Role("label", "number", ("label",))
     _, said = load(Dataset.from_dict(columns), (TEXT, number))
-    assert "1 texts have several labels; the label of the first row counts: 'a' (0.0, 9.0)" in said
+    assert "1 texts have several labels; the label of the first row counts: 'a' (0.0, 9.0: " in said
 
 
 def test_a_class_that_loses_all_its_rows_is_refused() -> None:
@@ -160,9 +160,11 @@ def test_rare_classes_are_dropped_or_merged() -> None:
     assert [named(rows)[f"text {i}"] for i in (12, 14, 102, 104)] == ["other"] * 4
     with pytest.raises(InputError, match=r"merge gives class 'other' 3 rows .* and it needs 4"):
         load(given, rare="merge", rare_below=4)
-    with pytest.raises(InputError, match=r"fewer than 3 rows \(data.rare_below\): c \(1\), d"):
+    with pytest.raises(InputError, match=r"'d' has 2 rows \(split train, rows 14, 15\): too few"):
         load({"train": train}, rare_below=3)
-    with pytest.raises(InputError, match=r"class 'c' has 1 rows, too few .* \(data.rare: drop"):
+    with pytest.raises(
+        InputError, match=r"'c' has 1 rows \(split train, row 13\); class 'd' .*rare"
+    ):
         load({"train": train})
 
 

@@ -9,7 +9,7 @@ from autolora_meta.errors import InputError
 from autolora_meta.finetuning.data import classes, labels, pictures
 from autolora_meta.finetuning.data.columns import GROUP
 from autolora_meta.finetuning.data.options import DataOptions
-from autolora_meta.finetuning.data.part import Part
+from autolora_meta.finetuning.data.part import PLACE, Part
 from autolora_meta.finetuning.data.roles import Role
 
 Parts = Mapping[str, Part]
@@ -24,7 +24,7 @@ def canonical(
     options: DataOptions,
     say: Callable[[str], None],
 ) -> dict[str, Dataset]:
-    """Every split with the columns of the roles, and `group` where one was chosen.
+    """Every split with the columns of the roles, `group` where one was chosen, and PLACE.
 
     Rows whose text is empty are dropped, and said. A row with several references becomes as many
     rows.
@@ -109,16 +109,17 @@ def _rows(
         written = [text for i in kept for text in columns[target][i]]
         kept = [i for i in kept for _ in columns[target][i]]
     taken = {name: [values[i] for i in kept] for name, values in columns.items()}
+    taken[PLACE] = [part.place(i) for i in kept]
     if target is not None:
         taken[target] = written
-    rows = Dataset.from_dict(taken, features=features)
+    rows = Dataset.from_dict(taken, features=Features({**features, PLACE: Value("string")}))
     if shown is None:
         return rows
     picture = next(role.name for role in roles if role.kind == "image")
     seen = shown[0].select(kept)
     if (column := chosen[picture]) != picture:
         seen = seen.rename_column(column, picture)
-    return concatenate_datasets([seen, rows], axis=1) if taken else seen
+    return concatenate_datasets([seen, rows], axis=1)
 
 
 def _texts(part: Part, column: str) -> list[str]:

@@ -9,6 +9,7 @@ from datasets import ClassLabel, Dataset, DatasetInfo, Features
 
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.data.classes import refuse_lone, some
+from autolora_meta.finetuning.data.part import PLACE, joined
 from autolora_meta.finetuning.data.roles import Role
 
 Say = Callable[[str], None]
@@ -46,10 +47,7 @@ def without_rare(
         return pool, test
     shown = ", ".join(f"{names[c]} ({counts[c]})" for c in rare)
     if how == "refuse":
-        raise InputError(
-            f"classes with fewer than {least} rows (data.rare_below): {shown}; give more rows of "
-            "them, or set data.rare: drop or data.rare: merge"
-        )
+        raise InputError(_too_few(pool, label, rare, least))
     what = "dropped" if how == "drop" else f"made one class, '{OTHER}'"
     say(f"classes with fewer than {least} rows {what}: {shown}")
     of = {c: OTHER if c in rare else name for c, name in enumerate(names)}
@@ -77,6 +75,25 @@ def without_rare(
     return changed(pool), None if test is None else changed(test)
 
 
+def _too_few(pool: Dataset, label: str, rare: Sequence[int], least: int) -> str:
+    """Which classes have fewer rows than `least`, where these stand, and what can be done."""
+    names = [name[:40] for name in pool.features[label].names]
+    places: dict[int, list[str]] = {c: [] for c in rare}
+    for place, c in zip(pool[PLACE], pool[label], strict=True):
+        if c in places:
+            places[c].append(place)
+    stand = "; ".join(
+        f"class '{names[c]}' has {len(of)} rows" + (f" ({joined(of[:5], len(of))})" if of else "")
+        for c, of in list(places.items())[:5]
+    )
+    more = f"; and {len(rare) - 5} more classes" if len(rare) > 5 else ""
+    return (
+        f"{stand}{more}: too few, as each class needs {least} (one in each part that is cut, or "
+        "data.rare_below); give more rows of it, drop or merge all such classes (data.rare: drop, "
+        f'or merge), or rename it to another (data.classes: {{"{names[rare[0]]}": "another"}})'
+    )
+
+
 def refuse_lost(before: Dataset, after: Dataset, label: str) -> None:
     """Refuse rows that lost a whole class where repeats, or rows of the test split, were dropped.
 
@@ -86,9 +103,11 @@ def refuse_lost(before: Dataset, after: Dataset, label: str) -> None:
     lost = sorted(set(before[label]) - set(after[label]))
     if lost:
         names = [before.features[label].names[c] for c in lost]
+        places = [p for p, c in zip(before[PLACE], before[label], strict=True) if c in lost]
         raise InputError(
             f"class {some(names)} has no rows left: all of them repeat rows of other classes or "
-            "of the test rows; mend their labels, leave the class out (data.classes: "
+            f"of the test rows ({joined(places[:5], len(places))}); mend their labels, leave the "
+            "class out (data.classes: "
             f"{{{names[0]}: null}}), or keep repeats (data.overlap: allow)"
         )
 

@@ -10,7 +10,7 @@ from autolora_meta.finetuning.data import class_counts, missing, overlap, source
 from autolora_meta.finetuning.data.canonical import canonical
 from autolora_meta.finetuning.data.columns import GROUP, choose
 from autolora_meta.finetuning.data.options import DataOptions
-from autolora_meta.finetuning.data.part import Part
+from autolora_meta.finetuning.data.part import PLACE, Part
 from autolora_meta.finetuning.data.roles import Role
 from autolora_meta.finetuning.data.sources import Given
 from autolora_meta.finetuning.data.split_names import split_of
@@ -77,13 +77,13 @@ def load_rows(
     rows = canonical(used, chosen, roles, pool_names, options, say)
     pool = concatenate_datasets([rows[name] for name in pool_names])
     test = rows[test_name] if test_name is not None else None
-    pool, test = _distinct(pool, test, roles, options, say)
+    side = GROUP if GROUP in chosen else group if group in chosen else None
+    pool, test = _distinct(pool, test, roles, options, side is not None, say)
     wanted = {
         "test": options.test_rows,
         "validation": options.validation_rows,
         "train": options.train_rows,
     }
-    side = GROUP if GROUP in chosen else group if group in chosen else None
     if side is not None:
         say(f"rows with the same {chosen[side]} stay on one side of every cut")
     cut: dict[str, Dataset] = {}
@@ -100,7 +100,7 @@ def load_rows(
         cut["test"] = _gathered(cut["test"], roles)
     if side == GROUP and options.overlap != "allow":
         _refuse_crossing(cut, roles, chosen[GROUP])
-    cut = {split: _without_group(cut[split]) for split in ("train", "validation", "test")}
+    cut = {split: _ours_out(cut[split]) for split in ("train", "validation", "test")}
     say(", ".join(f"{split} {_size(part)}" for split, part in cut.items()))
     if found := class_counts.counts(cut, roles):
         tagged = any(role.kind == "tags" for role in roles)
@@ -151,6 +151,7 @@ def _distinct(
     test: Dataset | None,
     roles: Sequence[Role],
     options: DataOptions,
+    grouped: bool,
     say: Callable[[str], None],
 ) -> tuple[Dataset, Dataset | None]:
     """The rows to cut from and the source's own test rows: no repeats, no class of too few rows."""
@@ -163,8 +164,8 @@ def _distinct(
         return pool, test
     if options.rare == "refuse":
         class_counts.refuse_lost(all_rows, pool, label)
-        if options.rare_below is None:
-            return pool, test  # said where they are cut, as no class may be too small for that
+        if grouped and options.rare_below is None:
+            return pool, test  # not every part has every class then
     least = options.rare_below or (3 if test is None else 2)
     present = {*all_rows[label], *(() if test is None else test[label])}
     return class_counts.without_rare(pool, test, label, present, least, options.rare, say)
@@ -233,5 +234,6 @@ def _refuse_crossing(cut: dict[str, Dataset], roles: Sequence[Role], column: str
                 )
 
 
-def _without_group(rows: Dataset) -> Dataset:
-    return rows.remove_columns(GROUP) if GROUP in rows.column_names else rows
+def _ours_out(rows: Dataset) -> Dataset:
+    """Rows without the columns that are no role's."""
+    return rows.remove_columns([name for name in (GROUP, PLACE) if name in rows.column_names])

@@ -10,6 +10,7 @@ from datasets import Dataset, Image
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.data import splits
 from autolora_meta.finetuning.data.columns import GROUP
+from autolora_meta.finetuning.data.part import PLACE, joined
 from autolora_meta.finetuning.data.roles import Role
 
 Say = Callable[[str], None]
@@ -64,21 +65,26 @@ def without_repeats(
 def _labelled_differently(
     pool: Dataset, found: Sequence[Hashable], roles: Sequence[Role]
 ) -> list[tuple[Hashable, str]]:
-    """The contents that stand with several labels, and these labels in words."""
+    """The contents that stand with several labels, and these with the first place of each."""
     role = next((role for role in roles if role.kind in ("class", "number", "tags")), None)
     if role is None:
         return []
     feature = pool.features[role.name]
-    labels: dict[Hashable, dict[Hashable, None]] = {}
-    for content, label in zip(found, _hashable(pool, role.name), strict=True):
-        labels.setdefault(content, {})[label] = None
+    labels: dict[Hashable, dict[Hashable, str]] = {}
+    given = _hashable(pool, role.name)
+    for content, label, place in zip(found, given, pool[PLACE], strict=True):
+        labels.setdefault(content, {}).setdefault(label, place)
 
     def words(label: Any) -> str:
         if role.kind == "class":
             return feature.int2str(label)
         return " ".join(feature.feature.int2str([*label])) if role.kind == "tags" else str(label)
 
-    return [(c, ", ".join(map(words, of))) for c, of in labels.items() if len(of) > 1]
+    return [
+        (c, f"{', '.join(map(words, of))}: {joined([*of.values()][:5], len(of))}")
+        for c, of in labels.items()
+        if len(of) > 1
+    ]
 
 
 def apart(

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from datasets import Dataset
 
+PLACE = "__place__"  # the column of ours that says where each row stands in the source
+
 
 @dataclass(frozen=True)
 class Part:
@@ -42,13 +44,7 @@ class Part:
         >>> Part(rows).places([0])
         'split train, row 1'
         """
-        first = self.place(rows[0])
-        if len(rows) == 1:
-            return first
-        start, last = first.rsplit(" ", 1)
-        others = [self.place(row).rsplit(" ", 1)[1] for row in rows[1:most]]
-        rest = f" and {len(rows) - most} more" if len(rows) > most else ""
-        return f"{start}s {', '.join([last, *others])}{rest}"
+        return joined([self.place(row) for row in rows[:most]], len(rows))
 
     def place(self, row: int, token: int | None = None) -> str:
         """Where a row stands, or one token of it, in words.
@@ -65,3 +61,20 @@ class Part:
             number = row if self.numbers is None else self.numbers[row]
             there = f"{self.file or f'split {self.name}'}, row {number + 1}"
         return there if token is None else f"{there}, token {token + 1}"
+
+
+def joined(places: Sequence[str], count: int | None = None) -> str:
+    """Places in words, what they share said once.
+
+    Args:
+        places: of rows; their line or row last.
+        count: how many there are, where these are the first.
+
+    >>> joined(["a.csv, line 3", "a.csv, line 5"]), joined(["a.csv, line 3"], 4)
+    ('a.csv, lines 3, 5', 'a.csv, line 3 and 3 more')
+    """
+    starts = {place.rsplit(" ", 1)[0] for place in places}
+    rest = f" and {count - len(places)} more" if count and count > len(places) else ""
+    if len(starts) > 1 or len(places) == 1:
+        return f"{'; '.join(places)}{rest}"
+    return f"{starts.pop()}s {', '.join(place.rsplit(' ', 1)[1] for place in places)}{rest}"

@@ -69,10 +69,8 @@ def stratified(
     for c, pool in pools.items():
         if len(pool) < len(counts):
             raise InputError(
-                f"class '{names[c][:40]}' has {len(pool)} rows, too few for one in each of "
-                f"{', '.join(counts)}; give more rows of it, drop or merge all such classes "
-                "(data.rare: drop, or merge), or rename it to another "
-                f'(data.classes: {{"{names[c][:40]}": "another"}})'
+                f"class '{names[c]}' has {len(pool)} rows, too few for one in each of "
+                f"{', '.join(counts)}; give more rows of it, merge it with another, or take it out"
             )
     for split, count in counts.items():
         if count < len(pools):
