@@ -72,6 +72,15 @@ def test_white_space_and_case_of_tags() -> None:
         load(Dataset.from_dict(columns), roles, rare="drop")
 
 
+@pytest.mark.parametrize(("train", "test"), [("pos", "Pos"), ("1", "1.0")])
+def test_a_class_of_test_rows_that_looks_like_one_of_the_others(train: str, test: str) -> None:
+    given = {"train": rows_of([train, "0"] * 6), "test": rows_of([test, "0"], 100)}
+    with pytest.raises(InputError, match=f"none of .* if it is '{train}', say so: data.classes: "):
+        load(given)
+    rows, _ = load(given, classes={test: train})
+    assert named(rows)["text 100"] == train
+
+
 def test_classes_and_their_rows_are_said() -> None:
     _, said = load(rows_of(["a", "b", "a"] * 6), train_rows=6, validation_rows=6)
     expected = "2 classes, rows of each (train, validation, test): a 4, 4, 4; b 2, 2, 2"

@@ -80,6 +80,15 @@ def test_comments_are_no_words(tmp_path: Path, between: str, comment: str) -> No
     assert f"{tmp_path / 'a.conll'}: 12 comment lines left out, the first is line 1" in said
 
 
+def test_a_line_of_names_is_no_sentence(tmp_path: Path) -> None:
+    speech = [([f"the{i}", "thing"], ["DT", "NN"]) for i in range(6)]
+    content = conll(speech).removeprefix("-DOCSTART-\tO\n\n")
+    said: list[str] = []
+    (tmp_path / "a.tsv").write_text("Word\tPOS\n" + content)
+    assert load(tmp_path / "a.tsv", said)["train"].features["tags"].feature.names == ["DT", "NN"]
+    assert f"{tmp_path / 'a.tsv'}: 1 comment lines left out, the first is line 1" in said
+
+
 def test_words_that_begin_with_the_sign_of_comments_are_words(tmp_path: Path) -> None:
     sentences = [(["#", f"{i}", "#now"], ["O", "B-X", "O"]) for i in range(6)]
     sentences += [(["#tag", f"{i}"], ["B-Y", "O"]) for i in range(6)]

@@ -140,12 +140,7 @@ def say_alike(names: Iterable[str], what: Literal["classes", "tags"], say: Say) 
     names = sorted(names)
     alike: dict[object, list[str]] = defaultdict(list)
     for name in names:
-        try:
-            key: object = float(name)
-        except ValueError:
-            seen = [c for c in name if unicodedata.category(c) != "Cf"]  # nothing of no width
-            key = " ".join(unicodedata.normalize("NFKC", "".join(seen)).casefold().split())
-        alike[key].append(name)
+        alike[_folded(name)].append(name)
     for group in alike.values():
         if len(group) > 1:
             shown = ", ".join(f"'{name}'" for name in group)
@@ -163,17 +158,30 @@ def say_alike(names: Iterable[str], what: Literal["classes", "tags"], say: Say) 
             )
 
 
+def _folded(name: str) -> object:
+    """What is the same for names that look alike."""
+    try:
+        return float(name)
+    except ValueError:
+        seen = [c for c in name if unicodedata.category(c) != "Cf"]  # nothing of no width
+        return " ".join(unicodedata.normalize("NFKC", "".join(seen)).casefold().split())
+
+
 def _refuse_unseen(
     parts: Parts, named: Mapping[str, list], column: str, trained: Collection[str]
 ) -> None:
     seen = {name for split in trained for name in named[split]}
+    folded = {_folded(name): name for name in seen if name is not None}
     for split, names in named.items():
         for i, name in enumerate(names):
             if name not in seen and name is not None:
+                twin = folded.get(_folded(name))
+                mend = f"if it is '{twin}', say so" if twin else "give rows of it, or leave it out"
+                other = "null" if twin is None else f'"{twin}"'
                 raise InputError(
                     f"{parts[split].place(i)}: the class '{name}' of column '{column}' is in none "
-                    f"of the rows to train on ({some(seen - {None})} are); give rows of it, or "
-                    f'leave it out: data.classes: {{"{name}": null}}'
+                    f"of the rows to train on ({some(seen - {None})} are); {mend}: data.classes: "
+                    f'{{"{name}": {other}}}'
                 )
 
 

@@ -16,6 +16,10 @@ from autolora_meta.finetuning.data.tags import is_entity_tags
 # Lines that begin or end a document and are no token: CoNLL's, and those of the JNLPBA task.
 DOCUMENT = ("-docstart-", "-docend-", "###medline:")
 _COMMENT = re.compile(r"#+(\s.*)?|#(begin|end)")  # the first field of one
+_NAMES = {  # of fields, in a line that is a header
+    *("token", "tokens", "word", "words", "form", "text", "lemma", "id", "index", "sentence"),
+    *("tag", "tags", "label", "labels", "ner", "ner_tag", "ner_tags", "pos", "pos_tag", "chunk"),
+}
 _NUMBER = re.compile(r"\d+([-.]\d+)?")  # of a word, of a range of words, of an empty one
 
 Rows = list[tuple[int, list[str]]]  # the lines of a sentence: number and fields
@@ -33,7 +37,8 @@ def read(
     entities that stand first, and a first field that numbers the words. Every other field is a
     column named by its number, so that `data.tags: "2"` reads that. Fields are divided by tabs, or
     by spaces in a file whose first token has no tab. Lines before the first token of a sentence
-    that begin with # and are not built as a token and its tag are comments.
+    that begin with # and are not built as a token and its tag are comments; so is a first line of
+    names of fields.
 
     Args:
         path: the file.
@@ -113,6 +118,8 @@ def _parsed(
             else:
                 rows.append((number, fields))
         sentences.append(rows)
+    if len(sentences[0]) > 0 and {name.lower() for name in sentences[0][0][1]} <= _NAMES:
+        comments.append(sentences[0].pop(0)[0])
     # A comment may have as many words as a token has fields; its last is no tag then.
     place = _place(tags, width)
     tag = width - 1 if place is None else place
