@@ -73,15 +73,19 @@ def prepare(
     return prepared
 
 
-def refuse_unusable(config: RunConfig, seed: int) -> None:
+def refuse_unusable(config: RunConfig, seed: int, say: Callable[[str], None] = _LOG.debug) -> None:
     """Refuse data, a task or a model that no run could use, before anything long begins.
 
     Rows are read and split; of the model, its configuration is.
 
+    Args:
+        config, seed: of the run.
+        say: told what was chosen and dropped, and the classes.
+
     Raises:
         InputError: as of `prepare`.
     """
-    task, _ = task_and_rows(config.model, config.data, config.task, seed, say=_LOG.debug)
+    task, _ = task_and_rows(config.model, config.data, config.task, seed, say=say)
     refuse_unmeasured(task, config.compare.metrics or ())
 
 
