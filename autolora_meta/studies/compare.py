@@ -23,6 +23,7 @@ from autolora_meta.ranks.stability import Stability, stability
 from autolora_meta.result import SearchResult
 from autolora_meta.statistics import PairedDifference, holm, paired_difference
 from autolora_meta.studies.jobs import Keep, Outcome, run_all
+from autolora_meta.studies.main_guard import refuse_unguarded
 
 
 @dataclass(frozen=True)
@@ -173,6 +174,7 @@ def compare(
     Raises:
         InputError: an arm is unknown, or the configuration cannot work on this model and data.
     """
+    refuse_unguarded()
     seeds = [config.seed + r for r in range(config.compare.replicates)]
     for arm in config.compare.arms:
         allocator(arm)  # unknown names are refused before anything runs

@@ -17,6 +17,7 @@ from autolora_meta.studies import work
 from autolora_meta.studies.executor import Ended, Job, run_jobs
 from autolora_meta.studies.inputs import inputs, paths
 from autolora_meta.studies.ledger import Ledger
+from autolora_meta.studies.main_guard import refuse_unguarded
 from autolora_meta.studies.options import Layer, StudyOptions, read_study
 from autolora_meta.studies.plan import Planned, plan
 from autolora_meta.studies.pool import local_pool
@@ -138,6 +139,7 @@ class Study:
                 that the study reads has changed since it began, no run could use its data or
                 model, or `executor` broke.
         """
+        refuse_unguarded(executor)
         if executor is None:  # the data of other machines may be out of sight here
             self.check()
         ledger, progress = Ledger(self.folder.absolute()), progress or Bar()
