@@ -12,6 +12,7 @@ from autolora_meta.config import RunConfig
 from autolora_meta.environment import record
 from autolora_meta.errors import InputError
 from autolora_meta.options import read
+from autolora_meta.places import writable
 from autolora_meta.progress import Bar, Progress
 from autolora_meta.studies import work
 from autolora_meta.studies.executor import Ended, Job, run_jobs
@@ -135,11 +136,12 @@ class Study:
             progress: told how far the whole study is; by default a bar on standard error.
 
         Raises:
-            InputError: another process works on it, the folder holds something else, a local file
-                that the study reads has changed since it began, no run could use its data or
-                model, or `executor` broke.
+            InputError: another process works on it, the folder holds something else or cannot be
+                written to, a local file that the study reads has changed since it began, no run
+                could use its data or model, or `executor` broke.
         """
         refuse_unguarded(executor)
+        self.refuse_unwritable()
         if executor is None:  # the data of other machines may be out of sight here
             self.check()
         ledger, progress = Ledger(self.folder.absolute()), progress or Bar()
@@ -189,6 +191,14 @@ class Study:
     def left(self, *, retry_failed: bool = False) -> list[Planned]:
         """The runs that are still to do, each once."""
         return self._left(Ledger(self.folder), retry_failed)
+
+    def refuse_unwritable(self) -> None:
+        """Refuse a folder that nothing can be written to.
+
+        Raises:
+            InputError: it is one.
+        """
+        writable(self.folder / "results.jsonl", "folder for the study (--runs)")
 
     def check(self) -> None:
         """Refuse a study that cannot even begin (`sharing.refuse_all_unusable`).
