@@ -19,6 +19,7 @@ from autolora_meta.bilevel.options import SearchOptions, Selection
 from autolora_meta.config import RunConfig
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.batches import BatchStream
+from autolora_meta.finetuning.heads import refuse_new_and_frozen
 from autolora_meta.finetuning.lora import (
     LoraOptions,
     layer_costs,
@@ -131,6 +132,7 @@ class Program:
     @contextmanager
     def opened(self) -> Iterator[tuple[PeftModel, Gates, tuple[int, ...]]]:
         """The model wrapped and gated inside, with the costs; afterwards it is as it was."""
+        refuse_new_and_frozen(self.model, self.head)
         names = target_layers(self.model, self.lora.targets, self.head)
         # What no allocation could do is refused before anything runs.
         costs = layer_costs(self.model, names)

@@ -14,8 +14,8 @@ from autolora_meta.config import RunConfig
 from autolora_meta.device import threads, usable_device
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.batches import LoaderStream
+from autolora_meta.finetuning.heads import head_modules
 from autolora_meta.finetuning.lora import LoraOptions
-from autolora_meta.finetuning.models import head_modules
 from autolora_meta.finetuning.prepare import Prepared
 from autolora_meta.options import read
 from autolora_meta.program import Loss, Program, prepare, program_of, search_seeds

@@ -15,7 +15,7 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from autolora_meta.errors import InputError
-from autolora_meta.finetuning.models import head_modules, train_in_float32
+from autolora_meta.finetuning.heads import head_modules, refuse_other_heads, train_in_float32
 from autolora_meta.options import Options
 from autolora_meta.randomness import RandomState, replay
 from autolora_meta.ranks.export import lora_config
@@ -247,6 +247,7 @@ def wrap_for_search(
 
 def with_adapter(model: nn.Module, config: LoraConfig, seed: int) -> PeftModel:
     """`get_peft_model` with factors drawn from `seed`; the random state outside does not move."""
+    refuse_other_heads(model, config)
     with replay(RandomState.snapshot()), quiet_peft():
         torch.manual_seed(seed)
         wrapped = get_peft_model(model, config)  # pyright: ignore[reportArgumentType]

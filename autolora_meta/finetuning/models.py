@@ -26,6 +26,7 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from autolora_meta.errors import InputError
+from autolora_meta.finetuning.heads import head_modules, refuse_untrained, train_in_float32
 from autolora_meta.finetuning.hub import could_be_id
 from autolora_meta.finetuning.tasks import Processor, Task
 from autolora_meta.finetuning.vocabulary import set_padding
@@ -105,8 +106,10 @@ def load_model(options: ModelOptions, task: Task, seed: int) -> tuple[PreTrained
                 )
             except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
                 raise InputError(_refusal(options.name, error)) from None
-        _refuse_missing_weights(model, report, options.name)
-        for name in head_modules(model):
+        head = head_modules(model)
+        absent = [*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])]
+        refuse_untrained(absent, head, f"model.name '{options.name}'")
+        for name in head:
             train_in_float32(model.get_submodule(name))
         if model.main_input_name == "pixel_values":
             processor = _load_image_processor(place, options, common)
@@ -132,29 +135,6 @@ def base_config(options: ModelOptions) -> PreTrainedConfig:
         return AutoConfig.from_pretrained(locate(options.name), **common)
     except (OSError, ValueError, KeyError) as error:
         raise InputError(_refusal(options.name, error)) from None
-
-
-def head_modules(model: nn.Module) -> tuple[str, ...]:
-    """Names of the new modules beside a transformers model's pretrained base: its head.
-
-    The output embeddings of a language model are pretrained, and often the input embeddings too:
-    what is or holds them is no head. Empty for a base without a head, and for a module that is not
-    of transformers.
-
-    >>> head_modules(bert_for_sequence_classification)  # doctest: +SKIP
-    ('classifier',)
-    """
-    base = getattr(model, "base_model_prefix", "")
-    if not base or not hasattr(model, base):
-        return ()
-    outputs = getattr(model, "get_output_embeddings", lambda: None)()
-    return tuple(
-        name
-        for name, child in model.named_children()
-        if name != base
-        and list(child.parameters())
-        and not (outputs is not None and any(part is outputs for part in child.modules()))
-    )
 
 
 def locate(name: str) -> str:
@@ -255,38 +235,6 @@ def _refusal(name: str, error: Exception, part: str = "model") -> str:
         "folder that holds a model with its tokenizer or image processor, or an id of the hub "
         "(with a network, or downloaded before)"
     )
-
-
-def _refuse_missing_weights(model: PreTrainedModel, report: dict[str, Any], name: str) -> None:
-    """Weights that the file lacks would be random; only a head may be."""
-    head = tuple(f"{module}." for module in head_modules(model))
-    absent = [*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])]
-    absent = sorted(key for key in absent if not key.startswith(head))
-    if absent:
-        raise InputError(
-            f"model.name '{name}' lacks {len(absent)} of the base's weights, for example "
-            f"{absent[0]}; they would be random and frozen. Give a complete model"
-        )
-
-
-def train_in_float32(head: nn.Module) -> None:
-    """Store a head in float32 and let it take inputs of any precision.
-
-    In bfloat16 a step of usual size is below half of a number's last digit, so that most numbers of
-    a head would never move; in float16 AdamW's epsilon is 0. A head in float32 is left as it is.
-    """
-    if all(p.dtype in (torch.float32, torch.float64) for p in head.parameters()):
-        return
-    head.float()
-    head.register_forward_pre_hook(_to_float32, with_kwargs=True)
-
-
-def _to_float32(_: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, Any]:
-    def wide(value: Any) -> Any:
-        low = isinstance(value, torch.Tensor) and value.dtype in (torch.bfloat16, torch.float16)
-        return value.float() if low else value
-
-    return tuple(map(wide, given)), {name: wide(value) for name, value in named.items()}
 
 
 @contextmanager

@@ -9,7 +9,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from autolora_meta.finetuning.batches import Collate
 from autolora_meta.finetuning.data import DataOptions, load_rows
-from autolora_meta.finetuning.models import ModelOptions, base_config, head_modules, load_model
+from autolora_meta.finetuning.heads import head_modules
+from autolora_meta.finetuning.models import ModelOptions, base_config, load_model
 from autolora_meta.finetuning.tasks import Processor, Task, TaskOptions, task_class
 from autolora_meta.finetuning.vocabulary import refuse_foreign_ids
 

@@ -16,6 +16,7 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.evaluation import by_length
+from autolora_meta.finetuning.heads import refuse_new_and_frozen
 from autolora_meta.finetuning.lora import adapter_parameters, with_adapter
 from autolora_meta.finetuning.prepare import Prepared
 from autolora_meta.finetuning.tasks import Processor
@@ -114,6 +115,7 @@ def retrain(
     """
     task, rows = prepared.task, prepared.rows
     _refuse_other_layers(pattern, prepared)
+    refuse_new_and_frozen(prepared.model, prepared.head)
     if options.group_by_length and "input_ids" not in rows["train"].column_names:
         raise InputError("retrain.group_by_length is for texts, and these rows hold none; leave it")
     config = lora_config(
