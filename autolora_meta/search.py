@@ -14,8 +14,9 @@ from autolora_meta.config import RunConfig
 from autolora_meta.device import threads, usable_device
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.batches import LoaderStream
+from autolora_meta.finetuning.buffers import running_statistics
+from autolora_meta.finetuning.heads import head_modules
 from autolora_meta.finetuning.lora import LoraOptions
-from autolora_meta.finetuning.models import head_modules
 from autolora_meta.finetuning.prepare import Prepared
 from autolora_meta.options import read
 from autolora_meta.program import Loss, Program, prepare, program_of, search_seeds
@@ -28,11 +29,15 @@ from autolora_meta.running import run_programs
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run would work on: gated layers, their costs, and what was said while loading."""
+    """What a run would work on: gated layers, their costs, and what was said while loading.
+
+    `classes` has the rows of each class in each split, or the words with each tag.
+    """
 
     names: tuple[str, ...]
     costs: tuple[int, ...]
     said: tuple[str, ...]
+    classes: Mapping[str, Mapping[str, int]]
 
 
 @overload
@@ -153,8 +158,15 @@ def check(config: RunConfig) -> "Plan":
     said: list[str] = []
     usable_device(config.runtime.device)  # refused before anything is loaded
     prepared = prepare(config, say=said.append)
-    with program_of(config, prepared, config.seed).opened() as (_, gates, costs):
-        return Plan(gates.names, costs, tuple(said))
+    program = program_of(config, prepared, config.seed)
+    said += program.targets().sentences()
+    with program.opened() as (wrapped, gates, costs):
+        if still := len(running_statistics(wrapped)):
+            said.append(
+                f"the running statistics of {still} layers (batch norm) stand still, in search and "
+                "retraining: an adapter does not hold them"
+            )
+        return Plan(gates.names, costs, tuple(said), prepared.classes)
 
 
 def _search_objects(

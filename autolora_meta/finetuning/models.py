@@ -1,6 +1,7 @@
 """The base model and what makes its inputs: embedded, from a local folder, or from the hub."""
 
 import hashlib
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,7 +27,8 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from autolora_meta.errors import InputError
-from autolora_meta.finetuning.hub import could_be_id
+from autolora_meta.finetuning.heads import head_modules, refuse_untrained, train_in_float32
+from autolora_meta.finetuning.hub import could_be_id, is_slip_of, names_in, nearest, path_of
 from autolora_meta.finetuning.tasks import Processor, Task
 from autolora_meta.finetuning.vocabulary import set_padding
 from autolora_meta.options import Options
@@ -105,8 +107,10 @@ def load_model(options: ModelOptions, task: Task, seed: int) -> tuple[PreTrained
                 )
             except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
                 raise InputError(_refusal(options.name, error)) from None
-        _refuse_missing_weights(model, report, options.name)
-        for name in head_modules(model):
+        head = head_modules(model)
+        absent = [*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])]
+        refuse_untrained(absent, head, f"model.name '{options.name}'")
+        for name in head:
             train_in_float32(model.get_submodule(name))
         if model.main_input_name == "pixel_values":
             processor = _load_image_processor(place, options, common)
@@ -128,33 +132,11 @@ def base_config(options: ModelOptions) -> PreTrainedConfig:
         InputError: the model cannot be found or read.
     """
     common = {"revision": options.revision, "trust_remote_code": options.trust_remote_code}
+    place = locate(options.name)
     try:
-        return AutoConfig.from_pretrained(locate(options.name), **common)
+        return AutoConfig.from_pretrained(place, **common)
     except (OSError, ValueError, KeyError) as error:
         raise InputError(_refusal(options.name, error)) from None
-
-
-def head_modules(model: nn.Module) -> tuple[str, ...]:
-    """Names of the new modules beside a transformers model's pretrained base: its head.
-
-    The output embeddings of a language model are pretrained, and often the input embeddings too:
-    what is or holds them is no head. Empty for a base without a head, and for a module that is not
-    of transformers.
-
-    >>> head_modules(bert_for_sequence_classification)  # doctest: +SKIP
-    ('classifier',)
-    """
-    base = getattr(model, "base_model_prefix", "")
-    if not base or not hasattr(model, base):
-        return ()
-    outputs = getattr(model, "get_output_embeddings", lambda: None)()
-    return tuple(
-        name
-        for name, child in model.named_children()
-        if name != base
-        and list(child.parameters())
-        and not (outputs is not None and any(part is outputs for part in child.modules()))
-    )
 
 
 def locate(name: str) -> str:
@@ -165,25 +147,43 @@ def locate(name: str) -> str:
     """
     if name == EMBEDDED:
         return str(_embedded_folder())
-    path = Path(name).expanduser()
-    if path.is_dir():
-        if not (path / "config.json").is_file():
+    path = path_of(name)
+    if os.path.isdir(path):
+        if (path / "adapter_config.json").is_file():
+            raise InputError(
+                f"model.name '{name}' is a folder with an adapter; give the model that it adapts, "
+                "or the two as one: autolora-meta export --to merged"
+            )
+        if not _holds_model(path):
             raise InputError(
                 f"model.name '{name}' is a folder without config.json; a model's folder is what "
                 "save_pretrained of transformers writes"
             )
         return str(path)
-    if path.exists() or not could_be_id(name):
-        raise InputError(
-            f"model.name '{name}' is not a folder here; allowed: {EMBEDDED}, a folder with a "
-            "model, or an id of the hub such as FacebookAI/roberta-base"
-        )
-    return name
+    beside = [EMBEDDED, *filter(_holds_model, names_in("."))]
+    if os.path.exists(path):
+        why = "it is a file; give the folder that it stands in"
+    elif slip := is_slip_of(name, beside):
+        why = f"there is no such folder (did you mean '{slip}'?)"
+    elif not could_be_id(name):
+        why = f"there is no such folder ({nearest(name, _holds_model, 'model')})"
+    else:
+        return name
+    raise InputError(
+        f"model.name '{name}' is not a folder here: {why}; allowed: {EMBEDDED}, a folder with a "
+        "model, or an id of the hub with its owner, such as FacebookAI/roberta-base"
+    )
+
+
+def _holds_model(folder: str | Path) -> bool:
+    return os.path.isfile(os.path.join(folder, "config.json"))
 
 
 def public_name(name: str) -> str:
-    """What other people call the model that is `model.name` here."""
-    return _HUB_NAME if name == EMBEDDED else name
+    """What other people call the model that is `model.name` here; of a folder, its whole path."""
+    if name == EMBEDDED:
+        return _HUB_NAME
+    return str(path_of(name)) if os.path.isdir(path_of(name)) else name
 
 
 def local_name(name: str) -> str:
@@ -255,38 +255,6 @@ def _refusal(name: str, error: Exception, part: str = "model") -> str:
         "folder that holds a model with its tokenizer or image processor, or an id of the hub "
         "(with a network, or downloaded before)"
     )
-
-
-def _refuse_missing_weights(model: PreTrainedModel, report: dict[str, Any], name: str) -> None:
-    """Weights that the file lacks would be random; only a head may be."""
-    head = tuple(f"{module}." for module in head_modules(model))
-    absent = [*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])]
-    absent = sorted(key for key in absent if not key.startswith(head))
-    if absent:
-        raise InputError(
-            f"model.name '{name}' lacks {len(absent)} of the base's weights, for example "
-            f"{absent[0]}; they would be random and frozen. Give a complete model"
-        )
-
-
-def train_in_float32(head: nn.Module) -> None:
-    """Store a head in float32 and let it take inputs of any precision.
-
-    In bfloat16 a step of usual size is below half of a number's last digit, so that most numbers of
-    a head would never move; in float16 AdamW's epsilon is 0. A head in float32 is left as it is.
-    """
-    if all(p.dtype in (torch.float32, torch.float64) for p in head.parameters()):
-        return
-    head.float()
-    head.register_forward_pre_hook(_to_float32, with_kwargs=True)
-
-
-def _to_float32(_: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, Any]:
-    def wide(value: Any) -> Any:
-        low = isinstance(value, torch.Tensor) and value.dtype in (torch.bfloat16, torch.float16)
-        return value.float() if low else value
-
-    return tuple(map(wide, given)), {name: wide(value) for name, value in named.items()}
 
 
 @contextmanager

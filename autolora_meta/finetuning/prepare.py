@@ -1,15 +1,17 @@
 """Prepare: from options to a model with its head, and the encoded rows of one replicate."""
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from datasets import Dataset, DatasetDict
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from autolora_meta.finetuning.batches import Collate
 from autolora_meta.finetuning.data import DataOptions, load_rows
-from autolora_meta.finetuning.models import ModelOptions, base_config, head_modules, load_model
+from autolora_meta.finetuning.data.class_counts import counts
+from autolora_meta.finetuning.heads import head_modules
+from autolora_meta.finetuning.models import ModelOptions, base_config, load_model, locate
 from autolora_meta.finetuning.tasks import Processor, Task, TaskOptions, task_class
 from autolora_meta.finetuning.vocabulary import refuse_foreign_ids
 
@@ -27,6 +29,7 @@ class Prepared:
         rows: encoded splits train, validation and test, disjoint.
         head: names of the modules that are trained in full.
         collate: makes a padded batch of encoded rows.
+        classes: rows of each class in each split, or words with each tag; empty without classes.
     """
 
     model: PreTrainedModel
@@ -35,6 +38,7 @@ class Prepared:
     rows: DatasetDict
     head: tuple[str, ...]
     collate: Collate
+    classes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
 def prepare(
@@ -64,7 +68,9 @@ def prepare(
     rows = DatasetDict({name: built.encode(part, tokenizer, say) for name, part in splits.items()})
     if isinstance(tokenizer, PreTrainedTokenizerBase):
         refuse_foreign_ids(rows, tokenizer, base)
-    return Prepared(base, tokenizer, built, rows, head_modules(base), built.collator(tokenizer))
+    collate = built.collator(tokenizer)
+    counted = counts(splits, built.roles)
+    return Prepared(base, tokenizer, built, rows, head_modules(base), collate, counted)
 
 
 def task_and_rows(
@@ -81,6 +87,7 @@ def task_and_rows(
 
     Takes and raises what `prepare` does.
     """
+    locate(model.name)  # a mistyped path is refused before rows are read
     asked = task_class(options.type) if task is None else task
     splits = load_rows(data, asked.roles, seed, say=say, group=asked.group, given=given)
     if not isinstance(asked, type):

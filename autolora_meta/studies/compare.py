@@ -12,12 +12,14 @@ from autolora_meta.bilevel.options import Selection
 from autolora_meta.bilevel.watch import STOPPED_EARLY
 from autolora_meta.config import CompareOptions, RunConfig
 from autolora_meta.hypergradients.products import Cost, plain_steps
+from autolora_meta.places import writable
 from autolora_meta.progress import Progress, Silent
 from autolora_meta.ranks.stability import stability
 from autolora_meta.result import SearchResult
 from autolora_meta.statistics import paired_difference
 from autolora_meta.studies.comparison import Comparison, written
 from autolora_meta.studies.jobs import Keep, Outcome, run_all
+from autolora_meta.studies.main_guard import refuse_unguarded
 
 
 def compare(
@@ -42,6 +44,9 @@ def compare(
     Raises:
         InputError: an arm is unknown, or the configuration cannot work on this model and data.
     """
+    refuse_unguarded()
+    if folder is not None:
+        writable(Path(folder, "0"), "folder")
     seeds = [config.seed + r for r in range(config.compare.replicates)]
     config.compare.contrast()  # unknown names are refused before anything runs
     for arm in config.compare.arms:
