@@ -4,7 +4,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from platform import node
@@ -21,7 +21,8 @@ class Ledger:
 
     Layout: `study.yaml`; `results.jsonl`; `timings.jsonl`, what each job took; `searches/KEY`, each
     search once; `measured/KEY.json`, what an arm measured for all budgets; `runs/ID`, what each run
-    left; `errors`, tracebacks; `inputs.json`, hashes of the local files that it reads.
+    left; `errors`, tracebacks; `looks.json`, the seeds at each end; `inputs.json`, hashes of the
+    local files that it reads.
 
     Args:
         folder: of the study.
@@ -123,6 +124,18 @@ class Ledger:
             return {}
         rows = map(json.loads, self.timings.read_text(encoding="utf-8").split("\n")[:-1])
         return {row["job"]: row for row in rows if "allocation_seconds" in row}
+
+    def looked(self, seeds: Sequence[int]) -> None:
+        """Record that there were results of these seeds to look at."""
+        looks = self.looks()
+        if not looks or set(looks[-1]) != set(seeds):
+            place = self.folder / "looks.json"
+            place.write_text(json.dumps([*looks, list(seeds)]) + "\n", encoding="utf-8")
+
+    def looks(self) -> list[list[int]]:
+        """The seeds that there were results of, each time that they changed."""
+        place = self.folder / "looks.json"
+        return json.loads(place.read_text(encoding="utf-8")) if place.is_file() else []
 
     def sweep(self) -> None:
         """Remove the half-done work of processes of this machine that are no more."""

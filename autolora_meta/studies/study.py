@@ -178,6 +178,8 @@ class Study:
             finally:  # also of a study that is stopped: what has finished can be looked at
                 table = self.table()
                 table.save(self.folder / "table.json")
+                if any(row["status"] == "finished" for row in table.rows):
+                    ledger.looked(self.options.seeds)
                 record(self.folder)
         failed = {row["id"]: row["error"] for row in table.failed if row["id"] in runs}
         if failed:
