@@ -192,6 +192,9 @@ def test_a_class_is_left_out_by_name() -> None:
     assert "data.classes: 6 rows of class '?' dropped" in said and "empty" not in said
     with pytest.raises(InputError, match=r"data.classes: unknown class 'A'; allowed: a, b"):
         load(rows_of(["a", "b"] * 6), classes={"A": "a"})
+    spaced = Features({"text": Value("string"), "label": ClassLabel(names=["z", "z ", "x"])})
+    given = Dataset.from_dict(rows_of([0, 1, 2] * 6).to_dict(), features=spaced)  # type: ignore[arg-type]
+    assert load(given)[0]["train"].features["label"].names == ["z", "x"]
     declared = Features({"text": Value("string"), "label": ClassLabel(names=["z", "y", "x"])})
     given = Dataset.from_dict(rows_of([0, 1, 2] * 6).to_dict(), features=declared)  # type: ignore[arg-type]
     rows, _ = load(given, classes={"x": "z"})

@@ -70,6 +70,8 @@ def numbered(
 def declared_names(parts: Parts, column: str) -> list[str]:
     """The names that the source gives to its classes or tags; none where it has no such names.
 
+    White space around them is stripped, so that two of them may be the same.
+
     Raises:
         InputError: splits have different ones.
     """
@@ -86,7 +88,7 @@ def declared_names(parts: Parts, column: str) -> list[str]:
             f"column '{column}' has other names of classes in one split than in another ({shown}); "
             "cast them alike (Dataset.cast_column)"
         )
-    return list(next(iter(found.values())))
+    return [name.strip() for name in next(iter(found.values()))]
 
 
 def refuse_lone(found: Collection[object], column: str) -> None:

@@ -76,6 +76,7 @@ def tagged(
     _refuse_unseen_kinds(parts, found, columns[1], trained)
     if not names or not used <= set(names):  # names of our own, or changed by another scheme
         names = tags.ordered(used)
+    names = list(dict.fromkeys(names))
     refuse_lone(used, columns[1])
     number = {tag: i for i, tag in enumerate(names)}
     numbered = {
