@@ -59,6 +59,7 @@ def study(
 
     name = read_study(file, *(changes or []), smoke=smoke).name
     work = Study.load(file, *(changes or []), smoke=smoke, folder=runs / name)
+    work.refuse_unwritable()
     left = work.left(retry_failed=retry_failed)
     if dry_run:
         work.check(typer.echo)

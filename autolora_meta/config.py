@@ -17,7 +17,13 @@ from autolora_meta.finetuning.data import DataOptions
 from autolora_meta.finetuning.lora import LoraOptions
 from autolora_meta.finetuning.models import ModelOptions
 from autolora_meta.finetuning.retrain import RetrainOptions
-from autolora_meta.finetuning.tasks import TaskOptions, metric_called, task_class, task_names
+from autolora_meta.finetuning.tasks import (
+    TaskOptions,
+    metric_called,
+    task_class,
+    task_names,
+    unknown_task,
+)
 from autolora_meta.layers import Layer, merged
 from autolora_meta.options import Options, read
 from autolora_meta.ranks.options import RankOptions, bounds
@@ -174,7 +180,7 @@ class RunConfig(Options):
     @classmethod
     def _known_task(cls, value: TaskOptions) -> TaskOptions:
         if value.type not in task_names():
-            raise ValueError(unknown("task", value.type, task_names()))
+            raise ValueError(unknown_task(value.type, task_names()))
         return value
 
     @model_validator(mode="after")

@@ -31,7 +31,8 @@ from autolora_meta.config import RunConfig
 from autolora_meta.errors import InputError
 from autolora_meta.exporting.export import export
 from autolora_meta.exporting.forms import FORMS
-from autolora_meta.finetuning.lora import layer_costs, quiet_peft, target_layers
+from autolora_meta.finetuning.lora import layer_costs, quiet_peft
+from autolora_meta.finetuning.targets import target_layers
 from autolora_meta.ranks.export import lora_config
 from autolora_meta.ranks.pattern import RankPattern
 from tests.end_to_end import contents
@@ -265,7 +266,7 @@ def test_what_cannot_be_exported(bert: Adapter, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"unknown form 'mergd' \(did you mean 'merged'"):
         export(adapter, "mergd", tmp_path / "x")
     (tmp_path / "mine").write_text("precious")
-    with pytest.raises(InputError, match="mine exists, and is not overwritten"):
+    with pytest.raises(InputError, match="mine exists, and finished work is not overwritten"):
         export(adapter, "axolotl", tmp_path / "mine")
     assert (tmp_path / "mine").read_text() == "precious"
     with pytest.raises(InputError, match=r"moved.*cannot be loaded.*--base"):

@@ -57,8 +57,9 @@ def find(folder: str | Path, base: str | None = None) -> Source:
     if of_run is not None and (folder / "ranks.json").is_file():
         pattern = RankPattern.load(folder / "ranks.json")
         about = folder / "search" / "search.json"
-        kind = json.loads(about.read_text("utf-8"))["task_type"] if about.is_file() else None
-        config = lora_config(pattern, dropout=of_run.lora.dropout, task_type=kind)
+        searched = json.loads(about.read_text("utf-8")) if about.is_file() else {}
+        known = {key: searched.get(key) for key in ("task_type", "architecture")}
+        config = lora_config(pattern, dropout=of_run.lora.dropout, **known)
         model = of_run.model
         if base is not None:
             model = model.model_copy(update={"name": base, "revision": None})
@@ -76,8 +77,10 @@ def _adapter(folder: Path, place: Path, model: ModelOptions | None, base: str | 
     config, name = stored.config, stored.config.base_model_name_or_path
     if base is not None:
         model = (model or ModelOptions()).model_copy(update={"name": base, "revision": None})
-    elif model is None and name is not None:
-        model = ModelOptions(name=local_name(name), revision=config.revision)
+    elif name is not None:
+        # The path in a run's configuration is one from where it was started.
+        options = model or ModelOptions(revision=config.revision)
+        model = options.model_copy(update={"name": local_name(name)})
     scales = (min(stored.scales), max(stored.scales))
     return Source(
         folder, place, config, stored.pattern, scales, model, public_name(base) if base else name

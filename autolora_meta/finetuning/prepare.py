@@ -11,7 +11,7 @@ from autolora_meta.finetuning.batches import Collate
 from autolora_meta.finetuning.data import DataOptions, load_rows
 from autolora_meta.finetuning.data.class_counts import counts
 from autolora_meta.finetuning.heads import head_modules
-from autolora_meta.finetuning.models import ModelOptions, base_config, load_model
+from autolora_meta.finetuning.models import ModelOptions, base_config, load_model, locate
 from autolora_meta.finetuning.tasks import Processor, Task, TaskOptions, task_class
 from autolora_meta.finetuning.vocabulary import refuse_foreign_ids
 
@@ -87,6 +87,7 @@ def task_and_rows(
 
     Takes and raises what `prepare` does.
     """
+    locate(model.name)  # a mistyped path is refused before rows are read
     asked = task_class(options.type) if task is None else task
     splits = load_rows(data, asked.roles, seed, say=say, group=asked.group, given=given)
     if not isinstance(asked, type):

@@ -15,6 +15,7 @@ from autolora_meta.reporting.report import KeepAdapter, conclude, plan_words
 from autolora_meta.search import check
 from autolora_meta.studies.compare import Comparison, compare
 from autolora_meta.studies.jobs import Outcome
+from autolora_meta.studies.main_guard import refuse_unguarded
 from autolora_meta.tracking import Trackers
 
 _LOG = logging.getLogger(__name__)
@@ -50,6 +51,7 @@ def run(
         InputError: the folder is taken, a tracker is not installed, or the configuration cannot
             work on this model and data; nothing has been written then.
     """
+    refuse_unguarded()
     place = vacant(Path(folder), overwrite=overwrite)
     trackers = Trackers(config.runtime.report_to, config.name, place / "trackers")
     plan = check(config)

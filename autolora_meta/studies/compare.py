@@ -18,11 +18,13 @@ from autolora_meta.config import RunConfig
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.tasks import metric_called
 from autolora_meta.hypergradients.products import Cost, plain_steps
+from autolora_meta.places import writable
 from autolora_meta.progress import Progress, Silent
 from autolora_meta.ranks.stability import Stability, stability
 from autolora_meta.result import SearchResult
 from autolora_meta.statistics import PairedDifference, holm, paired_difference
 from autolora_meta.studies.jobs import Keep, Outcome, run_all
+from autolora_meta.studies.main_guard import refuse_unguarded
 
 
 @dataclass(frozen=True)
@@ -173,6 +175,9 @@ def compare(
     Raises:
         InputError: an arm is unknown, or the configuration cannot work on this model and data.
     """
+    refuse_unguarded()
+    if folder is not None:
+        writable(Path(folder, "0"), "folder")
     seeds = [config.seed + r for r in range(config.compare.replicates)]
     for arm in config.compare.arms:
         allocator(arm)  # unknown names are refused before anything runs

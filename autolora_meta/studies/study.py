@@ -12,11 +12,13 @@ from autolora_meta.config import RunConfig
 from autolora_meta.environment import record
 from autolora_meta.errors import InputError
 from autolora_meta.options import read
+from autolora_meta.places import writable
 from autolora_meta.progress import Bar, Progress
 from autolora_meta.studies import work
 from autolora_meta.studies.executor import Ended, Job, run_jobs
 from autolora_meta.studies.inputs import inputs, paths
 from autolora_meta.studies.ledger import Ledger
+from autolora_meta.studies.main_guard import refuse_unguarded
 from autolora_meta.studies.options import Layer, StudyOptions, read_study
 from autolora_meta.studies.plan import Planned, plan
 from autolora_meta.studies.pool import local_pool
@@ -136,10 +138,12 @@ class Study:
             say: told, before anything runs, which rows and classes the first run reads.
 
         Raises:
-            InputError: another process works on it, the folder holds something else, a local file
-                that the study reads has changed since it began, no run could use its data or
-                model, or `executor` broke.
+            InputError: another process works on it, the folder holds something else or cannot be
+                written to, a local file that the study reads has changed since it began, no run
+                could use its data or model, or `executor` broke.
         """
+        refuse_unguarded(executor)
+        self.refuse_unwritable()
         if executor is None:  # the data of other machines may be out of sight here
             self.check(say)
         ledger, progress = Ledger(self.folder.absolute()), progress or Bar()
@@ -189,6 +193,14 @@ class Study:
     def left(self, *, retry_failed: bool = False) -> list[Planned]:
         """The runs that are still to do, each once."""
         return self._left(Ledger(self.folder), retry_failed)
+
+    def refuse_unwritable(self) -> None:
+        """Refuse a folder that nothing can be written to.
+
+        Raises:
+            InputError: it is one.
+        """
+        writable(self.folder / "results.jsonl", "folder for the study (--runs)")
 
     def check(self, say: Callable[[str], None] = _LOG.info) -> None:
         """Refuse a study that cannot even begin (`sharing.refuse_all_unusable`).

@@ -1,5 +1,6 @@
 """Where rows come from: embedded, files, folders, the hub, or objects; always splits by name."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -13,7 +14,7 @@ from autolora_meta.finetuning.data.files import Layout
 from autolora_meta.finetuning.data.options import DataOptions
 from autolora_meta.finetuning.data.part import Part
 from autolora_meta.finetuning.data.roles import Role
-from autolora_meta.finetuning.hub import could_be_id
+from autolora_meta.finetuning.hub import could_be_id, is_slip_of, names_in, nearest, path_of
 
 EMBEDDED = "stdlib-docs"
 Given = Dataset | DatasetDict | Mapping[str, Dataset]
@@ -60,9 +61,7 @@ def _read(
     source = options.source
     if source == EMBEDDED:
         return _parts(_embedded())
-    path = Path(source).expanduser()
-    looks_like_file = path.suffix.lower() in files.READERS or not could_be_id(source)
-    if not (path.exists() or looks_like_file):
+    if not (os.path.exists(path_of(source)) or _looks_like_path(source)):
         return _parts(hub.load(source, options.name, options.revision))
     path = _there(source)
     if path.is_file():
@@ -86,15 +85,27 @@ def _named(
     )
 
 
+def _looks_like_path(source: str) -> bool:
+    """Whether a source that is not here was meant to be; else it is one of the hub."""
+    if Path(source).suffix.lower() in files.READERS or not could_be_id(source):
+        return True
+    here = list(filter(_holds_rows, names_in(".")))
+    stems = [Path(name).stem for name in here]
+    return source in stems or is_slip_of(source, [EMBEDDED, *here, *stems]) is not None
+
+
+def _holds_rows(path: str) -> bool:
+    return Path(path).suffix.lower() in files.READERS or os.path.isdir(path)
+
+
 def _there(source: str) -> Path:
-    path = Path(source).expanduser()
-    if path.exists():
+    path = Path(os.path.expanduser(source))
+    if os.path.exists(path):
         return path
-    around = path.parent.iterdir() if path.parent.is_dir() else ()
-    near = [other.name for other in around if other.suffix.lower() in files.READERS]
+    slip = is_slip_of(source, [EMBEDDED])
+    near = f"did you mean '{slip}'?" if slip else nearest(source, _holds_rows, "data file")
     raise InputError(
-        f"data.source '{source}' does not exist; in '{path.parent}': "
-        f"{unknown('data file', path.name, near)}"
+        f"data.source '{source}' does not exist: there is no such file or folder ({near})"
     )
 
 

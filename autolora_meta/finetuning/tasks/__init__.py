@@ -15,6 +15,7 @@ from autolora_meta.finetuning.tasks.metrics import METRICS, Metric
 from autolora_meta.finetuning.tasks.options import GenerationOptions, TaskOptions
 from autolora_meta.finetuning.tasks.regression import Regression
 from autolora_meta.finetuning.tasks.sequence_classification import SequenceClassification
+from autolora_meta.finetuning.tasks.synonyms import unknown_task
 from autolora_meta.finetuning.tasks.token_classification import TokenClassification
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "refuse_unmeasured",
     "task_class",
     "task_names",
+    "unknown_task",
 ]
 
 TASKS: dict[str, type[Task]] = {
@@ -54,7 +56,7 @@ def task_class(name: str) -> type[Task]:
     if name in TASKS:
         return TASKS[name]
     if name not in task_names():
-        raise InputError(unknown("task", name, task_names()))
+        raise InputError(unknown_task(name, task_names()))
     found = plugins.load(plugins.TASKS, name)
     if not (isinstance(found, type) and issubclass(found, Task)):
         raise InputError(
