@@ -9,7 +9,7 @@ from datasets import ClassLabel, Dataset, DatasetInfo, Features
 
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.data.classes import refuse_lone, some
-from autolora_meta.finetuning.data.part import PLACE, joined
+from autolora_meta.finetuning.data.part import PLACE, joined, values
 from autolora_meta.finetuning.data.roles import Role
 
 Say = Callable[[str], None]
@@ -41,7 +41,7 @@ def without_rare(
         InputError: there are such classes and they are to be refused, or too little is left.
     """
     names = pool.features[label].names
-    counts = Counter(pool[label])
+    counts = Counter(values(pool, label))
     rare = sorted(c for c in present if counts[c] < least)
     if not rare:
         return pool, test
@@ -66,7 +66,7 @@ def without_rare(
 
     def changed(rows: Dataset) -> Dataset:
         features = Features({**rows.features, label: ClassLabel(names=order)})
-        kept = [i for i, c in enumerate(rows[label]) if c not in dropped]
+        kept = [i for i, c in enumerate(values(rows, label)) if c not in dropped]
         table: pa.Table = rows.select(kept).with_format("arrow")[:]  # type: ignore[assignment]
         new = pa.array([number[of[c]] for c in table[label].to_pylist()], pa.int64())
         table = table.set_column(table.column_names.index(label), label, new)
@@ -79,7 +79,7 @@ def _too_few(pool: Dataset, label: str, rare: Sequence[int], least: int) -> str:
     """Which classes have fewer rows than `least`, where these stand, and what can be done."""
     names = [name[:40] for name in pool.features[label].names]
     places: dict[int, list[str]] = {c: [] for c in rare}
-    for place, c in zip(pool[PLACE], pool[label], strict=True):
+    for place, c in zip(values(pool, PLACE), values(pool, label), strict=True):
         if c in places:
             places[c].append(place)
     stand = "; ".join(
@@ -100,10 +100,11 @@ def refuse_lost(before: Dataset, after: Dataset, label: str) -> None:
     Raises:
         InputError: they did.
     """
-    lost = sorted(set(before[label]) - set(after[label]))
+    lost = sorted(set(values(before, label)) - set(values(after, label)))
     if lost:
         names = [before.features[label].names[c] for c in lost]
-        places = [p for p, c in zip(before[PLACE], before[label], strict=True) if c in lost]
+        stood = zip(values(before, PLACE), values(before, label), strict=True)
+        places = [place for place, c in stood if c in lost]
         raise InputError(
             f"class {some(names)} has no rows left: all of them repeat rows of other classes or "
             f"of the test rows ({joined(places[:5], len(places))}); mend their labels, leave the "
@@ -126,10 +127,10 @@ def counts(rows: Mapping[str, Dataset], roles: Sequence[Role]) -> dict[str, dict
     for split, part in rows.items():
         feature: Any = part.features[role.name]
         names = getattr(feature, "feature", feature).names
-        values: Iterable[Any] = part[role.name]
+        labels: Iterable[Any] = values(part, role.name)
         if role.kind == "tags":
-            values = (tag for row in values for tag in row)
-        number = Counter(values)
+            labels = (tag for row in labels for tag in row)
+        number = Counter(labels)
         for c, name in enumerate(names):
             found[name][split] = number[c]
     return dict(found)

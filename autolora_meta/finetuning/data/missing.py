@@ -7,7 +7,7 @@ from typing import Literal
 from datasets import ClassLabel
 
 from autolora_meta.errors import InputError
-from autolora_meta.finetuning.data.part import Part
+from autolora_meta.finetuning.data.part import Part, values
 from autolora_meta.finetuning.data.roles import Kind, Role
 
 _WRITTEN = ("", "nan", "<na>")  # what an empty cell of a data frame becomes as text
@@ -39,8 +39,8 @@ def without(
             continue
         for split, part in found.items():
             named = isinstance(part.rows.features[column], ClassLabel)
-            values = part.rows[column]
-            gone = [i for i, value in enumerate(values) if _missing(value, role.kind, named)]
+            column_values = values(part.rows, column)
+            gone = [i for i, value in enumerate(column_values) if _missing(value, role.kind, named)]
             if not gone:
                 continue
             stands = f"split '{split}' has {len(gone)} rows without a '{column}'"
@@ -50,7 +50,7 @@ def without(
                     "them out"
                 )
             say(f"{stands}, which are dropped: {part.places(gone)}")
-            found[split] = part.only(sorted({*range(len(values))} - {*gone}))
+            found[split] = part.only(sorted({*range(len(column_values))} - {*gone}))
     return found
 
 
@@ -63,7 +63,7 @@ def unlabelled(part: Part, column: str) -> bool:
         all(inner == -1 or no_label(inner) for inner in value)
         if isinstance(value, list)
         else value == -1 or no_label(value)
-        for value in part.rows[column]
+        for value in values(part.rows, column)
     )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from datasets import Dataset
 
@@ -61,6 +62,12 @@ class Part:
             number = row if self.numbers is None else self.numbers[row]
             there = f"{self.file or f'split {self.name}'}, row {number + 1}"
         return there if token is None else f"{there}, token {token + 1}"
+
+
+def values(rows: Dataset, column: str) -> list[Any]:
+    """A whole column as plain values; by items, `datasets` takes ten times as long."""
+    table: Any = rows.select_columns([column]).with_format("arrow")[:]
+    return table[column].to_pylist()
 
 
 def joined(places: Sequence[str], count: int | None = None) -> str:
