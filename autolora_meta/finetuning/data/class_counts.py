@@ -83,12 +83,13 @@ def _too_few(pool: Dataset, label: str, rare: Sequence[int], least: int) -> str:
         if c in places:
             places[c].append(place)
     stand = "; ".join(
-        f"class '{names[c]}' has {len(of)} rows" + (f" ({joined(of[:5], len(of))})" if of else "")
+        f"class '{names[c]}' has {len(of)} rows, too few"
+        + (f" ({joined(of[:5], len(of))})" if of else "")
         for c, of in list(places.items())[:5]
     )
     more = f"; and {len(rare) - 5} more classes" if len(rare) > 5 else ""
     return (
-        f"{stand}{more}: too few, as each class needs {least} (one in each part that is cut, or "
+        f"{stand}{more}: each class needs {least} (one in each part that is cut, or "
         "data.rare_below); give more rows of it, drop or merge all such classes (data.rare: drop, "
         f'or merge), or rename it to another (data.classes: {{"{names[rare[0]]}": "another"}})'
     )
