@@ -106,6 +106,15 @@ def test_a_comment_inside_a_sentence_is_refused(tmp_path: Path) -> None:
         load(tmp_path / "a.conll")
 
 
+def test_a_kind_of_tags_that_loses_all_its_rows_is_refused(tmp_path: Path) -> None:
+    again = [(SENTENCES[0][0], ["B-ORG", "O", "O", "O"])]
+    (tmp_path / "a.conll").write_text(conll(SENTENCES + again))
+    with pytest.raises(
+        InputError, match=r"class ORG has no rows left: .*a\.conll, line 51\); mend"
+    ):
+        load(tmp_path / "a.conll")
+
+
 def test_tags_may_stand_first(tmp_path: Path) -> None:
     turned = [(tags, words) for words, tags in SENTENCES]
     (tmp_path / "a.bio").write_text(conll(turned).replace("-DOCSTART-\tO", "-DOCSTART-"))

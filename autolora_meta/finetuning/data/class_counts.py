@@ -1,7 +1,7 @@
 """How many rows each class has: counted, said, and classes that have too few."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -11,6 +11,7 @@ from autolora_meta.errors import InputError
 from autolora_meta.finetuning.data.classes import refuse_lone, some
 from autolora_meta.finetuning.data.part import PLACE, joined, values
 from autolora_meta.finetuning.data.roles import Role
+from autolora_meta.finetuning.data.tags import kind
 
 Say = Callable[[str], None]
 OTHER = "other"
@@ -95,23 +96,30 @@ def _too_few(pool: Dataset, label: str, rare: Sequence[int], least: int) -> str:
     )
 
 
-def refuse_lost(before: Dataset, after: Dataset, label: str) -> None:
+def refuse_lost(before: Dataset, after: Dataset, role: Role) -> None:
     """Refuse rows that lost a whole class where repeats, or rows of the test split, were dropped.
+
+    Args:
+        before: with all rows.
+        after: without them.
+        role: of the classes, or of tags, which are lost when no tag of their kind is left.
 
     Raises:
         InputError: they did.
     """
-    lost = sorted(set(values(before, label)) - set(values(after, label)))
-    if lost:
-        names = [before.features[label].names[c] for c in lost]
-        stood = zip(values(before, PLACE), values(before, label), strict=True)
-        places = [place for place, c in stood if c in lost]
-        raise InputError(
-            f"class {some(names)} has no rows left: all of them repeat rows of other classes or "
-            f"of the test rows ({joined(places[:5], len(places))}); mend their labels, leave the "
-            "class out (data.classes: "
-            f"{{{names[0]}: null}}), or keep repeats (data.overlap: allow)"
-        )
+    names, labels = _names(before, role)
+    left = {names[c] for row in _names(after, role)[1] for c in row}
+    lost = {names[c] for row in labels for c in row} - left
+    if not lost:
+        return
+    stood = zip(values(before, PLACE), labels, strict=True)
+    places = [place for place, row in stood if any(names[c] in lost for c in row)]
+    out = f"leave the class out (data.classes: {{{min(lost)}: null}}), " * (role.kind == "class")
+    raise InputError(
+        f"class {some(lost)} has no rows left: all of them repeat rows with other labels or of "
+        f"the test split ({joined(places[:5], len(places))}); mend their labels, {out}or keep "
+        "repeats (data.overlap: allow)"
+    )
 
 
 def counts(rows: Mapping[str, Dataset], roles: Sequence[Role]) -> dict[str, dict[str, int]]:
@@ -127,14 +135,19 @@ def counts(rows: Mapping[str, Dataset], roles: Sequence[Role]) -> dict[str, dict
     found: dict[str, dict[str, int]] = defaultdict(dict)
     for split, part in rows.items():
         feature: Any = part.features[role.name]
-        names = getattr(feature, "feature", feature).names
-        labels: Iterable[Any] = values(part, role.name)
-        if role.kind == "tags":
-            labels = (tag for row in labels for tag in row)
-        number = Counter(labels)
-        for c, name in enumerate(names):
+        number = Counter(c for row in _names(part, role)[1] for c in row)
+        for c, name in enumerate(getattr(feature, "feature", feature).names):
             found[name][split] = number[c]
     return dict(found)
+
+
+def _names(rows: Dataset, role: Role) -> tuple[list[str], list[list[int]]]:
+    """The name of each class, or the kind of each tag, and the numbers of each row."""
+    feature: Any = rows.features[role.name]
+    labels = values(rows, role.name)
+    if role.kind == "tags":
+        return [kind(tag) for tag in feature.feature.names], labels
+    return feature.names, [[label] for label in labels]
 
 
 def counts_words(

@@ -159,13 +159,14 @@ def _distinct(
     pool = overlap.without_repeats(pool, roles, options.overlap, say)
     if test is not None:
         pool = overlap.apart(pool, test, roles, options.overlap, say)
-    label = next((role.name for role in roles if role.kind == "class"), None)
-    if label is None:
+    role = next((role for role in roles if role.kind in ("class", "tags")), None)
+    if role is None:
         return pool, test
+    label = role.name
     if options.rare == "refuse":
-        class_counts.refuse_lost(all_rows, pool, label)
-        if grouped and options.rare_below is None:
-            return pool, test  # not every part has every class then
+        class_counts.refuse_lost(all_rows, pool, role)
+    if role.kind == "tags" or (grouped and options.rare == "refuse" and not options.rare_below):
+        return pool, test  # not every part has every class then
     least = options.rare_below or (3 if test is None else 2)
     present = {*values(all_rows, label), *(() if test is None else values(test, label))}
     return class_counts.without_rare(pool, test, label, present, least, options.rare, say)
