@@ -114,6 +114,12 @@ def test_missing_texts_are_refused_or_dropped() -> None:
         assert len(named(load(given, missing="drop")[0])) == 11
 
 
+def test_texts_that_may_be_missing_are_named() -> None:
+    columns = {"text": [*(f"text {i}" for i in range(11)), "nan"], "label": [*"ab" * 6]}
+    _, said = load(Dataset.from_dict(columns))
+    assert "warning: 1 rows of split 'train' have a 'text' such as 'nan', which is read as" in said
+
+
 def test_rows_keep_their_place_when_others_are_dropped() -> None:
     given = {"train": rows_of([*"ab" * 6, None, "a"]), "test": rows_of([None, "a", "c"], 100)}
     with pytest.raises(InputError, match="split test, row 3: the class 'c'"):
