@@ -7,6 +7,8 @@ from typing import Any
 
 from datasets import Dataset
 
+from autolora_meta.errors import InputError
+
 PLACE = "__place__"  # the column of ours that says where each row stands in the source
 
 
@@ -65,9 +67,16 @@ class Part:
 
 
 def values(rows: Dataset, column: str) -> list[Any]:
-    """A whole column as plain values; by items, `datasets` takes ten times as long."""
+    """A whole column as plain values; by items, `datasets` takes ten times as long.
+
+    Raises:
+        InputError: it holds bytes that are no text, as a broken file does.
+    """
     table: Any = rows.select_columns([column]).with_format("arrow")[:]
-    return table[column].to_pylist()
+    try:
+        return table[column].to_pylist()
+    except UnicodeDecodeError as error:
+        raise InputError(f"column '{column}' holds text that is not UTF-8: {error}") from None
 
 
 def joined(places: Sequence[str], count: int | None = None) -> str:
