@@ -56,8 +56,7 @@ def run(
     place = vacant(Path(folder), overwrite=overwrite)
     trackers = Trackers(config.runtime.report_to, config.name, place / "trackers")
     plan = check(config)
-    say("
-".join([plan_words(config, plan), *primary_ahead(config.compare)]))
+    say("\n".join([plan_words(config, plan), *primary_ahead(config.compare)]))
     made(place, config)
     record(place)
     rows.record(place, plan)
