@@ -32,7 +32,9 @@ def section(folder: Path, seed: int) -> list[Section]:
     if classes := found["classes"]:
         splits = next(iter(classes.values()))
         cells = [[name, *of.values()] for name, of in classes.items()]
-        tables = [Table("How often each class, or tag, stands in each split", ["", *splits], cells)]
+        tables = [
+            Table("How often each class, or tag, stands in each split", ["class", *splits], cells)
+        ]
     opened = len(classes) <= _OPEN
     return [
         Section(
