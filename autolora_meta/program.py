@@ -30,7 +30,7 @@ from autolora_meta.finetuning.lora import (
 )
 from autolora_meta.finetuning.prepare import Prepared, task_and_rows
 from autolora_meta.finetuning.prepare import prepare as prepare_parts
-from autolora_meta.finetuning.tasks import Task, refuse_unmeasured
+from autolora_meta.finetuning.tasks import Task, refuse_lacking, refuse_unmeasured
 from autolora_meta.gating import Gates, gated
 from autolora_meta.randomness import derive, seeded
 from autolora_meta.ranks.rules import RankOptions, bounds
@@ -81,6 +81,7 @@ def refuse_unusable(config: RunConfig, seed: int) -> None:
     """
     task, _ = task_and_rows(config.model, config.data, config.task, seed, say=_LOG.debug)
     refuse_unmeasured(task, config.compare.metrics or ())
+    refuse_lacking(task, config.compare.metrics or ())
 
 
 def fingerprint(config: RunConfig, seed: int, selection: str) -> str:

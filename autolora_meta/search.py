@@ -17,6 +17,7 @@ from autolora_meta.finetuning.batches import LoaderStream
 from autolora_meta.finetuning.heads import head_modules
 from autolora_meta.finetuning.lora import LoraOptions
 from autolora_meta.finetuning.prepare import Prepared
+from autolora_meta.finetuning.tasks import refuse_lacking
 from autolora_meta.options import read
 from autolora_meta.program import Loss, Program, prepare, program_of, search_seeds
 from autolora_meta.progress import Progress
@@ -144,8 +145,12 @@ def _search_config(
         return run_programs(programs, progress=progress, observe=observe)
 
 
-def check(config: RunConfig) -> "Plan":
+def check(config: RunConfig, *, tested: bool = False) -> "Plan":
     """Everything that can be found wrong before a search: rows, model, layers, gates, budget.
+
+    Args:
+        config: of the search or of the run.
+        tested: what is retrained will be measured, so that nothing for that may be lacking.
 
     Raises:
         InputError: the configuration cannot work on this model and data.
@@ -153,6 +158,8 @@ def check(config: RunConfig) -> "Plan":
     said: list[str] = []
     usable_device(config.runtime.device)  # refused before anything is loaded
     prepared = prepare(config, say=said.append)
+    if tested:
+        refuse_lacking(prepared.task, config.compare.metrics or ())
     with program_of(config, prepared, config.seed).opened() as (_, gates, costs):
         return Plan(gates.names, costs, tuple(said))
 

@@ -53,7 +53,7 @@ def run(
     refuse_unguarded()
     place = vacant(Path(folder), overwrite=overwrite)
     trackers = Trackers(config.runtime.report_to, config.name, place / "trackers")
-    say(plan_words(config, check(config)))
+    say(plan_words(config, check(config, tested=True)))
     made(place, config)
     record(place)
     with (place / "timings.jsonl").open("w", encoding="utf-8", buffering=1) as timings:
