@@ -62,11 +62,11 @@ def study(
     work.refuse_unwritable()
     left = work.left(retry_failed=retry_failed)
     if dry_run:
-        work.check()
+        work.check(typer.echo)
         typer.echo(study_plan(left, work.jobs(left)))
         return
     typer.echo(_ahead(work, left))
-    table = work.run(retry_failed=retry_failed, wait=wait, progress=Bar())
+    table = work.run(retry_failed=retry_failed, wait=wait, progress=Bar(), say=typer.echo)
     words = write_summary(work.folder)
     draw_run(work.folder)
     written = page(work.folder)

@@ -14,6 +14,7 @@ from autolora_meta.config import RunConfig
 from autolora_meta.device import threads, usable_device
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.batches import LoaderStream
+from autolora_meta.finetuning.buffers import running_statistics
 from autolora_meta.finetuning.heads import head_modules
 from autolora_meta.finetuning.lora import LoraOptions
 from autolora_meta.finetuning.prepare import Prepared
@@ -29,11 +30,15 @@ from autolora_meta.running import run_programs
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run would work on: gated layers, their costs, and what was said while loading."""
+    """What a run would work on: gated layers, their costs, and what was said while loading.
+
+    `classes` has the rows of each class in each split, or the words with each tag.
+    """
 
     names: tuple[str, ...]
     costs: tuple[int, ...]
     said: tuple[str, ...]
+    classes: Mapping[str, Mapping[str, int]]
 
 
 @overload
@@ -160,8 +165,15 @@ def check(config: RunConfig, *, tested: bool = False) -> "Plan":
     prepared = prepare(config, say=said.append)
     if tested:
         refuse_lacking(prepared.task, config.compare.metrics or ())
-    with program_of(config, prepared, config.seed).opened() as (_, gates, costs):
-        return Plan(gates.names, costs, tuple(said))
+    program = program_of(config, prepared, config.seed)
+    said += program.targets().sentences()
+    with program.opened() as (wrapped, gates, costs):
+        if still := len(running_statistics(wrapped)):
+            said.append(
+                f"the running statistics of {still} layers (batch norm) stand still, in search and "
+                "retraining: an adapter does not hold them"
+            )
+        return Plan(gates.names, costs, tuple(said), prepared.classes)
 
 
 def _search_objects(

@@ -32,8 +32,9 @@ from autolora_meta.errors import InputError
 from autolora_meta.exporting.export import export
 from autolora_meta.exporting.forms import FORMS
 from autolora_meta.exporting.source import find
-from autolora_meta.finetuning.lora import layer_costs, quiet_peft, target_layers
+from autolora_meta.finetuning.lora import layer_costs, quiet_peft
 from autolora_meta.finetuning.models import load_model
+from autolora_meta.finetuning.targets import target_layers
 from autolora_meta.finetuning.tasks.sequence_classification import SequenceClassification
 from autolora_meta.ranks.export import lora_config
 from autolora_meta.ranks.pattern import RankPattern

@@ -1,14 +1,15 @@
 """Prepare: from options to a model with its head, and the encoded rows of one replicate."""
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from datasets import Dataset, DatasetDict
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from autolora_meta.finetuning.batches import Collate
 from autolora_meta.finetuning.data import DataOptions, load_rows
+from autolora_meta.finetuning.data.class_counts import counts
 from autolora_meta.finetuning.heads import head_modules
 from autolora_meta.finetuning.models import ModelOptions, base_config, load_model, locate
 from autolora_meta.finetuning.tasks import Processor, Task, TaskOptions, task_class
@@ -28,6 +29,7 @@ class Prepared:
         rows: encoded splits train, validation and test, disjoint.
         head: names of the modules that are trained in full.
         collate: makes a padded batch of encoded rows.
+        classes: rows of each class in each split, or words with each tag; empty without classes.
     """
 
     model: PreTrainedModel
@@ -36,6 +38,7 @@ class Prepared:
     rows: DatasetDict
     head: tuple[str, ...]
     collate: Collate
+    classes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
 def prepare(
@@ -65,7 +68,9 @@ def prepare(
     rows = DatasetDict({name: built.encode(part, tokenizer, say) for name, part in splits.items()})
     if isinstance(tokenizer, PreTrainedTokenizerBase):
         refuse_foreign_ids(rows, tokenizer, base)
-    return Prepared(base, tokenizer, built, rows, head_modules(base), built.collator(tokenizer))
+    collate = built.collator(tokenizer)
+    counted = counts(splits, built.roles)
+    return Prepared(base, tokenizer, built, rows, head_modules(base), collate, counted)
 
 
 def task_and_rows(

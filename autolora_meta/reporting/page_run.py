@@ -10,6 +10,7 @@ from autolora_meta.config import RunConfig
 from autolora_meta.environment import recorded
 from autolora_meta.finetuning.tasks import metric_called
 from autolora_meta.reporting.document import Code, Document, Picture, Section, Table
+from autolora_meta.reporting.rows import section as rows_section
 from autolora_meta.reporting.seconds import job_seconds, mean_seconds
 from autolora_meta.reporting.summary import comparison_cells, course_words, reach_words
 from autolora_meta.result import SearchResult
@@ -45,6 +46,7 @@ def run_document(folder: Path) -> Document:
             points=[*(f"{said}." for said in sentences), comparison.stability.sentence()],
         ),
         _arms(comparison, folder),
+        *rows_section(folder, config.seed),
         Section(
             f"Ranks learned, seed {config.seed}",
             words=those_said(

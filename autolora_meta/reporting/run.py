@@ -8,6 +8,7 @@ from pathlib import Path
 from autolora_meta.config import RunConfig
 from autolora_meta.environment import record
 from autolora_meta.progress import Progress
+from autolora_meta.reporting import rows
 from autolora_meta.reporting.folder import made, vacant
 from autolora_meta.reporting.page import page
 from autolora_meta.reporting.report import KeepAdapter, conclude, plan_words
@@ -53,9 +54,11 @@ def run(
     refuse_unguarded()
     place = vacant(Path(folder), overwrite=overwrite)
     trackers = Trackers(config.runtime.report_to, config.name, place / "trackers")
-    say(plan_words(config, check(config, tested=True)))
+    plan = check(config, tested=True)
+    say(plan_words(config, plan))
     made(place, config)
     record(place)
+    rows.record(place, plan)
     with (place / "timings.jsonl").open("w", encoding="utf-8", buffering=1) as timings:
 
         def observe(outcome: Outcome) -> None:

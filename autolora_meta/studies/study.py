@@ -2,7 +2,7 @@
 
 import logging
 import traceback
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Executor
 from contextlib import contextmanager
 from pathlib import Path
@@ -119,6 +119,7 @@ class Study:
         retry_failed: bool = False,
         wait: bool = False,
         progress: Progress | None = None,
+        say: Callable[[str], None] = _LOG.info,
     ) -> StudyTable:
         """Run what has not finished yet, and hold all of it in one table.
 
@@ -134,6 +135,7 @@ class Study:
             retry_failed: run those again that failed before.
             wait: for another process that works on this study, instead of refusing.
             progress: told how far the whole study is; by default a bar on standard error.
+            say: told, before anything runs, which rows and classes the first run reads.
 
         Raises:
             InputError: another process works on it, the folder holds something else or cannot be
@@ -143,7 +145,7 @@ class Study:
         refuse_unguarded(executor)
         self.refuse_unwritable()
         if executor is None:  # the data of other machines may be out of sight here
-            self.check()
+            self.check(say)
         ledger, progress = Ledger(self.folder.absolute()), progress or Bar()
         runtime, place = self._base.runtime, ledger.folder / "trackers"
         trackers = Trackers(runtime.report_to, self.options.name, place)
@@ -200,14 +202,17 @@ class Study:
         """
         writable(self.folder / "results.jsonl", "folder for the study (--runs)")
 
-    def check(self) -> None:
+    def check(self, say: Callable[[str], None] = _LOG.info) -> None:
         """Refuse a study that cannot even begin (`sharing.refuse_all_unusable`).
+
+        Args:
+            say: told which rows and classes the first run reads.
 
         Raises:
             InputError: nothing has finished, and no run could use its data, task or model.
         """
         if all(row["status"] != "finished" for row in self.table().rows):
-            refuse_all_unusable(self.planned)
+            refuse_all_unusable(self.planned, say)
 
     def beside(self) -> int:
         """How many finished runs the folder holds that this study does not ask for."""

@@ -1,14 +1,15 @@
 """Where rows come from: embedded, files, folders, the hub, or objects; always splits by name."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from datasets import Dataset, DatasetDict
 
 from autolora_meta.errors import InputError, unknown
-from autolora_meta.finetuning.data import files, folder, hub, images, stdlib_docs
+from autolora_meta.finetuning.data import files, folder, hub, picture_folders, stdlib_docs
 from autolora_meta.finetuning.data.files import Layout
 from autolora_meta.finetuning.data.options import DataOptions
 from autolora_meta.finetuning.data.part import Part
@@ -20,7 +21,10 @@ Given = Dataset | DatasetDict | Mapping[str, Dataset]
 
 
 def read(
-    options: DataOptions, roles: Sequence[Role], given: Given | None = None
+    options: DataOptions,
+    roles: Sequence[Role],
+    given: Given | None = None,
+    say: Callable[[str], None] = lambda words: None,
 ) -> dict[str, Part]:
     """Every split of the source, with the source's own columns.
 
@@ -28,12 +32,13 @@ def read(
         options: where the rows are.
         roles: what the task reads, which says what text files hold.
         given: rows at hand, read in the place of `options.source`.
+        say: told what of the source is not read.
 
     Raises:
         InputError: the source is not there or cannot be read, or a split that was named is not
             there.
     """
-    found = _parts(given) if given is not None else _read(options, roles)
+    found = _parts(given) if given is not None else _read(options, roles, say)
     if options.splits is None:
         return found
     for key, name in options.splits.items():
@@ -42,13 +47,15 @@ def read(
     return {key: found[name] for key, name in options.splits.items()}
 
 
-def _read(options: DataOptions, roles: Sequence[Role]) -> dict[str, Part]:
+def _read(
+    options: DataOptions, roles: Sequence[Role], say: Callable[[str], None]
+) -> dict[str, Part]:
     pictures = any(role.kind == "image" for role in roles)
-    named = [getattr(options, role.name, None) for role in roles]
-    laid_out = files.layout(roles, named)
+    named = {role.name: getattr(options, role.name, None) for role in roles}
+    laid_out = files.layout(roles, named, say)
     if not isinstance(options.source, str):
         return {
-            split: _named(_there(source), laid_out, split, pictures)
+            split: _named(_there(source), laid_out, split, pictures, say)
             for split, source in options.source.items()
         }
     source = options.source
@@ -61,15 +68,17 @@ def _read(options: DataOptions, roles: Sequence[Role]) -> dict[str, Part]:
         return {"train": files.read(path, laid_out, "train")}
     if hub.is_saved(path):
         return _parts(hub.load_saved(path))
-    return folder.read(path, laid_out, options.name, pictures)
+    return folder.read(path, laid_out, options.name, pictures, say)
 
 
-def _named(path: Path, laid_out: Layout, split: str, pictures: bool) -> Part:
+def _named(
+    path: Path, laid_out: Layout, split: str, pictures: bool, say: Callable[[str], None]
+) -> Part:
     """The rows of the file or folder that was named for one split."""
     if path.is_file():
         return files.read(path, laid_out, split)
-    if pictures and images.is_class_folder(path):
-        return Part(images.read(path), split)
+    if pictures and picture_folders.holds_pictures(path):
+        return picture_folders.classes(path, split, say)
     raise InputError(
         f"data.source.{split} '{path}' is a folder; give a file"
         + (", or a folder with a folder of pictures for each class" if pictures else "")
@@ -101,18 +110,39 @@ def _there(source: str) -> Path:
 
 
 def _parts(given: Given) -> dict[str, Part]:
-    splits = {"train": given} if isinstance(given, Dataset) else given
+    splits: Any = {"train": given} if isinstance(given, Dataset) else given
     if not isinstance(splits, Mapping) or not splits:
         raise InputError(
             f"data is a {type(given).__name__}; allowed are a datasets.Dataset, a DatasetDict, or "
-            "a mapping from train, validation and test to a Dataset"
+            f"a mapping from train, validation and test to a Dataset{_instead(given)}"
         )
+    parts: dict[str, Part] = {}
     for split, rows in splits.items():
         if not isinstance(rows, Dataset):
             raise InputError(
                 f"split '{split}' is a {type(rows).__name__}; allowed is a datasets.Dataset"
+                f"{_instead(rows)}"
             )
-    return {str(split): Part(rows, str(split)) for split, rows in splits.items()}
+        if rows.format["type"] == "custom":
+            raise InputError(
+                f"split '{split}' has a transform (set_transform), which is not applied here; make "
+                "its columns with Dataset.map, and take it off with Dataset.reset_format"
+            )
+        # As plain values, however they were formatted (torch, numpy, pandas, arrow, ...).
+        parts[str(split)] = Part(rows.with_format(None), str(split))
+    return parts
+
+
+def _instead(given: object) -> str:
+    """How what was given becomes a Dataset, where that is known."""
+    ways = {
+        "IterableDataset": "Dataset.from_list(list(rows))",
+        "DataFrame": "Dataset.from_pandas(frame)",
+        "list": "Dataset.from_list(rows)",
+        "Table": "Dataset(table)",
+    }
+    way = ways.get(type(given).__name__)
+    return f"; {way} makes one" if way else ""
 
 
 @cache  # seconds to read, and the same for every replicate that a process works on
