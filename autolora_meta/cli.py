@@ -133,7 +133,7 @@ def allocate(
     result = SearchResult.load(run)
     given: dict[str, Any] = {}
     for change in changes or []:
-        given |= setting(change)
+        given |= setting(change.removeprefix("ranks."))
     pattern = result.allocate(**given)
     typer.echo(ranks_table(pattern))
     if unspent := result.options.changed(**given).unspent(pattern):

@@ -42,6 +42,7 @@ def verify(
 
     from autolora_meta.config import RunConfig
     from autolora_meta.places import unused
+    from autolora_meta.program import refuse_unusable
     from autolora_meta.reporting.accuracy import accuracy_against_cost, accuracy_table
     from autolora_meta.reporting.style import known_format, save
     from autolora_meta.verification.accuracy import verify as run_verify
@@ -61,6 +62,8 @@ def verify(
         if figure == json_file:
             raise InputError(f"--json and --figure both name {figure}; give each a file of its own")
     config = RunConfig.load(*(layers or ["quickstart"])) if model else None
+    if config is not None:  # the small problems come first
+        refuse_unusable(config, config.seed)
     rows = run_verify(config, say=lambda text: typer.echo(f"measuring: {text}", err=True))
     typer.echo(accuracy_table(rows))
     typer.echo("\n".join(["", *verdicts(rows)]))

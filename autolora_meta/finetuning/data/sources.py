@@ -100,7 +100,7 @@ def _holds_rows(path: str) -> bool:
 
 def _there(source: str) -> Path:
     path = Path(os.path.expanduser(source))
-    if os.path.exists(path):
+    if os.path.isfile(path) or os.path.isdir(path):
         return path
     slip = is_slip_of(source, [EMBEDDED])
     near = f"did you mean '{slip}'?" if slip else nearest(source, _holds_rows, "data file")
