@@ -69,7 +69,7 @@ def prepare(
     seed = config.seed if seed is None else seed
     sections = config.model, config.data, config.task
     prepared = prepare_parts(*sections, seed, given=data, task=task, say=say)
-    refuse_unmeasured(prepared.task, config.compare.metrics or ())
+    _refuse_unmeasured(prepared.task, config)
     return prepared
 
 
@@ -86,8 +86,14 @@ def refuse_unusable(config: RunConfig, seed: int, say: Callable[[str], None] = _
         InputError: as of `prepare`.
     """
     task, _ = task_and_rows(config.model, config.data, config.task, seed, say=say)
-    refuse_unmeasured(task, config.compare.metrics or ())
-    refuse_lacking(task, config.compare.metrics or ())
+    _refuse_unmeasured(task, config)
+    refuse_lacking(task, config.compare.named)
+
+
+def _refuse_unmeasured(task: Task, config: RunConfig) -> None:
+    primary = config.compare.primary.metric
+    refuse_unmeasured(task, config.compare.metrics or (), "compare.metrics")
+    refuse_unmeasured(task, [primary] if primary else (), "compare.primary.metric")
 
 
 def fingerprint(config: RunConfig, seed: int, selection: str) -> str:

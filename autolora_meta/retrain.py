@@ -58,7 +58,7 @@ def retrain(
         )
     with threads(config.runtime.threads):
         prepared = prepared or prepare(config, seed)
-        refuse_lacking(prepared.task, config.compare.metrics or ())
+        refuse_lacking(prepared.task, config.compare.named)
         return stock.retrain(
             prepared,
             pattern,

@@ -55,7 +55,7 @@ class Replicate:
     def prepared(self) -> Prepared:
         """Base model with its head, tokenizer, and the encoded rows of this seed's split."""
         prepared = prepare(self.config, self.seed)
-        refuse_lacking(prepared.task, self.config.compare.metrics or ())
+        refuse_lacking(prepared.task, self.config.compare.named)
         return prepared
 
     @cached_property
@@ -156,7 +156,7 @@ class Allocator:
         extra_steps: retraining steps that it takes beside those of the configuration.
         static: it trains nothing, and reads nothing of the section `search`: a study runs it once
             for all values of that section.
-        by_metric: it chooses by the metric of interest (`compare.metrics`).
+        by_metric: it chooses by the metric of interest (`compare.primary`).
         scores: what it measures of each component whatever the budget, (L, k), where that is all
             that it needs (`scored`): a study measures it once for all budgets. It reads nothing of
             the sections `ranks` and `retrain`.

@@ -12,6 +12,7 @@ from autolora_meta.reporting import rows
 from autolora_meta.reporting.folder import made, vacant
 from autolora_meta.reporting.page import page
 from autolora_meta.reporting.report import KeepAdapter, conclude, plan_words
+from autolora_meta.reporting.summary import primary_ahead
 from autolora_meta.search import check
 from autolora_meta.studies.compare import Comparison, compare
 from autolora_meta.studies.jobs import Outcome
@@ -55,7 +56,7 @@ def run(
     place = vacant(Path(folder), overwrite=overwrite)
     trackers = Trackers(config.runtime.report_to, config.name, place / "trackers")
     plan = check(config, tested=True)
-    say(plan_words(config, plan))
+    say("\n".join([plan_words(config, plan), *primary_ahead(config.compare)]))
     made(place, config)
     record(place)
     rows.record(place, plan)

@@ -15,6 +15,7 @@ from autolora_meta.options import read
 from autolora_meta.places import writable
 from autolora_meta.progress import Bar, Progress
 from autolora_meta.studies import work
+from autolora_meta.studies.answers import primary
 from autolora_meta.studies.executor import Ended, Job, run_jobs
 from autolora_meta.studies.inputs import inputs, paths
 from autolora_meta.studies.ledger import Ledger
@@ -107,6 +108,7 @@ class Study:
 
     def _set(self, options: StudyOptions, folder: str | Path | None) -> None:
         self.planned = plan(options)
+        primary(options)  # refuses one that is not asked for
         base = RunConfig.load(*options.base)
         self.options = options.model_copy(update={"base": (base.model_dump(mode="json"),)})
         self.folder = Path(folder) if folder is not None else Path("runs") / options.name

@@ -104,8 +104,13 @@ def metric_called(name: str) -> Metric:
     return others[name]
 
 
-def refuse_unmeasured(task: Task, metrics: Sequence[str]) -> None:
+def refuse_unmeasured(task: Task, metrics: Sequence[str], place: str = "compare.metrics") -> None:
     """Refuse metrics that the task does not measure on its rows, before any work is done.
+
+    Args:
+        task: built for its rows.
+        metrics: their names.
+        place: the setting that names them.
 
     Raises:
         InputError: there is one, other than for what this machine lacks (`refuse_lacking`).
@@ -113,7 +118,7 @@ def refuse_unmeasured(task: Task, metrics: Sequence[str]) -> None:
     absent = [name for name in metrics if name not in {*task.measured, *task.lacking}]
     if absent:
         raise InputError(
-            f"compare.metrics names {', '.join(absent)}, which is not measured on these rows; "
+            f"{place} names {', '.join(absent)}, which is not measured on these rows; "
             f"measured: {', '.join(task.measured)}"
         )
 
