@@ -13,10 +13,11 @@ from autolora_meta.cli_plot import plot
 from autolora_meta.cli_study import study
 from autolora_meta.cli_verify import verify
 from autolora_meta.errors import InputError
+from autolora_meta.foreign_names import foreign
 
 # What a disk or a name has against a file, wherever it turns up.
 _OF_THE_DISK = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
-_OF_THE_DISK += (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)
+_OF_THE_DISK += (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP)
 
 
 class _Teaching(TyperGroup):
@@ -30,6 +31,17 @@ class _Teaching(TyperGroup):
                 raise
             typer.secho(f"error: {error}", err=True, fg=typer.colors.RED)
             raise typer.Exit(2) from None
+        except Exception as error:
+            _point_to_settings(error)
+            raise
+
+
+def _point_to_settings(error: Any) -> None:
+    """Add to what is said of an option that is not there: it may be meant as a setting."""
+    if option := getattr(error, "option_name", None):
+        known = foreign(option.lstrip("-"))
+        error.message += ". Settings are given as key=value, such as lora.k=4"
+        error.message += f"; {known}" if known else ""
 
 
 app = typer.Typer(

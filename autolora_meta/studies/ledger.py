@@ -138,7 +138,7 @@ class Ledger:
     def _taken(self) -> bool:
         if not self.folder.is_dir():
             return self.folder.exists()
-        return any(path.name != ".lock" for path in self.folder.iterdir())
+        return any(not path.name.startswith(".") for path in self.folder.iterdir())
 
     def _mend(self) -> None:
         """Cut off the half line of a writer that was killed."""
