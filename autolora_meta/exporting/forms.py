@@ -1,5 +1,6 @@
 """The forms of an export: how each is written, and how it is loaded again."""
 
+import json
 import runpy
 import shutil
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from autolora_meta.exporting.base import model_class
 from autolora_meta.exporting.source import Source
 from autolora_meta.exporting.surgery import merge, pad
 from autolora_meta.ranks import formats
-from autolora_meta.ranks.stored import WEIGHTS, read_adapter, read_config
+from autolora_meta.ranks.stored import CONFIG, WEIGHTS, read_adapter, read_config
 
 # What tokenizers and image processors save; a Trainer's checkpoint holds its optimizer beside them.
 _PROCESSOR = ("*token*.json", "vocab*", "merges.txt", "bpe.codes", "*.model", "*.tiktoken")
@@ -56,6 +57,7 @@ def _write_peft(source: Source, place: Path, base: PreTrainedModel | None) -> No
         source.config.save_pretrained(str(place))
     else:
         shutil.copytree(source.adapter, place)
+        _name_base(source, place)
 
 
 def _write_padded(source: Source, place: Path, base: PreTrainedModel | None) -> None:
@@ -64,12 +66,21 @@ def _write_padded(source: Source, place: Path, base: PreTrainedModel | None) -> 
     config.save_pretrained(str(place), auto_mapping_dict=source.config.auto_mapping)
     save_file(weights, place / WEIGHTS, metadata={"format": "pt"})
     _keep(source.adapter, place, ("config.json",))
+    _name_base(source, place)
 
 
 def _write_merged(source: Source, place: Path, base: PreTrainedModel | None) -> None:
     assert source.adapter is not None and base is not None
     merge(PeftModel.from_pretrained(base, str(source.adapter))).save_pretrained(str(place))
     _keep(source.adapter, place)
+
+
+def _name_base(source: Source, place: Path) -> None:
+    """A base that was said to be elsewhere is what the adapter that is written names."""
+    about = json.loads((place / CONFIG).read_text(encoding="utf-8"))
+    if about["base_model_name_or_path"] != source.name:
+        about["base_model_name_or_path"] = source.name
+        (place / CONFIG).write_text(json.dumps(about, indent=2), encoding="utf-8")
 
 
 def _keep(adapter: Path, place: Path, also: tuple[str, ...] = ()) -> None:

@@ -204,7 +204,8 @@ class Study:
         Raises:
             InputError: it is one.
         """
-        writable(self.folder / "results.jsonl", "folder for the study (--runs)")
+        for name in ("results.jsonl", "runs/x", "searches/x", "figures/x"):
+            writable(self.folder / name, "folder for the study (--runs)")
 
     def check(self, say: Callable[[str], None] = _LOG.info) -> None:
         """Refuse a study that cannot even begin (`sharing.refuse_all_unusable`).
