@@ -9,8 +9,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from autolora_meta.finetuning.batches import Collate
 from autolora_meta.finetuning.data import DataOptions, load_rows
+from autolora_meta.finetuning.evaluation import by_length
 from autolora_meta.finetuning.heads import head_modules
 from autolora_meta.finetuning.models import ModelOptions, base_config, load_model
+from autolora_meta.finetuning.padding import hide_padding
 from autolora_meta.finetuning.tasks import Processor, Task, TaskOptions, task_class
 from autolora_meta.finetuning.vocabulary import refuse_foreign_ids
 
@@ -28,6 +30,7 @@ class Prepared:
         rows: encoded splits train, validation and test, disjoint.
         head: names of the modules that are trained in full.
         collate: makes a padded batch of encoded rows.
+        padding_hidden: whether the model says the same of a row whatever padding stands beside it.
     """
 
     model: PreTrainedModel
@@ -36,6 +39,18 @@ class Prepared:
     rows: DatasetDict
     head: tuple[str, ...]
     collate: Collate
+    padding_hidden: bool = True
+
+    def evaluate(self, model: PreTrainedModel, rows: Dataset, batch_size: int) -> dict[str, float]:
+        """Return the task's metrics on encoded rows; they do not depend on `batch_size`.
+
+        Args:
+            model: in eval mode, with its adapter, on its device.
+            rows: a split.
+            batch_size: rows a batch; where the model reads padding, they are read one at a time.
+        """
+        size = batch_size if self.padding_hidden else 1
+        return self.task.evaluate(model, by_length(rows), self.tokenizer, size)
 
 
 def prepare(
@@ -65,7 +80,11 @@ def prepare(
     rows = DatasetDict({name: built.encode(part, tokenizer, say) for name, part in splits.items()})
     if isinstance(tokenizer, PreTrainedTokenizerBase):
         refuse_foreign_ids(rows, tokenizer, base)
-    return Prepared(base, tokenizer, built, rows, head_modules(base), built.collator(tokenizer))
+        hidden = hide_padding(built, base, tokenizer, rows, say)
+    else:
+        hidden = True  # pictures are of one size
+    collate = built.collator(tokenizer)
+    return Prepared(base, tokenizer, built, rows, head_modules(base), collate, hidden)
 
 
 def task_and_rows(
