@@ -15,8 +15,10 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from autolora_meta.errors import InputError
+from autolora_meta.modes import evaluating
 from autolora_meta.options import Options
 from autolora_meta.randomness import RandomState, replay
+from autolora_meta.ranks.place import Place, alike
 
 Constraint = Literal["softmax", "sigmoid", "free"]
 
@@ -148,14 +150,19 @@ def gated(
     ]
     try:
         if forward is not None:
-            with torch.no_grad(), replay(RandomState.snapshot()):
+            # In eval mode a random layer drop skips nothing.
+            with torch.no_grad(), replay(RandomState.snapshot()), evaluating(model):
                 forward()
             silent = [name for row, name in enumerate(gates.names) if seen.get(row) != gates.k]
+            seen_kinds = {alike(gates.names[row]) for row, size in seen.items() if size == gates.k}
+            silent = [name for name in silent if alike(name) not in seen_kinds]
             if silent:
+                kinds = sorted({Place.of(name).kind for name in silent})
                 raise InputError(
                     f"the gates of these layers never act in a forward pass: {', '.join(silent)}. "
                     "The model does not call their lora_A (shared or unused modules, "
-                    "nn.MultiheadAttention); leave them out of lora.targets"
+                    "nn.MultiheadAttention); leave them out: lora.exclude: "
+                    f"[{', '.join(kinds)}]"
                 )
         yield
     finally:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -14,22 +14,24 @@ from peft import PeftModel
 from torch import Tensor, nn
 
 from autolora_meta import __version__
+from autolora_meta.bilevel.arrival import refuse_unreached
 from autolora_meta.bilevel.batches import Loss, to_device
 from autolora_meta.bilevel.options import SearchOptions, Selection
 from autolora_meta.config import RunConfig
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.batches import BatchStream
+from autolora_meta.finetuning.buffers import refuse_moving_buffers, standing_still
 from autolora_meta.finetuning.heads import refuse_new_and_frozen
 from autolora_meta.finetuning.lora import (
     LoraOptions,
     layer_costs,
     refuse_narrow_layers,
-    target_layers,
     unwrapped_afterwards,
     wrap_for_search,
 )
 from autolora_meta.finetuning.prepare import Prepared, task_and_rows
 from autolora_meta.finetuning.prepare import prepare as prepare_parts
+from autolora_meta.finetuning.targets import Targets, choose_targets
 from autolora_meta.finetuning.tasks import Task, refuse_unmeasured
 from autolora_meta.gating import Gates, gated
 from autolora_meta.randomness import derive, seeded
@@ -129,13 +131,52 @@ class Program:
             return self.ranks
         return self.ranks.model_copy(update={"importance": "singular"})
 
+    def targets(self) -> Targets:
+        """The layers to adapt, and what shared names for them left out.
+
+        `all-linear` and `default` take one forward pass of the first training batch, by which
+        layers that the model never calls are left out.
+        """
+        lora, home = self.lora, next(self.model.parameters()).device
+
+        def forward() -> None:
+            batch = to_device(self.train.peek(), self.device)
+            _scalar(self.loss(self.model.to(self.device), batch))
+
+        try:
+            return choose_targets(
+                self.model, lora.targets, self.head, lora.k, lora.exclude, forward
+            )
+        finally:
+            self.model.to(home)
+
     @contextmanager
     def opened(self) -> Iterator[tuple[PeftModel, Gates, tuple[int, ...]]]:
         """The model wrapped and gated inside, with the costs; afterwards it is as it was."""
         refuse_new_and_frozen(self.model, self.head)
-        names = target_layers(self.model, self.lora.targets, self.head)
+        names = self.targets().names
         # What no allocation could do is refused before anything runs.
         costs = layer_costs(self.model, names)
+        self._refuse_impossible(names, costs)
+        with unwrapped_afterwards(self.model), seeded(derive(self.seed, "search")):
+            wrapped = wrap_for_search(
+                self.model, names, self.lora, derive(self.seed, "factors"), head=self.head
+            )
+            wrapped.to(self.device).train()
+            gates = Gates(names, self.lora.k, self.options.gates).to(self.device)
+
+            def loss(batch: Any) -> Tensor:
+                return _scalar(self.loss(wrapped, batch))
+
+            batch = to_device(self.train.peek(), self.device)
+            with standing_still(wrapped), gated(wrapped, gates, forward=lambda: loss(batch)):
+                refuse_moving_buffers(wrapped, lambda: loss(batch))
+                with self._batches() as another:
+                    refuse_unreached(wrapped, gates, loss, another)
+                yield wrapped, gates, costs
+
+    def _refuse_impossible(self, names: Sequence[str], costs: Sequence[int]) -> None:
+        """Refuse ranks that no allocation could give on these layers."""
         refuse_narrow_layers(self.model, names, self.lora.k)
         bounds(self.lora.k, self.ranks)
         if self.ranks.importance == "sensitivity" and not self.options.sensitivity_batches:
@@ -147,25 +188,34 @@ class Program:
             )
         if self.ranks.rule == "budget":
             self.ranks.budget.checked_limit(costs, self.ranks.min_rank)
-        with unwrapped_afterwards(self.model), seeded(derive(self.seed, "search")):
-            wrapped = wrap_for_search(
-                self.model, names, self.lora, derive(self.seed, "factors"), head=self.head
-            )
-            wrapped.to(self.device).train()
-            gates = Gates(names, self.lora.k, self.options.gates).to(self.device)
-            batch = to_device(self.train.peek(), self.device)
-            with gated(wrapped, gates, forward=lambda: _scalar(self.loss(wrapped, batch))):
-                yield wrapped, gates, costs
+
+    @contextmanager
+    def _batches(self) -> Iterator[Callable[[], Any]]:
+        """Gives training batches from the first on; the stream stands where it stood afterwards."""
+        place, given = self.train.state_dict(), 0
+
+        def another() -> Any:
+            nonlocal given
+            given += 1
+            batch = self.train.peek() if given == 1 else self.train.next()
+            return to_device(batch, self.device)
+
+        try:
+            yield another
+        finally:
+            if given > 1:
+                self.train.load_state_dict(place)
 
 
-def _scalar(value: object) -> None:
-    """Refuse what is no loss."""
+def _scalar(value: object) -> Tensor:
+    """The value; refuse what is no loss."""
     if not isinstance(value, Tensor) or value.numel() != 1:
         given = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
         raise InputError(
             f"loss(model, batch) must give a tensor with one number; given {given}. With a model "
             "of transformers: loss=lambda model, batch: model(**batch).loss"
         )
+    return value
 
 
 def search_seeds(seed: int, count: int) -> list[int]:

@@ -42,6 +42,7 @@ class SearchResult:
         options: how `ranks` are allocated.
         seconds: wall time.
         task_type: PEFT's name for the task, for `lora_config`.
+        architecture: `model_type` of a model of transformers, for `lora_config`.
         fingerprint: of the configuration that was searched (`program.fingerprint`).
         settled: the ranks had stood still for `search.patience` outer steps, and the search ended;
             of several searches, in each.
@@ -64,6 +65,7 @@ class SearchResult:
     options: RankOptions = field(default_factory=RankOptions)
     seconds: float = 0.0
     task_type: str | None = None
+    architecture: str | None = None
     fingerprint: str | None = None
     settled: bool = False
     members: tuple["SearchResult", ...] = ()
@@ -135,7 +137,8 @@ class SearchResult:
 
     def lora_config(self, **settings: Any) -> LoraConfig:
         """A stock PEFT configuration with the ranks learned."""
-        return lora_config(self.ranks, **{"task_type": self.task_type, **settings})
+        known = {"task_type": self.task_type, "architecture": self.architecture}
+        return lora_config(self.ranks, **{**known, **settings})
 
     def save(self, folder: str | Path) -> None:
         """Write ranks.json, alphas.safetensors, metrics.jsonl and search/ into `folder`.
@@ -162,6 +165,7 @@ class SearchResult:
             "cost": asdict(self.cost),
             "ranks": self.options.model_dump(mode="json"),
             "task_type": self.task_type,
+            "architecture": self.architecture,
             "fingerprint": self.fingerprint,
             "settled": self.settled,
             "blind_loss": self.blind_loss,
@@ -200,6 +204,7 @@ class SearchResult:
                 cost=Cost(**about["cost"]),
                 options=RankOptions.model_validate(about["ranks"]),
                 task_type=about["task_type"],
+                architecture=about.get("architecture"),
                 fingerprint=about["fingerprint"],
                 settled=about["settled"],
                 blind_loss=about.get("blind_loss"),

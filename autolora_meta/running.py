@@ -11,6 +11,7 @@ from torch import Tensor
 from autolora_meta import plugins
 from autolora_meta.bilevel.batches import to_device
 from autolora_meta.bilevel.engine import Row
+from autolora_meta.finetuning.architectures import model_type
 from autolora_meta.gating import lora_layers
 from autolora_meta.program import Program
 from autolora_meta.progress import Part, Progress, Silent
@@ -123,6 +124,7 @@ def _run(program: Program, progress: Progress, observe: Callable[[Row], None]) -
         options=program.ranks,
         seconds=time.perf_counter() - started,
         task_type=program.task_type,
+        architecture=model_type(program.model),
         fingerprint=program.fingerprint,
         settled=engine.settled,
         blind_loss=program.blind_loss,

@@ -14,6 +14,7 @@ from autolora_meta.config import RunConfig
 from autolora_meta.device import threads, usable_device
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.batches import LoaderStream
+from autolora_meta.finetuning.buffers import running_statistics
 from autolora_meta.finetuning.heads import head_modules
 from autolora_meta.finetuning.lora import LoraOptions
 from autolora_meta.finetuning.prepare import Prepared
@@ -153,7 +154,14 @@ def check(config: RunConfig) -> "Plan":
     said: list[str] = []
     usable_device(config.runtime.device)  # refused before anything is loaded
     prepared = prepare(config, say=said.append)
-    with program_of(config, prepared, config.seed).opened() as (_, gates, costs):
+    program = program_of(config, prepared, config.seed)
+    said += program.targets().sentences()
+    with program.opened() as (wrapped, gates, costs):
+        if still := len(running_statistics(wrapped)):
+            said.append(
+                f"the running statistics of {still} layers (batch norm) stand still, in search and "
+                "retraining: an adapter does not hold them"
+            )
         return Plan(gates.names, costs, tuple(said))
 
 

@@ -31,7 +31,8 @@ from autolora_meta.config import RunConfig
 from autolora_meta.errors import InputError
 from autolora_meta.exporting.export import export
 from autolora_meta.exporting.forms import FORMS
-from autolora_meta.finetuning.lora import layer_costs, quiet_peft, target_layers
+from autolora_meta.finetuning.lora import layer_costs, quiet_peft
+from autolora_meta.finetuning.targets import target_layers
 from autolora_meta.ranks.export import lora_config
 from autolora_meta.ranks.pattern import RankPattern
 from tests.end_to_end import contents

@@ -11,7 +11,8 @@ from transformers import PreTrainedModel
 
 from autolora_meta.exporting.export import export
 from autolora_meta.finetuning.heads import head_modules
-from autolora_meta.finetuning.lora import LoraOptions, quiet_peft, target_layers, wrap_for_search
+from autolora_meta.finetuning.lora import LoraOptions, quiet_peft, wrap_for_search
+from autolora_meta.finetuning.targets import target_layers
 from autolora_meta.gating import GateOptions, Gates, gated
 from autolora_meta.search import search
 from tests.families import FAMILIES

@@ -482,7 +482,7 @@ def test_it_comes_back_also_when_the_loss_raises(
     [
         ({"targets": ["5"]}, "no layer is called '5'"),
         ({"targets": ["1"]}, "1 is Tanh; allowed kinds: nn.Linear"),
-        ({"targets": "all-linear", "lora": {"k": 4}, "head": []}, "3 can hold rank 3 at most"),
+        ({"targets": ["0", "3"], "lora": {"k": 4}, "head": []}, "3 can hold rank 3 at most"),
         ({"lora": {"k": 0}}, "lora has a mistake:\n  - k: should be greater than or equal to 1"),
         ({"options": {"outer_step": 3}}, "did you mean 'outer_steps'"),
         ({"options": {"problem": "other"}}, "unknown problem 'other'; allowed: autolora"),

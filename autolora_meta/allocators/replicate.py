@@ -14,10 +14,10 @@ from autolora_meta.bilevel.engine import Row
 from autolora_meta.bilevel.options import Selection
 from autolora_meta.config import RunConfig
 from autolora_meta.errors import InputError
-from autolora_meta.finetuning.lora import layer_costs, target_layers
+from autolora_meta.finetuning.lora import layer_costs
 from autolora_meta.finetuning.prepare import Prepared
 from autolora_meta.hypergradients.products import Cost
-from autolora_meta.program import fingerprint, prepare
+from autolora_meta.program import fingerprint, prepare, program_of
 from autolora_meta.progress import Progress
 from autolora_meta.ranks.budget import Budget
 from autolora_meta.ranks.pattern import RankPattern
@@ -58,7 +58,7 @@ class Replicate:
     @cached_property
     def layers(self) -> tuple[tuple[str, ...], tuple[int, ...]]:
         """Names and costs of the layers that may get a rank."""
-        names = target_layers(self.prepared.model, self.config.lora.targets)
+        names = program_of(self.config, self.prepared, self.seed).targets().names
         return names, layer_costs(self.prepared.model, names)
 
     @property

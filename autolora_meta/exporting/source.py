@@ -57,8 +57,9 @@ def find(folder: str | Path, base: str | None = None) -> Source:
     if of_run is not None and (folder / "ranks.json").is_file():
         pattern = RankPattern.load(folder / "ranks.json")
         about = folder / "search" / "search.json"
-        kind = json.loads(about.read_text("utf-8"))["task_type"] if about.is_file() else None
-        config = lora_config(pattern, dropout=of_run.lora.dropout, task_type=kind)
+        searched = json.loads(about.read_text("utf-8")) if about.is_file() else {}
+        known = {key: searched.get(key) for key in ("task_type", "architecture")}
+        config = lora_config(pattern, dropout=of_run.lora.dropout, **known)
         model = of_run.model
         if base is not None:
             model = model.model_copy(update={"name": base, "revision": None})

@@ -14,6 +14,8 @@ from autolora_meta.errors import InputError
 _HEADS = ("classifier", "score", "projector", "qa_outputs", "head", "fc")
 # What PEFT adds to the modules to train in full, for the tasks whose models have them.
 _PEFT_HEADS, _PEFT_TASKS = ("classifier", "score"), ("SEQ_CLS", "TOKEN_CLS")
+# Modules that PEFT puts into each layer.
+_MADE = ("base_layer", "lora_A", "lora_B", "lora_dropout", "lora_embedding_A", "lora_embedding_B")
 
 
 def head_modules(model: nn.Module) -> tuple[str, ...]:
@@ -135,7 +137,7 @@ def refuse_other_heads(model: nn.Module, config: LoraConfig) -> None:
         config: its `modules_to_save` are whole names, or ends of names after a dot.
 
     Raises:
-        InputError: PEFT would train others too.
+        InputError: PEFT would train others too, or what it puts into each layer itself.
     """
     head = tuple(config.modules_to_save or ())
     sought = head + (_PEFT_HEADS if config.task_type in _PEFT_TASKS else ())
@@ -146,12 +148,12 @@ def refuse_other_heads(model: nn.Module, config: LoraConfig) -> None:
         for own in head
         if name == own or (own not in names and name.endswith(f".{own}"))
     }
-    for name in sorted(names - asked):
+    for name in sorted({*names, *_MADE} - asked):
         if name.endswith(sought) and not _is_in(name, sorted(asked)):
             raise InputError(
                 f"PEFT would train {name} in full too, since its name ends like that of a head "
                 f"({', '.join(sought)}): it tells modules by the end of their names. Rename the "
-                f"head's module, or name {name} as head also"
+                "head's module"
             )
 
 

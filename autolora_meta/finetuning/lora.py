@@ -1,37 +1,26 @@
-"""Which layers get LoRA, what a rank of each costs, and the model wrapped for a search."""
+"""LoRA on a model: what a rank of each layer costs, and the model wrapped for a search."""
 
-import difflib
 import math
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
-from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING as DEFAULT_TARGETS
+from peft.tuners.lora import LoraLayer
 from peft.utils import ModulesToSaveWrapper
 from pydantic import Field
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from autolora_meta.errors import InputError
-from autolora_meta.finetuning.heads import head_modules, refuse_other_heads, train_in_float32
+from autolora_meta.finetuning.architectures import model_type
+from autolora_meta.finetuning.heads import refuse_other_heads, train_in_float32
 from autolora_meta.options import Options
 from autolora_meta.randomness import RandomState, replay
 from autolora_meta.ranks.export import lora_config
 from autolora_meta.ranks.pattern import RankPattern
-
-# What the query and value projections are called, where PEFT's table has no entry; the last are one
-# layer with the key's.
-QUERY_VALUE = (
-    ("query", "value"),
-    ("q_proj", "v_proj"),
-    ("q_lin", "v_lin"),
-    ("q", "v"),
-    ("qkv_proj",),
-    ("Wqkv",),
-)
-KINDS = "nn.Linear, transformers' Conv1D, nn.Conv2d (no groups, no dilation)"
 
 
 class LoraOptions(Options):
@@ -54,130 +43,13 @@ class LoraOptions(Options):
         "choice for the architecture, query and value where it has none), or names: a layer's own "
         "(query) or its whole path",
     )
+    exclude: tuple[str, ...] = Field(
+        default=(),
+        description="layers among them that are not adapted, by the same kind of names",
+    )
     dropout: float = Field(
         default=0.0, ge=0, lt=1, description="dropout on the input of the adapters"
     )
-
-
-def target_layers(
-    model: nn.Module, targets: str | Sequence[str], head: Sequence[str] | None = None
-) -> tuple[str, ...]:
-    """Full names of the layers to adapt, in the order of the model.
-
-    Args:
-        model: the base, not yet wrapped.
-        targets: `all-linear`: every Linear and Conv1D but the head, the output embeddings and
-            layers inside nn.MultiheadAttention; `default`: PEFT's table for the architecture, query
-            and value where it has none; or names, each a layer's whole name or the end of it after
-            a dot.
-        head: modules that are trained in full and get no adapter; None: those outside the
-            pretrained base of a transformers model.
-
-    Raises:
-        InputError: a name that no layer has, a layer that cannot be gated, two layers that share a
-            weight, or nothing to adapt.
-
-    >>> target_layers(model, ["query", "value"])[:1]  # doctest: +SKIP
-    ('bert.encoder.layer.0.attention.self.query',)
-    """
-    trained = tuple(f"{name}." for name in (head_modules(model) if head is None else head))
-    modules = {
-        name: module
-        for name, module in model.named_modules()
-        if name and not f"{name}.".startswith(trained)
-    }
-    if targets == "all-linear":
-        outputs = getattr(model, "get_output_embeddings", lambda: None)()
-        chosen = {
-            name
-            for name, module in modules.items()
-            if isinstance(module, nn.Linear | Conv1D)
-            and module is not outputs
-            and not _objection(model, name)
-        }
-        if not chosen:
-            raise InputError(
-                "lora.targets is all-linear, and the model has no linear layer to adapt"
-            )
-    else:
-        wanted = _default_targets(model, modules) if targets == "default" else targets
-        wanted = (wanted,) if isinstance(wanted, str) else wanted
-        chosen = {name for target in wanted for name in _matching(modules, target)}
-        objections = [reason for name in chosen if (reason := _objection(model, name))]
-        if objections:
-            raise InputError(
-                f"lora.targets names {len(objections)} layers that cannot be gated: "
-                f"{min(objections)}; allowed kinds: {KINDS}"
-            )
-    names = tuple(name for name in modules if name in chosen)
-    _refuse_shared_weights(modules, names)
-    return names
-
-
-def _default_targets(model: nn.Module, modules: Iterable[str]) -> Sequence[str]:
-    kind = getattr(getattr(model, "config", None), "model_type", type(model).__name__)
-    if kind in DEFAULT_TARGETS:
-        return DEFAULT_TARGETS[kind]
-    leaves = {name.rpartition(".")[2] for name in modules}
-    for names in QUERY_VALUE:
-        if leaves.issuperset(names):
-            return names
-    raise InputError(
-        f"lora.targets is default, and there is no default for '{kind}': it is not in PEFT's table "
-        "and has no layers called query and value; allowed: all-linear, or names of layers"
-    )
-
-
-def _matching(modules: dict[str, nn.Module], target: str) -> list[str]:
-    found = [name for name in modules if name == target or name.endswith(f".{target}")]
-    if not found:
-        kinds = (nn.Linear, Conv1D, nn.Conv2d)
-        leaves = sorted({n.rsplit(".", 1)[-1] for n, m in modules.items() if isinstance(m, kinds)})
-        near = difflib.get_close_matches(target, [*leaves, *modules], n=1)
-        hint = f" (did you mean '{near[0]}'?)" if near else ""
-        raise InputError(
-            f"lora.targets: no layer is called '{target}'{hint}; layers there: {', '.join(leaves)}"
-            "; or all-linear, or default"
-        )
-    return found
-
-
-def _objection(model: nn.Module, name: str) -> str | None:
-    """Why PEFT's LoRA on this layer cannot be gated; None where it can."""
-    module = model.get_submodule(name)
-    parent = model.get_submodule(name.rpartition(".")[0])
-    if isinstance(module, nn.MultiheadAttention) or isinstance(parent, nn.MultiheadAttention):
-        return f"{name} is (in) nn.MultiheadAttention, which never calls the layers inside it"
-    if isinstance(module, nn.Embedding):
-        return f"{name} is nn.Embedding, where PEFT looks rows up and lora_A is never called"
-    if isinstance(module, nn.Conv2d) and (module.groups > 1 or module.dilation != (1, 1)):
-        return f"{name} is nn.Conv2d with groups or dilation, which PEFT's lora_A does not follow"
-    if not isinstance(module, nn.Linear | Conv1D | nn.Conv2d):
-        return f"{name} is {type(module).__name__}"
-    return None
-
-
-def _refuse_shared_weights(modules: dict[str, nn.Module], names: Sequence[str]) -> None:
-    embeddings = {
-        id(module.weight): name
-        for name, module in modules.items()
-        if isinstance(module, nn.Embedding)
-    }
-    owner: dict[int, str] = {}
-    for name in names:
-        weight = id(modules[name].weight)
-        if weight in embeddings:
-            raise InputError(
-                f"lora.targets: {name} shares its weight with the embedding {embeddings[weight]}, "
-                "which would not be adapted with it, so that the two could never be merged; leave "
-                "it out"
-            )
-        first = owner.setdefault(weight, name)
-        if first != name:
-            raise InputError(
-                f"lora.targets: {first} and {name} share one weight, which cannot be adapted twice"
-                "; leave one of them out"
-            )
 
 
 def layer_costs(model: nn.Module, names: Sequence[str]) -> tuple[int, ...]:
@@ -197,24 +69,24 @@ def _cost(layer: nn.Module) -> int:
     return layer.in_features + layer.out_features
 
 
-def refuse_narrow_layers(model: nn.Module, names: Sequence[str], k: int) -> None:
+def refuse_narrow_layers(model: nn.Module, names: Iterable[str], k: int) -> None:
     """No update of a layer has a rank above the smaller side of its weight.
 
     Raises:
         InputError: k is above that in some layer.
     """
-    limits = {name: _largest_rank(model.get_submodule(name)) for name in names}
+    limits = {name: largest_rank(model.get_submodule(name)) for name in names}
     narrow = {name: limit for name, limit in limits.items() if limit < k}
     if narrow:
         name = min(narrow, key=narrow.__getitem__)
         raise InputError(
             f"lora.k is {k}, and {name} can hold rank {narrow[name]} at most (so do "
-            f"{len(narrow)} of {len(names)} layers); give k of at most {narrow[name]}, or name the "
-            "other layers in lora.targets"
+            f"{len(narrow)} of {len(limits)} layers); give k of at most {narrow[name]}, or leave "
+            "them out with lora.exclude"
         )
 
 
-def _largest_rank(layer: nn.Module) -> int:
+def largest_rank(layer: nn.Module) -> int:
     """The smaller side of the weight as a matrix; of a convolution out x (in * height * width)."""
     if isinstance(layer, nn.Conv2d):
         return min(layer.out_channels, layer.in_channels * math.prod(layer.kernel_size))
@@ -241,21 +113,71 @@ def wrap_for_search(
     """
     ranks, costs = (options.k,) * len(names), layer_costs(model, names)
     pattern = RankPattern(tuple(names), ranks, costs, k=options.k, scale=options.scale)
-    config = lora_config(pattern, dropout=options.dropout, modules_to_save=head or None)
-    return with_adapter(model, config, seed)
+    config = lora_config(
+        pattern,
+        dropout=options.dropout,
+        modules_to_save=head or None,
+        architecture=model_type(model),
+    )
+    wrapped = with_adapter(model, config, seed)
+    refuse_other_layers(wrapped, pattern)
+    return wrapped
 
 
 def with_adapter(model: nn.Module, config: LoraConfig, seed: int) -> PeftModel:
-    """`get_peft_model` with factors drawn from `seed`; the random state outside does not move."""
+    """`get_peft_model` with factors drawn from `seed`; the random state outside does not move.
+
+    Raises:
+        InputError: PEFT refuses the configuration.
+    """
     refuse_other_heads(model, config)
     with replay(RandomState.snapshot()), quiet_peft():
         torch.manual_seed(seed)
-        wrapped = get_peft_model(model, config)  # pyright: ignore[reportArgumentType]
+        try:
+            wrapped = get_peft_model(model, config)  # pyright: ignore[reportArgumentType]
+        except ValueError as error:
+            raise InputError(
+                f"PEFT cannot put LoRA on this model: {error}; leave these layers out "
+                "(lora.exclude), or name others in lora.targets"
+            ) from None
     assert isinstance(wrapped, PeftModel)
     for module in wrapped.modules():
         if isinstance(module, ModulesToSaveWrapper):
             train_in_float32(module.modules_to_save["default"])
     return wrapped
+
+
+def refuse_other_layers(wrapped: PeftModel, pattern: RankPattern) -> None:
+    """What PEFT made must be what was asked for: layers, ranks (from the tensors) and scale.
+
+    Raises:
+        InputError: PEFT adapts other layers, or gives other ranks or another scale.
+    """
+    asked = {name: (rank, pattern.scale) for name, rank in pattern if rank > 0}
+    made: dict[str, tuple[Any, float]] = {}
+    for name, layer in wrapped.get_base_model().named_modules():
+        if isinstance(layer, LoraLayer):
+            factors: Any = layer.lora_A
+            rank = factors["default"].weight.shape[0] if "default" in factors else 0
+            made[name] = rank, layer.scaling.get("default", 0.0)
+    wrong = [
+        f"{name}: rank {rank} at scale {scale:g} asked, {made[name][0]} at {made[name][1]:g} made"
+        if name in made
+        else f"{name}: rank {rank} asked, no adapter made"
+        for name, (rank, scale) in asked.items()
+        if name not in made
+        or made[name][0] != rank
+        or not math.isclose(made[name][1], scale, rel_tol=1e-6)
+    ]
+    wrong += [
+        f"{name}: no adapter asked, rank {made[name][0]} made"
+        for name in made.keys() - asked.keys()
+    ]
+    if wrong:
+        raise InputError(
+            f"PEFT made another adapter than was asked for, in {len(wrong)} layers: "
+            f"{'; '.join(sorted(wrong)[:5])}; leave these layers out (lora.exclude)"
+        )
 
 
 @contextmanager

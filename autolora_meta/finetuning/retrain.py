@@ -15,9 +15,11 @@ from torch import Tensor, nn
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from autolora_meta.errors import InputError
+from autolora_meta.finetuning.architectures import model_type
+from autolora_meta.finetuning.buffers import refuse_moving_buffers, standing_still
 from autolora_meta.finetuning.evaluation import by_length
 from autolora_meta.finetuning.heads import refuse_new_and_frozen
-from autolora_meta.finetuning.lora import adapter_parameters, with_adapter
+from autolora_meta.finetuning.lora import adapter_parameters, refuse_other_layers, with_adapter
 from autolora_meta.finetuning.prepare import Prepared
 from autolora_meta.finetuning.tasks import Processor
 from autolora_meta.options import Options
@@ -114,14 +116,19 @@ def retrain(
         >>> result.metrics["accuracy"]  # doctest: +SKIP
     """
     task, rows = prepared.task, prepared.rows
-    _refuse_other_layers(pattern, prepared)
+    _refuse_other_model(pattern, prepared)
     refuse_new_and_frozen(prepared.model, prepared.head)
     if options.group_by_length and "input_ids" not in rows["train"].column_names:
         raise InputError("retrain.group_by_length is for texts, and these rows hold none; leave it")
     config = lora_config(
-        pattern, dropout=dropout, task_type=task.peft_type, modules_to_save=prepared.head
+        pattern,
+        dropout=dropout,
+        task_type=task.peft_type,
+        modules_to_save=prepared.head,
+        architecture=model_type(prepared.model),
     )
     wrapped = with_adapter(copy.deepcopy(prepared.model), config, derive(seed, "retrain factors"))
+    refuse_other_layers(wrapped, pattern)
     if start is not None:
         start.put_into(wrapped)
     follow = _Follow(progress or Silent(), options.steps)
@@ -136,8 +143,12 @@ def retrain(
             callbacks=[follow],
         )
         trainer.remove_callback(PrinterCallback)
+        first = rows["train"].__getitems__(list(range(min(options.batch_size, len(rows["train"])))))
+        inputs = trainer._prepare_inputs(prepared.collate(first))
         try:
-            trainer.train()
+            with standing_still(wrapped):
+                refuse_moving_buffers(wrapped.train(), lambda: task.loss(wrapped, inputs))
+                trainer.train()
         finally:
             follow.progress.close()
         wrapped.eval()
@@ -153,7 +164,7 @@ def retrain(
     )
 
 
-def _refuse_other_layers(pattern: RankPattern, prepared: Prepared) -> None:
+def _refuse_other_model(pattern: RankPattern, prepared: Prepared) -> None:
     layers = dict(prepared.model.named_modules())
     absent = [name for name in pattern.names if name not in layers]
     if absent:

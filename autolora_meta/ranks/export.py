@@ -9,6 +9,7 @@ from peft.tuners.lora import LoraLayer
 from torch import nn
 
 from autolora_meta.errors import InputError
+from autolora_meta.finetuning.architectures import expert_names
 from autolora_meta.ranks.pattern import RankPattern
 
 
@@ -18,19 +19,22 @@ def lora_config(
     dropout: float = 0.0,
     task_type: str | None = None,
     modules_to_save: Sequence[str] | None = None,
+    architecture: str | None = None,
 ) -> LoraConfig:
     """The PEFT configuration that gives each layer its rank, at one constant scale.
 
     Every layer of rank above 0 stands in `rank_pattern` and `alpha_pattern` under `^` + its escaped
     full name, with alpha_i = c * r_i, so that alpha_i / r_i is c whatever the rank.
     `target_modules` is one regular expression of full names: PEFT matches the names of a list as
-    suffixes too, so a list that holds `query` would also adapt `decoder.query`.
+    suffixes too, so a list that holds `query` would also adapt `decoder.query`. Where PEFT makes
+    such a list by itself (`expert_names`), `exclude_modules` names all other layers.
 
     Args:
         pattern: ranks of the layers, and c.
         dropout: dropout probability on the input of the adapters.
         task_type: PEFT's task type, such as "SEQ_CLS"; None for a plain module.
         modules_to_save: modules trained and saved whole, such as the head.
+        architecture: `model_type` of the model, where it is one of transformers.
 
     Raises:
         InputError: all ranks are 0.
@@ -50,10 +54,12 @@ def lora_config(
     escaped = {name: re.escape(name) for name in ranks}
     alphas = {name: plain(pattern.scale * rank) for name, rank in ranks.items()}  # alpha_i = c r_i
     common = Counter(ranks.values()).most_common(1)[0][0]
+    names = f"(?:{'|'.join(escaped.values())})$"
     return LoraConfig(
         r=common,
         lora_alpha=plain(pattern.scale * common),  # pyright: ignore[reportArgumentType]
-        target_modules=f"^(?:{'|'.join(escaped.values())})$",
+        target_modules=f"^{names}",
+        exclude_modules=f"^(?!{names}).*" if expert_names(architecture) else None,
         rank_pattern={f"^{escaped[name]}": rank for name, rank in ranks.items()},
         alpha_pattern={f"^{escaped[name]}": alpha for name, alpha in alphas.items()},
         lora_dropout=dropout,

@@ -34,3 +34,12 @@ class Place:
             return cls(found["stack"] or "", int(found["number"]), found["kind"] or "layer")
         parent, _, leaf = name.rpartition(".")
         return cls(parent or leaf, None, leaf)
+
+
+def alike(name: str) -> str:
+    """The name without its numbers: the same for the experts of a mixture and for all blocks.
+
+    >>> alike("layers.3.experts.12.w1")
+    'layers.*.experts.*.w1'
+    """
+    return re.sub(r"\d+", "*", name)

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 from transformers import BertConfig, BertForSequenceClassification
 
-from autolora_meta.finetuning.lora import LoraOptions, target_layers, wrap_for_search
+from autolora_meta.finetuning.lora import LoraOptions, wrap_for_search
+from autolora_meta.finetuning.targets import target_layers
 from autolora_meta.gating import GateOptions, Gates, gated
 from autolora_meta.hypergradients.vectors import Vector
 from autolora_meta.randomness import RandomState, replay

@@ -106,6 +106,7 @@ def test_gora_costs_its_gradients_and_leaves_the_model_as_it_was() -> None:
 
 def test_gora_refuses_weights_that_it_cannot_read() -> None:
     replicate = planted()
+    _ = replicate.layers  # found by a forward pass, which this weight has not
     layer = blocks(replicate)[0]
     layer.weight = torch.nn.Parameter(layer.weight.data.to(torch.int8), requires_grad=False)
     for peer in (gora, sara):

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from peft import PeftModel
 from transformers import BertConfig, BertForSequenceClassification
 
 from autolora_meta import RunConfig, prepare, retrain, search
@@ -47,7 +48,8 @@ def test_a_model_of_ones_own_is_searched_with_a_float32_head(dtype: torch.dtype)
 
     def loss(wrapped, batch):
         out = wrapped(**batch)
-        seen.append(out.logits.dtype)
+        if isinstance(wrapped, PeftModel):
+            seen.append(out.logits.dtype)
         return out.loss
 
     options = {"outer_steps": 2, "warmup_steps": 1}

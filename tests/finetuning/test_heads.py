@@ -177,10 +177,11 @@ def test_a_model_that_was_loaded_by_hand(tmp_path: Path) -> None:
     quick(whole, head=("classifier",))
 
 
-def test_a_head_that_peft_takes_for_others_too_is_refused() -> None:
+@pytest.mark.parametrize(
+    ("name", "other"), [("dense", r"bert.*dense"), ("out", r"bert.*dropout"), ("B", "lora_B")]
+)
+def test_a_head_that_peft_takes_for_others_too_is_refused(name: str, other: str) -> None:
     model: Any = BertForSequenceClassification(BERT)
-    model.dense = model.classifier  # the end of the names of half of the layers
-    del model.classifier
-    model.classifier = torch.nn.Identity()
-    with pytest.raises(InputError, match=r"PEFT would train bert.*dense in full too.*Rename"):
-        quick(model, head=("dense",))
+    setattr(model, name, torch.nn.Linear(2, 2))
+    with pytest.raises(InputError, match=rf"PEFT would train {other} in full too.*Rename"):
+        quick(model, head=(name,))

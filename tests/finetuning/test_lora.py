@@ -19,10 +19,10 @@ from autolora_meta.finetuning.lora import (
     LoraOptions,
     adapter_parameters,
     layer_costs,
-    target_layers,
     unwrapped_afterwards,
     wrap_for_search,
 )
+from autolora_meta.finetuning.targets import target_layers
 
 
 def tiny_gpt2() -> PreTrainedModel:

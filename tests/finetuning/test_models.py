@@ -29,8 +29,8 @@ from transformers import (
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning import models
 from autolora_meta.finetuning.heads import head_modules
-from autolora_meta.finetuning.lora import target_layers
 from autolora_meta.finetuning.models import ModelOptions, load_model
+from autolora_meta.finetuning.targets import target_layers
 from autolora_meta.finetuning.tasks import Task
 from tests.families import FAMILIES
 from tests.tiny import tiny_tokenizer

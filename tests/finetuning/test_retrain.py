@@ -18,10 +18,11 @@ from autolora_meta.errors import InputError
 from autolora_meta.finetuning import adapter
 from autolora_meta.finetuning.adapter import save_adapter
 from autolora_meta.finetuning.heads import head_modules
-from autolora_meta.finetuning.lora import layer_costs, quiet_peft, target_layers
+from autolora_meta.finetuning.lora import layer_costs, quiet_peft
 from autolora_meta.finetuning.models import ModelOptions, load_model
 from autolora_meta.finetuning.prepare import Prepared
 from autolora_meta.finetuning.retrain import RetrainOptions, RetrainResult, retrain
+from autolora_meta.finetuning.targets import target_layers
 from autolora_meta.finetuning.tasks import Task
 from autolora_meta.ranks.pattern import RankPattern
 

@@ -1,0 +1,92 @@
+"""Buffers that move in training: an adapter does not hold them, so they stand still."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from peft.utils import ModulesToSaveWrapper
+from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
+
+from autolora_meta.errors import InputError
+from autolora_meta.randomness import RandomState, replay
+
+
+@contextmanager
+def standing_still(wrapped: nn.Module) -> Iterator[None]:
+    """Inside the body running statistics neither move nor depend on the batch.
+
+    Batch norm outside the head normalises by the statistics of the pretrained model, as in
+    evaluation, whatever mode the model is in. What `modules_to_save` holds is left as it is: it is
+    saved with its buffers.
+
+    Args:
+        wrapped: a PeftModel.
+    """
+    handles = [
+        module.register_forward_pre_hook(lambda module, _: _stop(module))
+        for module in running_statistics(wrapped).values()
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def running_statistics(model: nn.Module) -> dict[str, nn.Module]:
+    """Modules outside the head that keep running statistics, by name."""
+    return {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(module, _NormBase)
+        and module.running_mean is not None
+        and not _is_saved(model, name)
+    }
+
+
+def refuse_moving_buffers(wrapped: nn.Module, train_step: Callable[[], object]) -> None:
+    """Refuse a model whose buffers move in training where no adapter would hold them.
+
+    Args:
+        wrapped: a PeftModel.
+        train_step: a forward pass in train mode; what it does to the buffers is undone.
+
+    Raises:
+        InputError: some move; they are named.
+    """
+    stored = wrapped.state_dict().keys()  # others are made anew with the model
+    before = {name: buffer.clone() for name, buffer in wrapped.named_buffers()}
+    with torch.no_grad(), replay(RandomState.snapshot()):
+        train_step()
+        after = dict(wrapped.named_buffers())
+        moved = [
+            name.removeprefix("base_model.model.")
+            for name, buffer in before.items()
+            if buffer.is_floating_point()  # no counter
+            and name in stored
+            and not _is_saved(wrapped, name)
+            and not torch.equal(after[name], buffer)
+        ]
+        for name, buffer in before.items():
+            after[name].copy_(buffer)
+    if moved:
+        raise InputError(
+            f"{len(moved)} buffers of the model move in training, for example {moved[0]}: an "
+            "adapter does not hold them, so that it would give other outputs once it is loaded. "
+            "Make them stand still in train mode, or name the modules that hold them as head (in "
+            "Python), which is saved whole"
+        )
+
+
+def _stop(module: nn.Module) -> None:
+    module.training = False
+
+
+def _is_saved(model: nn.Module, name: str) -> bool:
+    """Whether the module or buffer belongs to what PEFT trains and saves whole."""
+    parts = name.split(".")
+    return any(
+        isinstance(model.get_submodule(".".join(parts[:i])), ModulesToSaveWrapper)
+        for i in range(1, len(parts))
+    )
