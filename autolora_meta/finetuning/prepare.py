@@ -8,12 +8,13 @@ from datasets import Dataset, DatasetDict
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from autolora_meta.finetuning.batches import Collate
+from autolora_meta.finetuning.causality import refuse_reading_ahead
 from autolora_meta.finetuning.data import DataOptions, load_rows
 from autolora_meta.finetuning.evaluation import by_length
 from autolora_meta.finetuning.heads import head_modules
 from autolora_meta.finetuning.models import ModelOptions, base_config, load_model
 from autolora_meta.finetuning.padding import hide_padding
-from autolora_meta.finetuning.tasks import Processor, Task, TaskOptions, task_class
+from autolora_meta.finetuning.tasks import TASKS, Processor, Task, TaskOptions, task_class
 from autolora_meta.finetuning.vocabulary import refuse_foreign_ids
 
 _LOG = logging.getLogger(__name__)
@@ -81,6 +82,8 @@ def prepare(
     if isinstance(tokenizer, PreTrainedTokenizerBase):
         refuse_foreign_ids(rows, tokenizer, base)
         hidden = hide_padding(built, base, tokenizer, rows, say)
+        if type(built) in TASKS.values() and built.peft_type == "CAUSAL_LM":
+            refuse_reading_ahead(base, rows["train"])
     else:
         hidden = True  # pictures are of one size
     collate = built.collator(tokenizer)

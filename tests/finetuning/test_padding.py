@@ -15,6 +15,7 @@ from transformers import (
 )
 
 from autolora_meta import RunConfig, prepare, retrain, search
+from autolora_meta.errors import InputError
 from autolora_meta.finetuning.adapter import save_adapter
 from autolora_meta.finetuning.lora import quiet_peft
 from autolora_meta.finetuning.models import load_model
@@ -175,3 +176,15 @@ def test_a_tokenizer_for_writing_keeps_its_side(side: str, tmp_path: Path) -> No
     _, prepared = start(tmp_path, "gpt2", "causal-lm", side)
     assert isinstance(prepared.tokenizer, PreTrainedTokenizerBase)
     assert prepared.tokenizer.padding_side == side
+
+
+@pytest.mark.parametrize(
+    ("family", "message"),
+    [
+        ("bert", "BertLMHeadModel reads the tokens that it is to predict"),
+        ("bart", "the loss of BartForCausalLM compares what is said at a token with the token"),
+    ],
+)
+def test_what_is_no_language_model_is_refused(family: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=message):
+        start(tmp_path, family, "causal-lm", "right")
