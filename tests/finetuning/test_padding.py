@@ -82,7 +82,12 @@ def given(task: str, count: int = 90) -> Dataset:
 
 
 def start(
-    folder: Path, family: str, task: str, side: str, said: list[str] | None = None
+    folder: Path,
+    family: str,
+    task: str,
+    side: str,
+    said: list[str] | None = None,
+    inputs: tuple[str, ...] = ("input_ids", "token_type_ids", "attention_mask"),
 ) -> tuple[RunConfig, Prepared]:
     tokenizer = tiny_tokenizer()
     tokenizer.eos_token = "[SEP]"
@@ -98,6 +103,7 @@ def start(
         torch.manual_seed(0)
         auto = getattr(transformers, f"AutoModelFor{head}" if head else "AutoModel")
         auto.from_config(config).save_pretrained(folder)
+    tokenizer.init_kwargs["model_input_names"] = tokenizer.model_input_names = list(inputs)
     tokenizer.save_pretrained(folder)
     more = {"generation": {"max_new_tokens": 4}} if task == "generation" else {}
     run = tiny_config(task, folder, TARGETS.get(family, ["c_attn"]), **more)
@@ -138,6 +144,39 @@ def test_metrics_do_not_depend_on_the_batch_size(
     )
     assert some == pytest.approx(alone, rel=1e-5, abs=1e-5)
     assert many == pytest.approx(alone, rel=1e-5, abs=1e-5)
+
+
+def test_a_tokenizer_without_a_mask_is_asked_for_one(tmp_path: Path) -> None:
+    _, prepared = start(
+        tmp_path / "base", "bert", "sequence-classification", "left", inputs=("input_ids",)
+    )
+    rows = prepared.rows["train"]
+    one, many = (prepared.evaluate(prepared.model, rows, size) for size in (1, 64))
+    assert prepared.padding_hidden and many == pytest.approx(one, rel=1e-5, abs=1e-5)
+    prepared.tokenizer.save_pretrained(tmp_path / "saved")
+    saved = AutoTokenizer.from_pretrained(tmp_path / "saved")
+    assert saved(["cat", "the cat"], padding=True)["attention_mask"][0] == [1, 1, 1, 0]
+
+
+def test_a_model_of_several_parts_is_told_its_padding_in_each(tmp_path: Path) -> None:
+    text = BERT | {"num_key_value_heads": 1, "head_dim": 8, "vocab_size": 40, "pad_token_id": None}
+    vision = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1}
+    vision |= {"num_attention_heads": 2, "image_size": 32, "patch_size": 8}
+    config = transformers.Gemma3Config(
+        text_config=text,
+        vision_config=vision,
+        mm_tokens_per_image=4,
+        image_token_index=39,
+        boi_token_index=38,
+        eoi_token_index=37,
+    )
+    AutoModelForSequenceClassification.from_config(config).save_pretrained(tmp_path)
+    tiny_tokenizer().save_pretrained(tmp_path)
+    run = tiny_config("sequence-classification", tmp_path, ["q_proj"])
+    prepared = prepare(run, data=given("sequence-classification"))
+    rows = prepared.rows["train"]
+    one, many = (prepared.evaluate(prepared.model, rows, size) for size in (1, 64))
+    assert many == pytest.approx(one, rel=1e-5, abs=1e-5)
 
 
 def test_a_model_that_reads_padding_everywhere_is_named(tmp_path: Path) -> None:
