@@ -6,6 +6,18 @@ from typing import Literal
 from autolora_meta.statistics import MIN_REPLICATES, PairedDifference
 
 
+def shown(difference: PairedDifference, p_corrected: float | None = None) -> bool:
+    """Whether a difference may be claimed.
+
+    Args:
+        difference: over the replicates.
+        p_corrected: its `p_test` after the correction for all that was compared with it; None where
+            it is the only comparison, or the primary one.
+    """
+    alpha = 1 - difference.level
+    return difference.conclusive and (p_corrected is None or p_corrected <= alpha)
+
+
 def sentence(
     difference: PairedDifference,
     name: str,
@@ -13,8 +25,11 @@ def sentence(
     metric: str,
     better: Literal["higher", "lower"] = "higher",
     unit: str = "",
+    p_corrected: float | None = None,
 ) -> str:
     """What may be said of `name` against `baseline`, in one sentence.
+
+    It says "beats" of nothing that is not shown after the correction.
 
     Args:
         difference: `name` minus `baseline`, already in `unit` (see `PairedDifference.scaled`).
@@ -23,6 +38,7 @@ def sentence(
         metric: the metric's name, as it stands in a sentence.
         better: which way of the metric is better.
         unit: the unit, such as "points"; empty for a metric without one.
+        p_corrected: as of `shown`.
 
     Example:
         >>> from autolora_meta.statistics import paired_difference
@@ -38,43 +54,27 @@ def sentence(
             f"{_count(d.n)}; a claim needs at least {MIN_REPLICATES}"
         )
     interval = f"{d.level * 100:g}% interval"
-    if not d.conclusive:
-        span = f"{_figure(d, d.low)} to {_figure(d, d.high)}"
-        seen = f"{interval} {span} contains 0, {_count(d.n)}"
-        if d.sd == 0 and d.mean != 0:
-            seen = f"the same in all {_count(d.n)}, p = {d.p_test:.2g}"
+    if not shown(d, p_corrected):
+        count = f"the same in all {_count(d.n)}" if d.sd == 0 and d.mean else _count(d.n)
+        p = f"p = {d.p_test:.2g}" if p_corrected is None else f"p = {p_corrected:.2g} corrected"
+        span = f"; {interval} {_figure(d, d.low)} to {_figure(d, d.high)}" if d.sd > 0 else ""
+        needed = "" if d.conclusive else f"; {_needed(d)}"
         return (
-            f"{name} cannot be told apart from {baseline}: {_figure(d, d.mean, '+')} {of} "
-            f"({seen}; {_needed(d)})"
+            f"No difference between {name} and {baseline} is shown "
+            f"({_figure(d, d.mean, '+')} {of}, {count}, {p}{span}{needed})"
         )
     gain = d if better == "higher" else d.scaled(-1)
     verb = "beats" if gain.mean > 0 else "is worse than"
     size = gain if gain.mean > 0 else gain.scaled(-1)
     span = f"{_figure(d, size.low)} to {_figure(d, size.high)}"
     by = _figure(d, size.mean)
-    return f"{name} {verb} {baseline} by {by} {of} ({interval} {span}, {_count(d.n)})"
+    p = "" if p_corrected is None else f", p = {p_corrected:.2g} corrected"
+    return f"{name} {verb} {baseline} by {by} {of} ({interval} {span}, {_count(d.n)}{p})"
 
 
 def same_sentence(name: str, baseline: str) -> str:
     """What is to be said of two arms that chose the same ranks and came to the same metrics."""
     return f"{name} and {baseline} are the same ranks here, with the same results"
-
-
-def corrected_sentence(
-    said: str, difference: PairedDifference, p_holm: float, comparisons: int
-) -> str:
-    """`said`, with whether its claim holds among all the comparisons that were made.
-
-    Args:
-        said: of `sentence`.
-        difference: what it says.
-        p_holm: its `p_test` after `holm` over a family of so many `comparisons`.
-    """
-    if comparisons < 2 or not difference.conclusive:
-        return said
-    holds = "holds" if p_holm <= 1 - difference.level else "does not hold"
-    among = f"Holm's correction over {comparisons} comparisons"
-    return f"{said}; {holds} after {among} (p = {p_holm:.2g})"
 
 
 def _needed(d: PairedDifference) -> str:

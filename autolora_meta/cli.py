@@ -1,5 +1,6 @@
 """The command line: one command for each thing that a few lines of Python do."""
 
+import errno
 import json
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +13,10 @@ from autolora_meta.cli_plot import plot
 from autolora_meta.cli_study import study
 from autolora_meta.errors import InputError
 
+# What a disk or a name has against a file, wherever it turns up.
+_OF_THE_DISK = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
+_OF_THE_DISK += (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)
+
 
 class _Teaching(TyperGroup):
     """Says what is wrong with the input in one message, without a traceback, and ends with 2."""
@@ -19,7 +24,9 @@ class _Teaching(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except InputError as error:
+        except (InputError, OSError) as error:
+            if not (isinstance(error, InputError) or error.errno in _OF_THE_DISK):
+                raise
             typer.secho(f"error: {error}", err=True, fg=typer.colors.RED)
             raise typer.Exit(2) from None
 
@@ -116,9 +123,12 @@ def allocate(
     Example: `autolora-meta allocate runs/quickstart budget=uniform:2 importance=singular`
     """
     from autolora_meta.layers import setting
+    from autolora_meta.places import unused
     from autolora_meta.reporting.summary import ranks_table
     from autolora_meta.result import SearchResult
 
+    if output is not None:
+        unused(output)
     result = SearchResult.load(run)
     given: dict[str, Any] = {}
     for change in changes or []:
@@ -128,7 +138,6 @@ def allocate(
     if unspent := result.options.changed(**given).unspent(pattern):
         typer.echo(unspent)
     if output is not None:
-        _unused(output)
         output.parent.mkdir(parents=True, exist_ok=True)
         pattern.save(output)
         typer.echo(f"written to {output}")
@@ -154,6 +163,7 @@ def retrain(
     Example: `autolora-meta retrain runs/quickstart --ranks wide.json --output adapters/wide`
     """
     from autolora_meta.config import RunConfig
+    from autolora_meta.places import unused
     from autolora_meta.program import prepare
     from autolora_meta.progress import Bar
     from autolora_meta.ranks.pattern import RankPattern
@@ -161,7 +171,7 @@ def retrain(
     from autolora_meta.result import SearchResult
     from autolora_meta.retrain import retrain as run_retrain
 
-    _unused(output)
+    unused(output)
     config = RunConfig.load(
         _file(run / "config.yaml"), *([f"retrain.start={start}"] if start else [])
     )
@@ -213,8 +223,9 @@ def verify(
     from dataclasses import asdict
 
     from autolora_meta.config import RunConfig
+    from autolora_meta.places import unused
     from autolora_meta.reporting.accuracy import accuracy_against_cost, accuracy_table
-    from autolora_meta.reporting.style import save
+    from autolora_meta.reporting.style import known_format, save
     from autolora_meta.verification.accuracy import verify as run_verify
     from autolora_meta.verification.targets import verdicts
 
@@ -224,8 +235,13 @@ def verify(
         )
     if output is not None:
         json_file, figure = json_file or output / "accuracy.json", figure or output / "accuracy.png"
-    for path in filter(None, (json_file, figure)):
-        _unused(path)
+    for path, option in ((json_file, "--json"), (figure, "--figure")):
+        if path is not None:
+            unused(path, option)
+    if figure is not None:
+        known_format(figure)
+        if figure == json_file:
+            raise InputError(f"--json and --figure both name {figure}; give each a file of its own")
     config = RunConfig.load(*(layers or ["quickstart"])) if model else None
     rows = run_verify(config, say=lambda text: typer.echo(f"measuring: {text}", err=True))
     typer.echo(accuracy_table(rows))
@@ -272,13 +288,6 @@ def _placed(layers: list[str], runs: Path, overwrite: bool) -> tuple[Any, Path]:
         typer.echo(f"{folder} is taken: this goes into {other}")
         config, folder = config.model_copy(update={"name": other.name}), other
     return config, vacant(folder, overwrite=overwrite)
-
-
-def _unused(path: Path) -> None:
-    if path.exists():
-        raise InputError(
-            f"{path} exists, and finished work is not overwritten; give another --output"
-        )
 
 
 def _file(path: Path) -> Path:

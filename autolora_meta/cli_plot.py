@@ -53,6 +53,7 @@ def plot(
 
     `autolora-meta plot runs/seed-* --output figures/seeds`
     """
+    from autolora_meta.places import writable
     from autolora_meta.reporting.draw import draw_ranks
     from autolora_meta.reporting.page import page
     from autolora_meta.reporting.report import draw_run
@@ -66,6 +67,8 @@ def plot(
         raise InputError(
             "say where the figure goes: --output with a file (.png, .svg, .pdf) or a new folder"
         )
+    if paths[0].is_dir():
+        writable(paths[0] / "figures")
     draw_run(paths[0])
     typer.echo(f"written to {paths[0] / 'figures'}")
     if (paths[0] / "study.yaml").is_file():

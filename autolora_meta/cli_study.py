@@ -59,13 +59,14 @@ def study(
 
     name = read_study(file, *(changes or []), smoke=smoke).name
     work = Study.load(file, *(changes or []), smoke=smoke, folder=runs / name)
+    work.refuse_unwritable()
     left = work.left(retry_failed=retry_failed)
     if dry_run:
-        work.check()
+        work.check(typer.echo)
         typer.echo(study_plan(left, work.jobs(left)))
         return
     typer.echo(_ahead(work, left))
-    table = work.run(retry_failed=retry_failed, wait=wait, progress=Bar())
+    table = work.run(retry_failed=retry_failed, wait=wait, progress=Bar(), say=typer.echo)
     words = write_summary(work.folder)
     draw_run(work.folder)
     written = page(work.folder)
@@ -78,13 +79,17 @@ def study(
 
 
 def _ahead(study: "Study", left: "list[Planned]") -> str:
-    """What is to be run, and what the folder holds beside it."""
+    """What is to be run, what it is to show, and what the folder holds beside it."""
+    from autolora_meta.studies.answers import primary_words
+
     shared = len(study.jobs(left)) - len(left)
     lines = [
         f"{len(left)} of {len({run.id for run in study.planned})} runs to do"
         + (f", and {shared} searches and measurements that they share" if shared else "")
         + f", in {study.folder}"
     ]
+    if named := primary_words(study.options):
+        lines.append(f"primary comparison: {named}; all others are secondary")
     if failed := len({row["id"] for row in study.table().failed} - {run.id for run in left}):
         lines.append(f"{failed} failed before and are left as they are; --retry-failed tries again")
     if beside := study.beside():

@@ -4,6 +4,7 @@ A configuration is made of layers, applied left to right (`autolora_meta.layers`
 """
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import yaml
@@ -12,16 +13,53 @@ from pydantic import Field, field_validator, model_validator
 from autolora_meta import plugins
 from autolora_meta.bilevel.options import SearchOptions
 from autolora_meta.device import ALLOWED, known_device, usable_device
-from autolora_meta.errors import unknown
+from autolora_meta.errors import InputError, unknown
 from autolora_meta.finetuning.data import DataOptions
 from autolora_meta.finetuning.lora import LoraOptions
 from autolora_meta.finetuning.models import ModelOptions
 from autolora_meta.finetuning.retrain import RetrainOptions
-from autolora_meta.finetuning.tasks import TaskOptions, metric_called, task_class, task_names
+from autolora_meta.finetuning.tasks import (
+    TaskOptions,
+    metric_called,
+    task_class,
+    task_names,
+    unknown_task,
+)
 from autolora_meta.layers import Layer, merged
 from autolora_meta.options import Options, read
 from autolora_meta.ranks.options import RankOptions, bounds
 from autolora_meta.tracking import START
+
+
+class PrimaryOptions(Options):
+    """The one comparison that is named before the run; all others are secondary."""
+
+    metric: str | None = Field(
+        default=None,
+        description="Its metric; null: the first of compare.metrics, or of what the task compares.",
+    )
+    contrast: tuple[str, str] | None = Field(
+        default=None,
+        description="Its two arms, such as [learned, uniform]; null: learned against the baseline.",
+    )
+
+    @field_validator("metric")
+    @classmethod
+    def _measured(cls, value: str | None) -> str | None:
+        if value is not None:
+            metric_called(value)  # refuses one that there is not
+        return value
+
+    @field_validator("contrast")
+    @classmethod
+    def _two_arms(cls, value: tuple[str, str] | None) -> tuple[str, str] | None:
+        allowed = plugins.names(plugins.ALLOCATORS)
+        for arm in value or ():
+            if arm not in allowed:
+                raise ValueError(unknown("arm", arm, allowed))
+        if value and value[0] == value[1]:
+            raise ValueError(f"{value[0]} cannot be held against itself; name two arms")
+        return value
 
 
 class CompareOptions(Options):
@@ -37,6 +75,10 @@ class CompareOptions(Options):
         min_length=1,
         description="A list of what is compared on the test rows, the main metric first. null: the "
         "task's own choice, for a task of GLUE what the benchmark scores it by.",
+    )
+    primary: PrimaryOptions = Field(
+        default_factory=PrimaryOptions,
+        description="The comparison that is named before the run.",
     )
     equal_cost: bool = Field(
         default=False,
@@ -84,6 +126,37 @@ class CompareOptions(Options):
                 "choose the baseline from them (compare.baseline)"
             )
         return self
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """The metrics that are named here, the primary one first; empty: the task chooses."""
+        return tuple(dict.fromkeys([*filter(None, [self.primary.metric]), *(self.metrics or ())]))
+
+    def compared(self, usual: Sequence[str]) -> list[str]:
+        """The metrics to compare, the primary one first.
+
+        Args:
+            usual: what the task compares where nothing else is asked for.
+        """
+        return list(dict.fromkeys([*self.named, *(() if self.metrics else usual)]))
+
+    def contrast(self) -> tuple[str, str] | None:
+        """The two arms of the primary comparison; None where there is one arm.
+
+        Raises:
+            InputError: `primary.contrast` names an arm that is not compared.
+        """
+        if self.primary.contrast is not None:
+            for arm in self.primary.contrast:
+                if arm not in self.arms:
+                    raise InputError("compare.primary.contrast: " + unknown("arm", arm, self.arms))
+            return self.primary.contrast
+        others = [arm for arm in self.arms if arm != "learned"]
+        if self.baseline != "learned":
+            return "learned", self.baseline
+        if "uniform" in others:
+            return "learned", "uniform"
+        return ("learned", others[0]) if others else None
 
 
 class RuntimeOptions(Options):
@@ -174,16 +247,17 @@ class RunConfig(Options):
     @classmethod
     def _known_task(cls, value: TaskOptions) -> TaskOptions:
         if value.type not in task_names():
-            raise ValueError(unknown("task", value.type, task_names()))
+            raise ValueError(unknown_task(value.type, task_names()))
         return value
 
     @model_validator(mode="after")
     def _metrics_of_the_task(self) -> "RunConfig":
         measures = task_class(self.task.type).measures
-        absent = [metric for metric in self.compare.metrics or () if metric not in measures]
+        absent = [metric for metric in self.compare.named if metric not in measures]
         if absent:
+            place = "compare.metrics" if self.compare.metrics else "compare.primary.metric"
             raise ValueError(
-                f"compare.metrics names {', '.join(absent)}, which task.type '{self.task.type}' "
+                f"{place} names {', '.join(absent)}, which task.type '{self.task.type}' "
                 f"does not measure; measured: {', '.join(measures)}"
             )
         return self

@@ -1,7 +1,7 @@
 """The one exception for input that a person can mend, and its wording."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class InputError(ValueError):
@@ -12,13 +12,21 @@ class InputError(ValueError):
     """
 
 
-def unknown(kind: str, given: object, allowed: Iterable[str]) -> str:
+def unknown(kind: str, given: object, allowed: Iterable[str], *, meant: Sequence[str] = ()) -> str:
     """A sentence for a name that is not in a table: what was given, the choices, the nearest one.
+
+    Args:
+        kind: of thing.
+        given: the name.
+        allowed: the choices.
+        meant: what was probably meant, where that is known; by default the choice spelled most
+            like it.
 
     >>> unknown("method", "drats", ["darts", "cg"])
     "unknown method 'drats' (did you mean 'darts'?); allowed: cg, darts"
     """
     names = sorted(allowed)
-    near = difflib.get_close_matches(str(given), names, n=1)
-    hint = f" (did you mean '{near[0]}'?)" if near else ""
+    near = meant or difflib.get_close_matches(str(given), names, n=1)
+    quoted = " or ".join(f"'{name}'" for name in near)
+    hint = f" (did you mean {quoted}?)" if near else ""
     return f"unknown {kind} '{given}'{hint}; allowed: {', '.join(names) or 'none'}"

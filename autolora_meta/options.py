@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
 from autolora_meta.errors import InputError, unknown
+from autolora_meta.foreign_names import foreign
 
 
 class Options(BaseModel):
@@ -56,9 +57,7 @@ def _line(mistake: ErrorDetails, options: type[Options], given: Mapping[str, Any
     place, value = ".".join(path), mistake["input"]
     section = _section_at(options, path)
     if mistake["type"] == "extra_forbidden":
-        within = path[:-1]
-        fields = _fields(options, within)
-        return unknown("key", place, [".".join([*within, name]) for name in fields])
+        return _unknown_key(options, path)
     if mistake["type"] == "missing":
         help = section and f"a section with {', '.join(section.model_fields)}"
         return f"{place} is missing: {help or _description(options, path) or 'a required key'}"
@@ -78,6 +77,30 @@ def _line(mistake: ErrorDetails, options: type[Options], given: Mapping[str, Any
     # Our own messages name the value already.
     shown = "" if isinstance(value, Mapping) or f"'{value}'" in message else _shown(value)
     return f"{place}: {message}{shown}" if place else message
+
+
+def _unknown_key(options: type[Options], path: list[str]) -> str:
+    """A key that is not there: its name here, its place here, or the nearest one beside it."""
+    place = ".".join(path)
+    if (known := foreign(place)) is not None:
+        return f"unknown key '{place}'; {known}"
+    elsewhere = [key for key in keys(options) if key.split(".")[-1] == path[-1]]
+    within = path[:-1]
+    beside = [".".join([*within, name]) for name in _fields(options, within)]
+    return unknown("key", place, beside, meant=elsewhere)
+
+
+def keys(options: type[Options], prefix: str = "") -> list[str]:
+    """Dotted names of all fields, sections and what is in them.
+
+    >>> keys(LoraOptions)  # doctest: +SKIP
+    ['k', 'scale', 'targets', 'dropout']
+    """
+    found = []
+    for name, field in options.model_fields.items():
+        section = _section(field.annotation)
+        found += [prefix + name, *(keys(section, f"{prefix}{name}.") if section else ())]
+    return found
 
 
 def _shown(value: object) -> str:

@@ -69,20 +69,30 @@ def prepare(
     seed = config.seed if seed is None else seed
     sections = config.model, config.data, config.task
     prepared = prepare_parts(*sections, seed, given=data, task=task, say=say)
-    refuse_unmeasured(prepared.task, config.compare.metrics or ())
+    _refuse_unmeasured(prepared.task, config)
     return prepared
 
 
-def refuse_unusable(config: RunConfig, seed: int) -> None:
+def refuse_unusable(config: RunConfig, seed: int, say: Callable[[str], None] = _LOG.debug) -> None:
     """Refuse data, a task or a model that no run could use, before anything long begins.
 
     Rows are read and split; of the model, its configuration is.
 
+    Args:
+        config, seed: of the run.
+        say: told what was chosen and dropped, and the classes.
+
     Raises:
         InputError: as of `prepare`.
     """
-    task, _ = task_and_rows(config.model, config.data, config.task, seed, say=_LOG.debug)
-    refuse_unmeasured(task, config.compare.metrics or ())
+    task, _ = task_and_rows(config.model, config.data, config.task, seed, say=say)
+    _refuse_unmeasured(task, config)
+
+
+def _refuse_unmeasured(task: Task, config: RunConfig) -> None:
+    primary = config.compare.primary.metric
+    refuse_unmeasured(task, config.compare.metrics or (), "compare.metrics")
+    refuse_unmeasured(task, [primary] if primary else (), "compare.primary.metric")
 
 
 def fingerprint(config: RunConfig, seed: int, selection: str) -> str:

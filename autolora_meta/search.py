@@ -29,11 +29,15 @@ from autolora_meta.running import run_programs
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run would work on: gated layers, their costs, and what was said while loading."""
+    """What a run would work on: gated layers, their costs, and what was said while loading.
+
+    `classes` has the rows of each class in each split, or the words with each tag.
+    """
 
     names: tuple[str, ...]
     costs: tuple[int, ...]
     said: tuple[str, ...]
+    classes: Mapping[str, Mapping[str, int]]
 
 
 @overload
@@ -162,7 +166,7 @@ def check(config: RunConfig) -> "Plan":
                 f"the running statistics of {still} layers (batch norm) stand still, in search and "
                 "retraining: an adapter does not hold them"
             )
-        return Plan(gates.names, costs, tuple(said))
+        return Plan(gates.names, costs, tuple(said), prepared.classes)
 
 
 def _search_objects(

@@ -156,12 +156,12 @@ def test_example_files_are_read(
 ) -> None:
     (tmp_path / name).write_text(lines, encoding="utf-8")
     roles = task_class(task).roles
-    laid_out = files.layout(roles, list(columns.values()))
+    laid_out = files.layout(roles, columns)
     part = files.read(tmp_path / name, laid_out, "train")
     chosen = choose({"train": part}, roles, DataOptions.model_validate(columns), lambda words: None)
     assert {role.name for role in roles if role.required} <= set(chosen)
     expected = len(lines.splitlines()) - name.endswith(".csv")
-    assert len(part.rows) == (1 if laid_out == "tags" and name.endswith("iob") else expected)
+    assert len(part.rows) == (1 if laid_out.kind == "tags" and name.endswith("iob") else expected)
 
 
 @pytest.fixture(scope="module")

@@ -266,7 +266,7 @@ def test_what_cannot_be_exported(bert: Adapter, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"unknown form 'mergd' \(did you mean 'merged'"):
         export(adapter, "mergd", tmp_path / "x")
     (tmp_path / "mine").write_text("precious")
-    with pytest.raises(InputError, match="mine exists, and is not overwritten"):
+    with pytest.raises(InputError, match="mine exists, and finished work is not overwritten"):
         export(adapter, "axolotl", tmp_path / "mine")
     assert (tmp_path / "mine").read_text() == "precious"
     with pytest.raises(InputError, match=r"moved.*cannot be loaded.*--base"):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from autolora_meta.claims import corrected_sentence, sentence
+from autolora_meta.claims import sentence, shown
 from autolora_meta.errors import InputError
 from autolora_meta.statistics import (
     PairedDifference,
@@ -141,13 +141,21 @@ def test_holm_by_hand() -> None:
     assert holm([]) == [] and holm([0.02]) == [0.02]
 
 
-def test_a_claim_among_several_says_whether_it_holds() -> None:
-    d = _difference(4.13, 2.14)
-    assert corrected_sentence("said", d, 0.04, 1) == "said"
-    among = "Holm's correction over 3 comparisons"
-    assert corrected_sentence("said", d, 0.04, 3) == f"said; holds after {among} (p = 0.04)"
-    assert corrected_sentence("said", d, 0.06, 3) == f"said; does not hold after {among} (p = 0.06)"
-    assert corrected_sentence("said", _difference(1.2, 5.7), 1.0, 3) == "said"
+def test_nothing_is_said_to_beat_that_is_not_shown_after_the_correction() -> None:
+    d = _difference(4.13, 2.14)  # 2.0 to 6.3: alone it is shown
+    assert shown(d) and shown(d, 0.04) and not shown(d, 0.06)
+
+    def said(d: PairedDifference, p: float | None) -> str:
+        return sentence(d, "learned", "uniform", "accuracy", unit="points", p_corrected=p)
+
+    plain = "learned beats uniform by 4.1 points of accuracy (95% interval 2.0 to 6.3, 5 replicates"
+    assert (said(d, None), said(d, 0.04)) == (f"{plain})", f"{plain}, p = 0.04 corrected)")
+    assert said(d, 0.06) == (
+        "No difference between learned and uniform is shown (+4.1 points of accuracy, "
+        "5 replicates, p = 0.06 corrected; 95% interval 2.0 to 6.3)"
+    )
+    assert "is worse" not in said(d.scaled(-1), 0.06)
+    assert not shown(_difference(1.2, 5.7), 0.04)
 
 
 @pytest.mark.parametrize(
@@ -222,8 +230,8 @@ def test_sentence_without_a_verdict_says_what_it_would_take() -> None:
     d = _difference(1.2, 5.7)
     said = sentence(d, "learned", "uniform", "accuracy", unit="points")
     assert said.startswith(
-        "learned cannot be told apart from uniform: +1.2 points of accuracy "
-        "(95% interval -4.5 to 6.9 contains 0, 5 replicates; about "
+        "No difference between learned and uniform is shown (+1.2 points of accuracy, "
+        f"5 replicates, p = {d.p_test:.2g}; 95% interval -4.5 to 6.9; about "
     )
     assert f"about {replicates_needed(d.sd, 1.2):,} replicates would be needed" in said
     hardly = sentence(_difference(0.01, 5.7), "learned", "uniform", "accuracy", unit="points")

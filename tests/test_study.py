@@ -282,6 +282,13 @@ def test_one_unusable_point_stops_no_other_also_of_a_study_that_goes_on(
         mine().run(executor)
 
 
+def test_a_study_says_which_rows_and_classes_it_reads(tiny: Tiny, tmp_path: Path) -> None:
+    said: list[str] = []
+    Study(tiny.config, arms=["uniform"], folder=tmp_path / "mine").check(said.append)
+    assert said[0].startswith("rows of the first run, seed 0:\ncolumns read: text = text")
+    assert said[0].endswith("animal 10, 11, 29; colour 11, 10, 29; number 11, 11, 28")
+
+
 def test_a_study_says_what_its_folder_holds_beside_what_it_asks_for(
     tmp_path: Path, executor: ThreadPoolExecutor
 ) -> None:

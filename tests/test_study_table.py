@@ -54,7 +54,7 @@ def test_each_value_is_held_against_the_baseline_with_all_else_equal() -> None:
     assert [c.p_holm for c in contrasts] == holm([c.difference.p_test for c in contrasts])
     assert first.sentence.startswith("data cola, learned: cg beats darts by ")
     assert "points of test accuracy (95% interval " in first.sentence
-    assert "; holds after Holm's correction over 8 comparisons (p = " in first.sentence
+    assert f", 5 replicates, p = {first.p_holm:.2g} corrected)" in first.sentence
     plain = contrasts[1].sentence if contrasts[1].value == "first_order" else contrasts[4].sentence
     assert "300 parameters against 400" in plain
 
@@ -79,7 +79,7 @@ def test_a_number_stands_in_a_sentence_with_its_key() -> None:
         if row["settings"]["method"] == "darts"
     ]
     (first, _) = StudyTable("mine", ("lora.k", "arm"), tuple(rows)).compare("lora.k", baseline=2)
-    assert "lora.k 4 cannot be told apart from lora.k 2" in first.sentence
+    assert "No difference between lora.k 4 and lora.k 2 is shown (" in first.sentence
 
 
 def test_a_setting_that_does_not_reach_an_arm_asks_nothing_twice() -> None:
@@ -139,7 +139,7 @@ def test_a_seed_without_its_partner_is_left_out_and_said() -> None:
 
 def test_two_seeds_allow_no_claim_and_twelve_have_a_t_interval() -> None:
     few = table(seeds=2).compare("arm", baseline="uniform")
-    assert all("no claim: " in c.sentence and "Holm" not in c.sentence for c in few)
+    assert all("no claim: " in c.sentence and "beats" not in c.sentence for c in few)
     many = table(seeds=12).compare("arm", baseline="uniform")[0].difference
     half = 2.200985 * many.sd / math.sqrt(12)  # t(0.975, 11)
     assert (many.low, many.high) == pytest.approx((many.mean - half, many.mean + half))
@@ -211,7 +211,9 @@ def test_the_summary_answers_and_says_what_failed() -> None:
     )
     words = study_summary(options, table(failed=(2,)))
     assert words.startswith("# mine\n\nWhich?\n\n| method ")
-    assert "## method, against darts\n\n- learned: cg beats darts by " in words
+    family = "Primary, named before the run: differences in test accuracy, corrected for all 4"
+    assert f"## method, against darts\n\n{family} primary comparisons.\n\n" in words
+    assert "\n- learned: cg beats darts by " in words
     assert words.count("InputError: no") == 4 and "--retry-failed" in words
     assert "does not look at its input" not in words
     rows = tuple(

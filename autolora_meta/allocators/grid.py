@@ -53,7 +53,7 @@ def candidates(replicate: Replicate) -> dict[int, RankPattern]:
 def validation_score(replicate: Replicate, pattern: RankPattern) -> float:
     """The main metric on validation rows after retraining on training rows alone; high is good.
 
-    The main metric is the first of `compare.metrics`, by default of what the task compares.
+    The main metric is the primary one (`compare.primary`).
     """
     config, prepared = replicate.config, replicate.prepared
     rows = prepared.rows
@@ -72,7 +72,7 @@ def validation_score(replicate: Replicate, pattern: RankPattern) -> float:
     steps = config.retrain.steps
     evaluated = math.ceil(len(rows["validation"]) / config.retrain.eval_batch_size)
     replicate.cost += Cost(forwards=steps + evaluated, backwards=steps)
-    metric = (config.compare.metrics or prepared.task.compared)[0]
+    metric = config.compare.compared(prepared.task.compared)[0]
     sign = 1 if prepared.task.measures[metric].better == "higher" else -1
     return sign * result.metrics[metric]
 

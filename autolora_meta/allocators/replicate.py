@@ -153,7 +153,7 @@ class Allocator:
         extra_steps: retraining steps that it takes beside those of the configuration.
         static: it trains nothing, and reads nothing of the section `search`: a study runs it once
             for all values of that section.
-        by_metric: it chooses by the metric of interest (`compare.metrics`).
+        by_metric: it chooses by the metric of interest (`compare.primary`).
         scores: what it measures of each component whatever the budget, (L, k), where that is all
             that it needs (`scored`): a study measures it once for all budgets. It reads nothing of
             the sections `ranks` and `retrain`.

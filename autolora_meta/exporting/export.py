@@ -16,6 +16,7 @@ from autolora_meta.exporting.limits import SUBTRACTED, refuse_lost_bias, refuse_
 from autolora_meta.exporting.source import find
 from autolora_meta.finetuning.lora import quiet_peft
 from autolora_meta.finetuning.models import quiet_loading
+from autolora_meta.places import unused
 from autolora_meta.ranks.stored import read_adapter
 
 
@@ -52,9 +53,7 @@ def export(
     """
     if to not in FORMS:
         raise InputError(unknown("form", to, FORMS))
-    form, place, source = FORMS[to], Path(output).absolute(), find(folder, base)
-    if place.exists():
-        raise InputError(f"{output} exists, and is not overwritten; give another --output")
+    form, place, source = FORMS[to], unused(output).absolute(), find(folder, base)
     if source.adapter is None and form.weights:
         raise InputError(
             f"{source.folder} holds ranks and no adapter, and `{to}` needs its weights; train one "

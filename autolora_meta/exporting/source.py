@@ -77,8 +77,10 @@ def _adapter(folder: Path, place: Path, model: ModelOptions | None, base: str | 
     config, name = stored.config, stored.config.base_model_name_or_path
     if base is not None:
         model = (model or ModelOptions()).model_copy(update={"name": base, "revision": None})
-    elif model is None and name is not None:
-        model = ModelOptions(name=local_name(name), revision=config.revision)
+    elif name is not None:
+        # The path in a run's configuration is one from where it was started.
+        options = model or ModelOptions(revision=config.revision)
+        model = options.model_copy(update={"name": local_name(name)})
     scales = (min(stored.scales), max(stored.scales))
     return Source(
         folder, place, config, stored.pattern, scales, model, public_name(base) if base else name

@@ -1,14 +1,92 @@
-"""What the name of something on the hub looks like."""
+"""Names of models and data: a path on this machine, or an id of the hub."""
 
+import difflib
+import os
 import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
 
 _ID = re.compile(r"[\w-][\w.-]*(/[\w.-]+)?")
+_LONGEST = 96  # letters of an id, by the hub's rules
+_SHOWN = 8  # names of a folder, at most
 
 
 def could_be_id(name: str) -> bool:
     """Whether `name` has the form of a hub id, `name` or `owner/name`; a path has another.
 
+    What stands below a folder that is here is meant to be there too: `models/mine` is no id where
+    there is a folder `models`. So a mistyped path is not asked for on the hub.
+
     >>> could_be_id("FacebookAI/roberta-base"), could_be_id("../models/mine")
     (True, False)
     """
-    return _ID.fullmatch(name) is not None
+    if len(name) > _LONGEST or _ID.fullmatch(name) is None:
+        return False
+    return "/" not in name or not os.path.isdir(os.path.dirname(name))
+
+
+def path_of(name: str) -> Path:
+    """`name` as an absolute path, with the home folder in the place of `~`."""
+    return Path(os.path.abspath(os.path.expanduser(name)))
+
+
+def is_slip_of(name: str, known: Iterable[str]) -> str | None:
+    """The known name that a bare `name` is most likely a slip of; None where it is none.
+
+    A name that goes on behind a hyphen where the other ends was meant to be another.
+
+    >>> is_slip_of("embeded-minilm", ["embedded-minilm"])
+    'embedded-minilm'
+    """
+    near = [] if "/" in name else difflib.get_close_matches(name, known, n=1, cutoff=0.85)
+    for found in near:
+        short, long = sorted((name, found), key=len)
+        if not (long.startswith(short) and long[len(short)] in "-_."):
+            return found
+    return None
+
+
+def nearest(name: str, fits: Callable[[str], bool], kind: str) -> str:
+    """What is here that `name`, a path that is not, may stand for, for a message.
+
+    Every part that is not there is taken for the one of its folder that is spelled most like it.
+
+    Args:
+        name: the path.
+        fits: whether a path is of the kind that is looked for.
+        kind: what that is called.
+
+    Returns:
+        "did you mean ...?", or what its folder holds.
+    """
+    whole = path_of(name)
+    parts = list(whole.parts[1:])
+    found = Path(whole.anchor)
+    while parts and os.path.isdir(found):
+        part = parts.pop(0)
+        here = os.path.lexists(found / part)
+        near = [part] if here else difflib.get_close_matches(part, names_in(found), n=1)
+        if not near:
+            break
+        found = found / near[0]
+        if not parts and fits(str(found)):
+            return f"did you mean '{_as_given(found, name)}'?"
+    above = whole.parent
+    while not above.is_dir():
+        above = above.parent
+    held = [other for other in names_in(above) if fits(str(above / other))]
+    shown = ", ".join(held[:_SHOWN]) + (", ..." if len(held) > _SHOWN else "")
+    return f"'{_as_given(above, name)}' holds {shown or f'no {kind}'}"
+
+
+def names_in(folder: str | Path) -> list[str]:
+    """What stands in a folder, hidden files apart; nothing where it cannot be read."""
+    try:
+        return sorted(name for name in os.listdir(folder) if not name.startswith("."))
+    except OSError:  # it may not be read
+        return []
+
+
+def _as_given(path: Path, name: str) -> str:
+    """`path` in the manner of `name`: absolute, or from the working folder."""
+    return str(path) if name.startswith(("/", "~")) else os.path.relpath(path)

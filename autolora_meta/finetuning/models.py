@@ -1,6 +1,7 @@
 """The base model and what makes its inputs: embedded, from a local folder, or from the hub."""
 
 import hashlib
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,7 +28,7 @@ from transformers.utils import logging as transformers_logging
 
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.heads import head_modules, refuse_untrained, train_in_float32
-from autolora_meta.finetuning.hub import could_be_id
+from autolora_meta.finetuning.hub import could_be_id, is_slip_of, names_in, nearest, path_of
 from autolora_meta.finetuning.tasks import Processor, Task
 from autolora_meta.finetuning.vocabulary import set_padding
 from autolora_meta.options import Options
@@ -131,8 +132,9 @@ def base_config(options: ModelOptions) -> PreTrainedConfig:
         InputError: the model cannot be found or read.
     """
     common = {"revision": options.revision, "trust_remote_code": options.trust_remote_code}
+    place = locate(options.name)
     try:
-        return AutoConfig.from_pretrained(locate(options.name), **common)
+        return AutoConfig.from_pretrained(place, **common)
     except (OSError, ValueError, KeyError) as error:
         raise InputError(_refusal(options.name, error)) from None
 
@@ -145,25 +147,43 @@ def locate(name: str) -> str:
     """
     if name == EMBEDDED:
         return str(_embedded_folder())
-    path = Path(name).expanduser()
-    if path.is_dir():
-        if not (path / "config.json").is_file():
+    path = path_of(name)
+    if os.path.isdir(path):
+        if (path / "adapter_config.json").is_file():
+            raise InputError(
+                f"model.name '{name}' is a folder with an adapter; give the model that it adapts, "
+                "or the two as one: autolora-meta export --to merged"
+            )
+        if not _holds_model(path):
             raise InputError(
                 f"model.name '{name}' is a folder without config.json; a model's folder is what "
                 "save_pretrained of transformers writes"
             )
         return str(path)
-    if path.exists() or not could_be_id(name):
-        raise InputError(
-            f"model.name '{name}' is not a folder here; allowed: {EMBEDDED}, a folder with a "
-            "model, or an id of the hub such as FacebookAI/roberta-base"
-        )
-    return name
+    beside = [EMBEDDED, *filter(_holds_model, names_in("."))]
+    if os.path.exists(path):
+        why = "it is a file; give the folder that it stands in"
+    elif slip := is_slip_of(name, beside):
+        why = f"there is no such folder (did you mean '{slip}'?)"
+    elif not could_be_id(name):
+        why = f"there is no such folder ({nearest(name, _holds_model, 'model')})"
+    else:
+        return name
+    raise InputError(
+        f"model.name '{name}' is not a folder here: {why}; allowed: {EMBEDDED}, a folder with a "
+        "model, or an id of the hub with its owner, such as FacebookAI/roberta-base"
+    )
+
+
+def _holds_model(folder: str | Path) -> bool:
+    return os.path.isfile(os.path.join(folder, "config.json"))
 
 
 def public_name(name: str) -> str:
-    """What other people call the model that is `model.name` here."""
-    return _HUB_NAME if name == EMBEDDED else name
+    """What other people call the model that is `model.name` here; of a folder, its whole path."""
+    if name == EMBEDDED:
+        return _HUB_NAME
+    return str(path_of(name)) if os.path.isdir(path_of(name)) else name
 
 
 def local_name(name: str) -> str:

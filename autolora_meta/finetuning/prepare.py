@@ -1,8 +1,8 @@
 """Prepare: from options to a model with its head, and the encoded rows of one replicate."""
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from datasets import Dataset, DatasetDict
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -10,9 +10,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from autolora_meta.finetuning.batches import Collate
 from autolora_meta.finetuning.causality import refuse_reading_ahead
 from autolora_meta.finetuning.data import DataOptions, load_rows
+from autolora_meta.finetuning.data.class_counts import counts
 from autolora_meta.finetuning.evaluation import by_length
 from autolora_meta.finetuning.heads import head_modules
-from autolora_meta.finetuning.models import ModelOptions, base_config, load_model
+from autolora_meta.finetuning.models import ModelOptions, base_config, load_model, locate
 from autolora_meta.finetuning.padding import hide_padding
 from autolora_meta.finetuning.tasks import TASKS, Processor, Task, TaskOptions, task_class
 from autolora_meta.finetuning.vocabulary import refuse_foreign_ids
@@ -31,6 +32,7 @@ class Prepared:
         rows: encoded splits train, validation and test, disjoint.
         head: names of the modules that are trained in full.
         collate: makes a padded batch of encoded rows.
+        classes: rows of each class in each split, or words with each tag; empty without classes.
         padding_hidden: whether the model says the same of a row whatever padding stands beside it.
     """
 
@@ -40,6 +42,7 @@ class Prepared:
     rows: DatasetDict
     head: tuple[str, ...]
     collate: Collate
+    classes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     padding_hidden: bool = True
 
     def evaluate(self, model: PreTrainedModel, rows: Dataset, batch_size: int) -> dict[str, float]:
@@ -87,7 +90,8 @@ def prepare(
     else:
         hidden = True  # pictures are of one size
     collate = built.collator(tokenizer)
-    return Prepared(base, tokenizer, built, rows, head_modules(base), collate, hidden)
+    counted = counts(splits, built.roles)
+    return Prepared(base, tokenizer, built, rows, head_modules(base), collate, counted, hidden)
 
 
 def task_and_rows(
@@ -104,6 +108,7 @@ def task_and_rows(
 
     Takes and raises what `prepare` does.
     """
+    locate(model.name)  # a mistyped path is refused before rows are read
     asked = task_class(options.type) if task is None else task
     splits = load_rows(data, asked.roles, seed, say=say, group=asked.group, given=given)
     if not isinstance(asked, type):

@@ -6,9 +6,10 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from autolora_meta.errors import InputError, unknown
+from autolora_meta.places import unused
 from autolora_meta.reporting import plots
 from autolora_meta.reporting.ranked import Ranked, labels, read_ranked
-from autolora_meta.reporting.style import FORMATS, save, save_all
+from autolora_meta.reporting.style import known_format, save, save_all
 from autolora_meta.result import SearchResult
 
 
@@ -72,16 +73,10 @@ def draw_ranks(paths: Sequence[Path], output: Path, figure: str | None = None) -
         InputError: a path holds no ranks, they are of different models, the figure needs more, or
             `output` exists.
     """
-    if output.exists():
-        raise InputError(
-            f"{output} exists, and finished work is not overwritten; give another --output"
-        )
-    suffix = output.suffix.removeprefix(".")
-    if suffix and suffix not in FORMATS:
-        raise InputError(
-            f"{output} ends with .{suffix}; figures are written as .{', .'.join(FORMATS)}, or all "
-            "of them into a folder (a name without an ending)"
-        )
+    unused(output)
+    suffix = output.suffix
+    if suffix:  # a name without an ending is that of a folder, for all of them
+        known_format(output)
     if figure is not None and figure not in FIGURES:
         raise InputError(unknown("figure", figure, FIGURES))
     given = [read_ranked(path) for path in paths]
@@ -94,10 +89,7 @@ def draw_ranks(paths: Sequence[Path], output: Path, figure: str | None = None) -
         names = ["ranks", *several, *course]
     drawn = {name: FIGURES[name](given) for name in names}
     folder = output.parent if suffix else output
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{folder} cannot be made: {error.strerror}; give another") from None
+    folder.mkdir(parents=True, exist_ok=True)
     if suffix:
         save(drawn[names[0]], output)
         return [output]

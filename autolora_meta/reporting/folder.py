@@ -1,11 +1,13 @@
 """The folder of a run: free, taken or replaced; finished work is never lost by accident."""
 
+import os
 import shutil
 from itertools import count
 from pathlib import Path
 
 from autolora_meta.config import RunConfig
 from autolora_meta.errors import InputError
+from autolora_meta.places import writable
 
 
 def free(folder: Path) -> Path:
@@ -24,10 +26,10 @@ def vacant(folder: Path, *, overwrite: bool = False) -> Path:
         overwrite: the run that it holds may be replaced.
 
     Raises:
-        InputError: it is taken and may not be replaced, or it holds something that is no run.
+        InputError: it cannot be made, it is taken and may not be replaced, or it holds something
+            that is no run.
     """
-    if folder.parent.exists() and not folder.parent.is_dir():
-        raise InputError(f"{folder.parent} is a file; give a folder that runs may go into")
+    writable(folder, "folder for the run (--runs)")
     if _taken(folder) and not overwrite:
         raise InputError(
             f"{folder} exists, and finished work is not overwritten; choose another name "
@@ -51,4 +53,4 @@ def made(folder: Path, config: RunConfig) -> Path:
 
 
 def _taken(folder: Path) -> bool:
-    return folder.exists() and not (folder.is_dir() and not any(folder.iterdir()))
+    return os.path.lexists(folder) and not (folder.is_dir() and not any(folder.iterdir()))

@@ -10,9 +10,17 @@ from autolora_meta.config import RunConfig
 from autolora_meta.environment import recorded
 from autolora_meta.finetuning.tasks import metric_called
 from autolora_meta.reporting.document import Code, Document, Picture, Section, Table
+from autolora_meta.reporting.rows import section as rows_section
 from autolora_meta.reporting.seconds import job_seconds, mean_seconds
-from autolora_meta.reporting.summary import comparison_cells, course_words, reach_words
+from autolora_meta.reporting.summary import (
+    comparison_cells,
+    course_words,
+    primary_words,
+    reach_words,
+    secondary_words,
+)
 from autolora_meta.result import SearchResult
+from autolora_meta.statistics import MIN_REPLICATES
 from autolora_meta.studies.compare import Comparison
 
 _RANKS = {
@@ -39,12 +47,9 @@ def run_document(folder: Path) -> Document:
     result = SearchResult.load(folder)
     sentences = comparison.sentences()
     sections = [
-        Section(
-            "In words",
-            words=[reach_words(comparison), course_words(comparison)],
-            points=[*(f"{said}." for said in sentences), comparison.stability.sentence()],
-        ),
+        *_in_words(comparison, sentences),
         _arms(comparison, folder),
+        *rows_section(folder, config.seed),
         Section(
             f"Ranks learned, seed {config.seed}",
             words=those_said(
@@ -65,6 +70,17 @@ def run_document(folder: Path) -> Document:
         f"better than {comparison.baseline} ones with the same number of parameters?"
     )
     return Document(config.name, question, _answer(comparison, sentences), sections)
+
+
+def _in_words(comparison: Comparison, sentences: list[str]) -> list[Section]:
+    points = [f"{said}." for said in sentences]
+    words = [reach_words(comparison), course_words(comparison), comparison.stability.sentence()]
+    first = those_said(f"{primary_words(comparison)}." if points else None)
+    sections = [Section("In words", words=[*first, *words], points=points[:1])]
+    if rest := points[1:]:
+        said = [f"{secondary_words(comparison)}."]
+        sections.append(Section("Secondary comparisons", words=said, points=rest))
+    return sections
 
 
 def pictures(folder: Path, captions: dict[str, str]) -> list[Picture]:
@@ -145,20 +161,23 @@ def _short(name: str | Mapping[Any, str]) -> str:
 
 
 def _answer(comparison: Comparison, sentences: list[str]) -> str:
-    """The sentence on the learned ranks and the main metric."""
-    of_learned = (
-        words
-        for row, words in zip(comparison.differences, sentences, strict=True)
-        if row["arm"] == "learned" and row["metric"] == comparison.metrics[0]
+    """The primary sentence, and how many of the others show something."""
+    if not sentences:
+        return "There is one arm: nothing to compare."
+    said = f"{sentences[0]}."
+    others = comparison.shown()[1:]
+    if not others or comparison.differences[0]["n"] < MIN_REPLICATES:
+        return said
+    found = f"{sum(others)} of {len(others)} secondary comparisons"
+    return (
+        f"{said} After correction {found} {'show' if sum(others) != 1 else 'shows'} a difference."
     )
-    said = next(of_learned, sentences[0] if sentences else "There is one arm: nothing to compare.")
-    return f"{said}."
 
 
 def _arms(comparison: Comparison, folder: Path) -> Section:
     captions = {
         f"comparison-{metric}": f"{metric_called(metric).title}: replicates of each "
-        "arm, and the paired differences; filled where it holds after Holm's correction."
+        "arm, and the paired differences; filled where a difference is shown."
         for metric in comparison.metrics
     }
     captions["cost"] = "What each arm reaches, and what finding and retraining its ranks took."
@@ -192,8 +211,8 @@ def _arms(comparison: Comparison, folder: Path) -> Section:
         ],
         folded=[
             Table(
-                "Paired differences with 95% intervals, p as it is and after Holm's correction",
-                ["arm", "baseline", "metric", "difference", *fields[1:], "p", "p (Holm)"],
+                "Paired differences with 95% intervals, the primary first; p plain and corrected",
+                ["arm", "baseline", "metric", "difference", *fields[1:], "p", "p (corrected)"],
                 differences,
             ),
             Table(

@@ -11,8 +11,15 @@ from autolora_meta.reporting.document import Code, Document, Section, Table
 from autolora_meta.reporting.page_run import again, paths_count, pictures, settings, those_said, way
 from autolora_meta.reporting.ranked import ranks_by_value, ranks_of_study
 from autolora_meta.reporting.seconds import job_seconds
-from autolora_meta.reporting.study import blind_words, study_cells
+from autolora_meta.reporting.study import (
+    blind_words,
+    family_words,
+    leading,
+    primary_first,
+    study_cells,
+)
 from autolora_meta.statistics import MIN_REPLICATES
+from autolora_meta.studies.answers import answers
 from autolora_meta.studies.contrasts import Contrast
 from autolora_meta.studies.options import ARM, StudyOptions, read_study
 from autolora_meta.studies.plan import row_label, value_label
@@ -28,13 +35,11 @@ def study_document(folder: Path) -> Document:
         InputError: the folder is not that of a study, or no run of it has finished.
     """
     options, found = read_study(folder / "study.yaml"), StudyTable.load(folder)
-    asked = {
-        name: found.compare(one.key, baseline=one.baseline, metric=one.metric, over=one.over)
-        for name, one in zip(figure_names(options), options.asked(), strict=True)
-    }
+    asked = dict(zip(figure_names(options), answers(options, found), strict=True))
+    order = sorted(asked, key=lambda name: leading(asked[name]))
     contrasts = [contrast for each in asked.values() for contrast in each]
     sections = [
-        *(_contrasts(name, each, folder) for name, each in asked.items() if each),
+        *(_contrasts(name, asked[name], folder) for name in order if asked[name]),
         _all_settings(found, folder),
         *_ranks(options, found, folder),
         _cost(found, folder),
@@ -59,20 +64,14 @@ def _question(options: StudyOptions) -> str:
 
 
 def _answer(contrasts: Sequence[Contrast]) -> str:
-    """What holds, of the learned ranks first; the first few of it where it is much.
+    """What is shown, the primary comparisons first; the first few of it where it is much.
 
     Where two questions ask for the same runs, the second time is not told.
     """
     once: dict[object, Contrast] = {}
-    for contrast in sorted(contrasts, key=lambda c: "learned" not in (c.value, c.baseline)):
+    for contrast in primary_first(contrasts):
         once.setdefault((contrast.metric, contrast.runs), contrast)
     contrasts = list(once.values())
-    held = [contrast.sentence for contrast in contrasts if contrast.holds]
-    if held:
-        more = f" And {len(held) - _SHOWN} more, below." if len(held) > _SHOWN else ""
-        rest = len(contrasts) - len(held)
-        none = f" Of {len(contrasts)} comparisons {rest} show no difference that holds."
-        return ". ".join(held[:_SHOWN]) + "." + more + (none if rest else "")
     count = len(contrasts)
     if count == 0:
         return "Nothing can be compared yet."
@@ -83,7 +82,25 @@ def _answer(contrasts: Sequence[Contrast]) -> str:
             f"No claim on any of {count} comparisons: {most} replicate{'s' * (most > 1)}, and a "
             f"claim needs at least {MIN_REPLICATES}."
         )
-    return f"None of {count} comparisons shows a difference that holds after Holm's correction."
+    primary = [contrast for contrast in contrasts if contrast.primary]
+    secondary = contrasts[len(primary) :]
+    if len(primary) == 1:
+        return f"{primary[0].sentence}." + _shown(secondary, "secondary")
+    return (_shown(primary, "primary") + _shown(secondary, "secondary")).lstrip()
+
+
+def _shown(contrasts: Sequence[Contrast], kind: str) -> str:
+    """What is shown by contrasts that are corrected together."""
+    if not contrasts:
+        return ""
+    among = f"{len(contrasts)} {kind} comparison{'s' * (len(contrasts) > 1)}"
+    held = [contrast.sentence for contrast in contrasts if contrast.holds]
+    if not held:
+        return f" None of {among} shows a difference."
+    more = f" And {len(held) - _SHOWN} more, below." if len(held) > _SHOWN else ""
+    rest = len(contrasts) - len(held)
+    none = f" Of {among} {rest} show{'s' * (rest == 1)} no difference." if rest else ""
+    return f" {kind.capitalize()}: {'. '.join(held[:_SHOWN])}.{more}{none}"
 
 
 def _reserves(found: StudyTable) -> list[str]:
@@ -105,8 +122,7 @@ def _contrasts(name: str, contrasts: Sequence[Contrast], folder: Path) -> Sectio
     against = value_label(first.baseline)
     metric = metric_called(first.metric)
     caption = (
-        f"{metric.title}: difference from {against}, paired over seeds; filled where "
-        "it holds after Holm's correction."
+        f"{metric.title}: difference from {against}, paired over seeds; filled where it is shown."
     )
     rows = [
         [
@@ -122,11 +138,12 @@ def _contrasts(name: str, contrasts: Sequence[Contrast], folder: Path) -> Sectio
         ]
         for c in contrasts
     ]
-    header = ["value", "difference", "low", "high", "effect size", "p (Holm)", "replicates"]
+    header = ["value", "difference", "low", "high", "effect size", "p (corrected)", "replicates"]
     levels = " and ".join(sorted({f"{c.difference.level * 100:g}%" for c in contrasts}))
     return Section(
         f"{first.key}, against {against}",
-        points=[f"{contrast.sentence}." for contrast in contrasts],
+        words=[family_words(contrasts)],
+        points=[f"{contrast.sentence}." for contrast in primary_first(contrasts)],
         pictures=pictures(folder, {name: caption}),
         folded=[Table(f"{metric.title}: differences, {levels} intervals", header, rows)],
     )

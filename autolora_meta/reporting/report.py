@@ -26,6 +26,7 @@ from autolora_meta.reporting.style import save_all
 from autolora_meta.reporting.summary import ranks_table, summary
 from autolora_meta.result import SearchResult
 from autolora_meta.search import Plan
+from autolora_meta.studies.answers import answers
 from autolora_meta.studies.compare import Comparison
 from autolora_meta.studies.options import read_study
 from autolora_meta.studies.table import StudyTable
@@ -101,11 +102,13 @@ def draw_study(folder: Path) -> None:
     for kind in ("contrast-*", "ranks-*", "cost", "parameters"):
         for old in (folder / "figures").glob(f"{kind}.*"):  # of what the folder held before
             old.unlink()
-    for name, asked in zip(figure_names(options), options.asked(), strict=True):
-        given: dict[str, Any] = {"baseline": asked.baseline, "metric": asked.metric}
-        if contrasts := found.compare(asked.key, over=asked.over, **given):
-            averaged = plots.paired_differences(contrasts) if asked.over else None
-            _save(averaged or plots.study(found, asked.key, **given), folder, name)
+    each = zip(figure_names(options), options.asked(), answers(options, found), strict=True)
+    for name, asked, contrasts in each:
+        if contrasts and asked.over:
+            _save(plots.paired_differences(contrasts), folder, name)
+        elif contrasts:
+            given = asked.key, asked.baseline, asked.metric
+            _save(plots.study(found, *given, contrasts=contrasts), folder, name)
     if (ranks := ranks_of_study(folder)) is not None and len(ranks.searches) > 1:
         _save(plots.rank_spread(ranks.searches), folder, "ranks-spread")
     first = next(iter(options.asked()), None)

@@ -8,12 +8,15 @@ from pathlib import Path
 from autolora_meta.config import RunConfig
 from autolora_meta.environment import record
 from autolora_meta.progress import Progress
+from autolora_meta.reporting import rows
 from autolora_meta.reporting.folder import made, vacant
 from autolora_meta.reporting.page import page
 from autolora_meta.reporting.report import KeepAdapter, conclude, plan_words
+from autolora_meta.reporting.summary import primary_ahead
 from autolora_meta.search import check
 from autolora_meta.studies.compare import Comparison, compare
 from autolora_meta.studies.jobs import Outcome
+from autolora_meta.studies.main_guard import refuse_unguarded
 from autolora_meta.tracking import Trackers
 
 _LOG = logging.getLogger(__name__)
@@ -49,11 +52,14 @@ def run(
         InputError: the folder is taken, a tracker is not installed, or the configuration cannot
             work on this model and data; nothing has been written then.
     """
+    refuse_unguarded()
     place = vacant(Path(folder), overwrite=overwrite)
     trackers = Trackers(config.runtime.report_to, config.name, place / "trackers")
-    say(plan_words(config, check(config)))
+    plan = check(config)
+    say("\n".join([plan_words(config, plan), *primary_ahead(config.compare)]))
     made(place, config)
     record(place)
+    rows.record(place, plan)
     with (place / "timings.jsonl").open("w", encoding="utf-8", buffering=1) as timings:
 
         def observe(outcome: Outcome) -> None:

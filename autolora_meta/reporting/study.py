@@ -5,7 +5,10 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
+from autolora_meta.finetuning.tasks import metric_called
 from autolora_meta.reporting.summary import WHAT_TO_CHANGE, table
+from autolora_meta.studies.answers import answers
+from autolora_meta.studies.contrasts import Contrast
 from autolora_meta.studies.executor import Job
 from autolora_meta.studies.options import StudyOptions, read_study
 from autolora_meta.studies.plan import Planned, row_label, value_label
@@ -37,13 +40,12 @@ def study_summary(options: StudyOptions, found: StudyTable) -> str:
     parts = [f"# {options.name}"]
     parts += [options.question] * bool(options.question)
     parts.append(table(*study_cells(found)))
-    for asked in options.asked():
-        contrasts = found.compare(
-            asked.key, baseline=asked.baseline, metric=asked.metric, over=asked.over
-        )
+    for contrasts in sorted(answers(options, found), key=leading):
         if contrasts:
-            head = f"## {asked.key}, against {value_label(asked.baseline)}"
-            parts += [head, "\n".join(f"- {contrast.sentence}" for contrast in contrasts)]
+            first = contrasts[0]
+            head = f"## {first.key}, against {value_label(first.baseline)}"
+            said = "\n".join(f"- {contrast.sentence}" for contrast in primary_first(contrasts))
+            parts += [head, family_words(contrasts), said]
     parts.append("Mean ± standard deviation over replicates, which are random splits of the data.")
     parts += blind_words(found)
     if found.failed:
@@ -62,6 +64,32 @@ def write_summary(folder: Path) -> str:
     words = study_summary(read_study(folder / "study.yaml"), StudyTable.load(folder))
     (folder / "summary.md").write_text(words, encoding="utf-8")
     return words
+
+
+def family_words(contrasts: Sequence[Contrast]) -> str:
+    """Which contrasts of a question are primary, and what each is corrected with."""
+    metric = metric_called(contrasts[0].metric).label
+    words = []
+    for kind, primary in (("Primary, named before the run", True), ("Secondary", False)):
+        mine = [contrast for contrast in contrasts if contrast.primary == primary]
+        if not mine:
+            continue
+        pair = f"{value_label(mine[0].value)} against {value_label(mine[0].baseline)}"
+        which = f" ({pair})" if primary and len(mine) < len(contrasts) else ""
+        family = mine[0].family
+        among = f", corrected for all {family} {kind.split(',')[0].lower()} comparisons"
+        words.append(f"{kind}{which}: differences in {metric}{among if family > 1 else ''}.")
+    return " ".join(words)
+
+
+def leading(contrasts: Sequence[Contrast]) -> bool:
+    """A key that sorts the question with the primary comparison before all others."""
+    return not any(contrast.primary for contrast in contrasts)
+
+
+def primary_first(contrasts: Sequence[Contrast]) -> list[Contrast]:
+    """The primary contrasts before the others, otherwise in their order."""
+    return sorted(contrasts, key=lambda contrast: not contrast.primary)
 
 
 def blind_words(found: StudyTable) -> list[str]:

@@ -50,6 +50,20 @@ def styled(plot: Callable[P, Figure]) -> Callable[P, Figure]:
     return drawn
 
 
+def known_format(path: Path) -> Path:
+    """`path`, if its ending is that of a format that figures are written in.
+
+    Raises:
+        InputError: it is not.
+    """
+    if path.suffix.removeprefix(".") not in FORMATS:
+        raise InputError(
+            f"{path} ends with {path.suffix or 'no format'}; figures are written as "
+            f".{', .'.join(FORMATS)}"
+        )
+    return path
+
+
 def save(figure: Figure, path: Path) -> None:
     """Write a figure, its format told by the ending; equal figures give equal bytes.
 

@@ -1,10 +1,11 @@
 """What a run found, as text: a table of the arms, and what can be said of them."""
 
 import statistics
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from autolora_meta.config import CompareOptions
+from autolora_meta.finetuning.tasks import metric_called
 from autolora_meta.hypergradients.choice import parse
 from autolora_meta.hypergradients.methods import METHODS
 from autolora_meta.ranks.pattern import RankPattern
@@ -97,9 +98,6 @@ def comparison_cells(
 def summary(comparison: Comparison, seconds: Mapping[str, float] | None = None) -> str:
     """The whole answer of a comparison in Markdown: table, words, and how the search went."""
     count = len(comparison.seeds)
-    by_metric: dict[str, list[str]] = defaultdict(list)
-    for row, words in zip(comparison.differences, comparison.sentences(), strict=True):
-        by_metric[row["metric"]].append(f"- {words}")
     caption = (
         f"Mean ± standard deviation over {count} replicate{'s' * (count > 1)}; "
         "plain steps are those of search and retraining in one replicate"
@@ -115,8 +113,7 @@ def summary(comparison: Comparison, seconds: Mapping[str, float] | None = None) 
             "",
             table(*comparison_cells(comparison, seconds)),
             "",
-            *[line for lines in by_metric.values() for line in lines],
-            "",
+            *_said(comparison),
             reach_words(comparison),
             "",
             course_words(comparison),
@@ -124,6 +121,47 @@ def summary(comparison: Comparison, seconds: Mapping[str, float] | None = None) 
             comparison.stability.sentence(),
         ]
     )
+
+
+def _said(comparison: Comparison) -> list[str]:
+    """The sentences, the primary one first."""
+    primary, *secondary = [f"- {said}" for said in comparison.sentences()] or [""]
+    if not primary:
+        return []
+    lines = [f"{primary_words(comparison)}:", "", primary, ""]
+    return lines + ([f"{secondary_words(comparison)}:", "", *secondary, ""] if secondary else [])
+
+
+def primary_words(comparison: Comparison) -> str:
+    """What the primary comparison is."""
+    first = comparison.differences[0]
+    metric = metric_called(first["metric"]).label
+    return (
+        f"Primary comparison, named before the run: {first['arm']} against {first['baseline']} in "
+        f"{metric}"
+    )
+
+
+def secondary_words(comparison: Comparison) -> str:
+    """What the others are, and how they are corrected."""
+    family = comparison.family
+    among = f", corrected together for their number ({family}, by Holm)" if family > 1 else ""
+    return f"Secondary comparisons, all others{among}"
+
+
+def primary_ahead(options: CompareOptions) -> list[str]:
+    """What is primary, before anything has run; nothing where there is one arm.
+
+    Raises:
+        InputError: `compare.primary` names an arm that is not compared.
+    """
+    if (contrast := options.contrast()) is None:
+        return []
+    metric = metric_called(options.named[0]).label if options.named else "the task's first metric"
+    return [
+        f"primary comparison: {contrast[0]} against {contrast[1]} in {metric} (compare.primary); "
+        "all others are secondary"
+    ]
 
 
 def reach_words(comparison: Comparison) -> str:

@@ -1,154 +1,25 @@
 """Compare: the learned ranks beside their controls, at one budget, paired over replicates."""
 
-import json
-import math
 import statistics
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_args
 
 from autolora_meta.allocators.replicate import allocator
 from autolora_meta.bilevel.options import Selection
 from autolora_meta.bilevel.watch import STOPPED_EARLY
-from autolora_meta.claims import corrected_sentence, same_sentence, sentence
-from autolora_meta.config import RunConfig
-from autolora_meta.errors import InputError
-from autolora_meta.finetuning.tasks import metric_called
+from autolora_meta.config import CompareOptions, RunConfig
 from autolora_meta.hypergradients.products import Cost, plain_steps
+from autolora_meta.places import writable
 from autolora_meta.progress import Progress, Silent
-from autolora_meta.ranks.stability import Stability, stability
+from autolora_meta.ranks.stability import stability
 from autolora_meta.result import SearchResult
-from autolora_meta.statistics import PairedDifference, holm, paired_difference
+from autolora_meta.statistics import paired_difference
+from autolora_meta.studies.comparison import Comparison, written
 from autolora_meta.studies.jobs import Keep, Outcome, run_all
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Arms over replicates: every value, and every paired difference to the baseline.
-
-    Args:
-        rows: one a value: arm, seed, metric, value, parameters.
-        differences: one a pair, metric after metric: arm, baseline, metric, the fields of
-            PairedDifference, and `same`: equal ranks with equal metrics in every replicate.
-        costs: arm -> what finding and retraining its ranks took in plain steps, the mean over
-            replicates.
-        searches: figures of the searches with learned gates (`_figures`).
-        baseline: the arm that differences are taken from.
-        metrics: names of the metrics, the main one first.
-        started: the arms that went on from what their search trained (`retrain.start`).
-    """
-
-    rows: list[dict[str, Any]]
-    differences: list[dict[str, Any]]
-    costs: dict[str, float]
-    searches: dict[str, Any]
-    baseline: str
-    metrics: list[str]
-    started: list[str] = field(default_factory=list)
-
-    @property
-    def arms(self) -> list[str]:
-        """The arms, in the order of the configuration."""
-        return list(dict.fromkeys(row["arm"] for row in self.rows))
-
-    @property
-    def seeds(self) -> list[int]:
-        """The seed of each replicate."""
-        return list(dict.fromkeys(row["seed"] for row in self.rows))
-
-    def values(self, arm: str, metric: str) -> list[float]:
-        """One value a replicate."""
-        return [r["value"] for r in self.rows if r["arm"] == arm and r["metric"] == metric]
-
-    def against_baseline(self, metric: str) -> dict[str, PairedDifference]:
-        """Arm -> its paired difference to the baseline."""
-        return {
-            row["arm"]: _difference(row)
-            for row in self.differences
-            if row["metric"] == metric and row["baseline"] == self.baseline
-        }
-
-    @property
-    def stability(self) -> Stability:
-        """How far the learned ranks of the replicates agree."""
-        return Stability.read(self.searches["stability"])
-
-    def sentences(self) -> list[str]:
-        """What can and what cannot be concluded, one sentence a pair and metric.
-
-        The pairs of one metric are one family of Holm's correction, but those of the same ranks
-        with the same metrics, which cannot differ.
-        """
-        said = []
-        for row, (d, p_holm) in zip(self.differences, self.corrected(), strict=True):
-            if row.get("same"):
-                said.append(same_sentence(row["arm"], row["baseline"]))
-                continue
-            metric = metric_called(row["metric"])
-            names = row["arm"], row["baseline"], metric.label
-            plain = sentence(
-                d.scaled(metric.factor), *names, better=metric.better, unit=metric.unit
-            )
-            family = len(self._family(row["metric"]))
-            said.append(corrected_sentence(plain, d, p_holm, family))
-        return said
-
-    def holding(self, metric: str) -> set[str]:
-        """The arms whose difference to the baseline holds after Holm's correction."""
-        return {
-            row["arm"]
-            for row, (d, p_holm) in zip(self.differences, self.corrected(), strict=True)
-            if (row["metric"], row["baseline"]) == (metric, self.baseline)
-            and d.conclusive
-            and p_holm <= 1 - d.level
-        }
-
-    def corrected(self) -> list[tuple[PairedDifference, float]]:
-        """Each of `differences`, and its p-value after Holm's correction over its metric's."""
-        p_holm: dict[int, float] = {}
-        for metric in self.metrics:
-            family = self._family(metric)
-            tested = [_difference(self.differences[i]).p_test for i in family]
-            p_holm |= dict(zip(family, holm(tested), strict=True))
-        return [(_difference(row), p_holm.get(i, 1.0)) for i, row in enumerate(self.differences)]
-
-    def _family(self, metric: str) -> list[int]:
-        rows = enumerate(self.differences)
-        return [i for i, row in rows if row["metric"] == metric and not row.get("same")]
-
-    def save(self, path: str | Path) -> None:
-        """Write comparison.json; it holds no times, so that equal runs give equal bytes."""
-        Path(path).write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
-
-    @classmethod
-    def load(cls, path: str | Path) -> "Comparison":
-        """Read what `save` wrote.
-
-        Raises:
-            InputError: there is no such file, or it is no comparison.
-        """
-        try:
-            return cls(**json.loads(Path(path).read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError) as error:
-            raise InputError(f"{path} is not a comparison of this tool: {error}") from None
-
-
-# JSON has no infinity and no nan: what one replicate leaves open is written as null.
-_OPEN = {"low": -math.inf, "high": math.inf, "sd": math.nan}
-
-
-def _written(difference: PairedDifference) -> dict[str, Any]:
-    values = asdict(difference)
-    return values | {key: None for key in _OPEN if not math.isfinite(values[key])}
-
-
-def _difference(row: Mapping[str, Any]) -> PairedDifference:
-    values: dict[str, Any] = {f.name: row[f.name] for f in fields(PairedDifference)}
-    values |= {key: value for key, value in _OPEN.items() if values[key] is None}
-    return PairedDifference(**values)
+from autolora_meta.studies.main_guard import refuse_unguarded
 
 
 def compare(
@@ -173,9 +44,13 @@ def compare(
     Raises:
         InputError: an arm is unknown, or the configuration cannot work on this model and data.
     """
+    refuse_unguarded()
+    if folder is not None:
+        writable(Path(folder, "0"), "folder")
     seeds = [config.seed + r for r in range(config.compare.replicates)]
+    config.compare.contrast()  # unknown names are refused before anything runs
     for arm in config.compare.arms:
-        allocator(arm)  # unknown names are refused before anything runs
+        allocator(arm)
     with tempfile.TemporaryDirectory() as temporary:
         place = Path(folder) if folder is not None else Path(temporary)
         contents: dict[tuple[str, int], Mapping[str, Any]] = {}
@@ -199,7 +74,7 @@ def _comparison(
     searches: Mapping[str, Sequence[SearchResult]],
 ) -> Comparison:
     arms, baseline = config.compare.arms, config.compare.baseline
-    metrics = config.compare.metrics or contents[arms[0], seeds[0]]["compared"]
+    metrics = config.compare.compared(contents[arms[0], seeds[0]]["compared"])
     values: dict[tuple[str, str], list[float]] = defaultdict(list)
     rows = []
     for arm in arms:
@@ -213,12 +88,10 @@ def _comparison(
                     {"arm": arm, "seed": seed, "metric": metric, "value": value}
                     | {"parameters": parameters}
                 )
-    pairs = [(arm, baseline) for arm in arms if arm != baseline and baseline in arms]
-    if "learned" in arms and baseline != "learned":
-        pairs += [("learned", arm) for arm in arms if arm not in ("learned", baseline)]
+    pairs = _pairs(config.compare)
     differences = [
         {"arm": a, "baseline": b, "metric": metric}
-        | _written(paired_difference(values[a, metric], values[b, metric]))
+        | written(paired_difference(values[a, metric], values[b, metric]))
         | {"same": _same(contents, seeds, a, b)}
         for metric in metrics
         for a, b in pairs
@@ -235,9 +108,21 @@ def _comparison(
         costs=costs,
         searches=_figures(config, searches["learned"]),
         baseline=baseline,
-        metrics=list(metrics),
+        metrics=metrics,
         started=[arm for arm in arms if contents[arm, seeds[0]]["start"] == "search"],
     )
+
+
+def _pairs(options: CompareOptions) -> list[tuple[str, str]]:
+    """(arm, what it is held against), the primary pair first."""
+    arms, baseline = options.arms, options.baseline
+    pairs = [(arm, baseline) for arm in arms if arm != baseline]
+    if baseline != "learned":
+        pairs += [("learned", arm) for arm in arms if arm not in ("learned", baseline)]
+    if (primary := options.contrast()) is None:
+        return pairs
+    first = next((pair for pair in pairs if set(pair) == set(primary)), primary)
+    return list(dict.fromkeys([first, *pairs]))
 
 
 def _same(

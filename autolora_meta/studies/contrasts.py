@@ -4,10 +4,10 @@ import json
 import statistics
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from autolora_meta.claims import corrected_sentence, same_sentence, sentence
+from autolora_meta.claims import same_sentence, sentence, shown
 from autolora_meta.errors import InputError, unknown
 from autolora_meta.finetuning.tasks import metric_called
 from autolora_meta.statistics import PairedDifference, holm, paired_difference
@@ -38,7 +38,8 @@ class Contrast:
         runs: ids of the runs of either side, the same whichever side is the baseline.
         cost: mean plain steps of value and of baseline.
         parameters: mean adapter parameters of value and of baseline.
-        sentence: what may be said.
+        same: both chose the same ranks and came to the same metrics, in every replicate.
+        primary: it is what the study was to show (`answers.answers`); all others are secondary.
     """
 
     key: str
@@ -53,12 +54,50 @@ class Contrast:
     runs: frozenset[str]
     cost: tuple[float, float]
     parameters: tuple[float, float]
-    sentence: str
+    same: bool
+    primary: bool = False
 
     @property
     def holds(self) -> bool:
         """The difference may be claimed, among all that were compared with it."""
-        return self.difference.conclusive and self.p_holm <= 1 - self.difference.level
+        return not self.same and shown(self.difference, self._corrected)
+
+    @property
+    def sentence(self) -> str:
+        """What may be said, with what else a reader must know."""
+        metric = metric_called(self.metric)
+        names = _name(self.key, self.value), _name(self.key, self.baseline)
+        if self.same:
+            said = same_sentence(*names)
+        else:
+            scaled = self.difference.scaled(metric.factor)
+            how = metric.label, metric.better, metric.unit, self._corrected
+            said = sentence(scaled, *names, *how)
+        mine, theirs = self.parameters
+        if abs(mine - theirs) > 0.01 * theirs:
+            said += f"; {mine:,.0f} parameters against {theirs:,.0f}"
+        if self.missing:
+            said += f"; left out, not finished: seed {', '.join(map(str, self.missing))}"
+        settings = [words({k: v for k, v in self.where.items() if k != ARM}), self.where.get(ARM)]
+        place = ", ".join(filter(None, settings))
+        return f"{place}: {said}" if place else said
+
+    @property
+    def _corrected(self) -> float | None:
+        return self.p_holm if self.family > 1 else None
+
+
+def corrected(contrasts: Sequence[Contrast], *, primary: bool = False) -> list[Contrast]:
+    """The same contrasts as one family of Holm's correction.
+
+    What chose the same ranks with the same metrics cannot differ, and is not counted.
+    """
+    tested = [c.difference.p_test for c in contrasts if not c.same]
+    raised = iter(holm(tested))
+    return [
+        replace(c, p_holm=1.0 if c.same else next(raised), family=len(tested), primary=primary)
+        for c in contrasts
+    ]
 
 
 def contrasts(
@@ -72,8 +111,8 @@ def contrasts(
     """Every other value of a key against the baseline (`StudyTable.compare`)."""
     values = table.values(key)
     if baseline not in values:
-        shown = ", ".join(map(value_label, values))
-        raise InputError(f"{value_label(baseline)} is no value of {key}; allowed: {shown}")
+        allowed = ", ".join(map(value_label, values))
+        raise InputError(f"{value_label(baseline)} is no value of {key}; allowed: {allowed}")
     for other in over:
         table.values(other)
     metric = metric or table.metrics[0]
@@ -81,26 +120,21 @@ def contrasts(
     measured = sorted(set.intersection(*map(set, each)))
     if metric not in measured:
         raise InputError(unknown("metric", metric, measured))
-    found, held = [], set[tuple[str, ...]]()
+    found: list[Contrast] = []
+    held = set[tuple[str, ...]]()
     for where, value, sides, missing in _pairs(table, key, baseline, over):
         runs = tuple(_text([[row["id"] for row in rows] for rows in side]) for side in sides)
         if runs[0] == runs[1] or runs in held:
             continue
         held.add(runs)
         a, b = ([_mean(rows, metric) for rows in side] for side in sides)
-        found.append((where, value, sides, missing, paired_difference(a, b, level)))
-    tested = [d.p_test for _, _, sides, _, d in found if not _equal(sides)]
-    corrected = iter(holm(tested))
-    told = []
-    for where, value, sides, missing, d in found:
-        equal = _equal(sides)
-        p_holm = 1.0 if equal else next(corrected)
-        cost, parameters = _means(sides, "cost"), _means(sides, "parameters")
-        facts = (key, value, baseline, where, metric, d, p_holm, len(tested), missing)
-        said = _said(*facts, parameters, equal)
+        d = paired_difference(a, b, level)
+        alone = d.p_test, 1  # until it is corrected
         ids = frozenset(row["id"] for side in sides for rows in side for row in rows)
-        told.append(Contrast(*facts, ids, cost, parameters, said))
-    return told
+        cost, parameters = _means(sides, "cost"), _means(sides, "parameters")
+        facts = (key, value, baseline, where, metric, d, *alone, missing, ids, cost, parameters)
+        found.append(Contrast(*facts, same=_equal(sides)))
+    return corrected(found)
 
 
 def _pairs(
@@ -160,35 +194,3 @@ def _name(key: str, value: Any) -> str:
     """A value as the subject of a sentence: a number or the like says nothing without its key."""
     label = value_label(value)
     return f"{key} {label}" if value is None or isinstance(value, int | float) else label
-
-
-def _said(
-    key: str,
-    value: Any,
-    baseline: Any,
-    where: Mapping[str, Any],
-    name: str,
-    difference: PairedDifference,
-    p_holm: float,
-    family: int,
-    missing: Sequence[int],
-    parameters: Sequence[float],
-    equal: bool,
-) -> str:
-    """The sentence of a contrast, with what else a reader must know."""
-    metric = metric_called(name)
-    names = _name(key, value), _name(key, baseline), metric.label
-    scaled = difference.scaled(metric.factor)
-    if equal:
-        said = same_sentence(*names[:2])
-    else:
-        said = sentence(scaled, *names, better=metric.better, unit=metric.unit)
-        said = corrected_sentence(said, difference, p_holm, family)
-    mine, theirs = parameters
-    if abs(mine - theirs) > 0.01 * theirs:
-        said += f"; {mine:,.0f} parameters against {theirs:,.0f}"
-    if missing:
-        said += f"; left out, not finished: seed {', '.join(map(str, missing))}"
-    settings = [words({k: v for k, v in where.items() if k != ARM}), where.get(ARM)]
-    place = ", ".join(filter(None, settings))
-    return f"{place}: {said}" if place else said

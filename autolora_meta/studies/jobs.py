@@ -125,7 +125,7 @@ def run_retrain(
         "start": own.retrain.start,
         "cost": asdict(found.spent.cost),
         "metrics": result.metrics,
-        "compared": config.compare.metrics or prepared.task.compared,
+        "compared": prepared.task.compared,
     }
     place = folder / str(seed) / arm
     place.mkdir(parents=True, exist_ok=True)

@@ -67,7 +67,8 @@ class StudyOptions(Options):
     contrasts: tuple[ContrastOptions, ...] = Field(
         default=(),
         description="What is asked of the finished table; empty: each arm against uniform (or the "
-        "first), each value against the first of its key.",
+        "first), each value against the first of its key. The arms of compare.primary are the "
+        "primary comparison; where no question has them, the first question is.",
     )
     smoke: dict[str, Any] = Field(
         default_factory=dict,

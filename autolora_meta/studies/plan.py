@@ -53,8 +53,8 @@ class Planned:
             del about["ranks"]["importance"], about["ranks"]["per"]
             if arm.static:
                 del about["search"]
-        if arm.by_metric and compared.metrics:
-            about["metrics"] = compared.metrics
+        if arm.by_metric and compared.named:
+            about["metrics"] = compared.named
         return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:12]
 
     @cached_property

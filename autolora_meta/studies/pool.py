@@ -13,6 +13,7 @@ import torch
 
 from autolora_meta.config import RunConfig
 from autolora_meta.progress import Part, Progress, Sender, Silent, listening
+from autolora_meta.studies.main_guard import import_failed
 from autolora_meta.studies.orphans import end_with_parent
 
 _progress: Progress = Silent()  # of the process that runs a job
@@ -41,7 +42,11 @@ def _start(threads: int, queue: Any) -> None:
 
 @contextmanager
 def local_pool(config: RunConfig, progress: Progress) -> Iterator[ProcessPoolExecutor]:
-    """A pool of fresh processes, which are stopped at once when the body fails."""
+    """A pool of fresh processes, which are stopped at once when the body fails.
+
+    Raises:
+        InputError: they cannot import the main module.
+    """
     context = get_context("spawn")  # a forked torch hangs in its thread pool
     workers = config.runtime.workers
     if not workers:
@@ -49,7 +54,10 @@ def local_pool(config: RunConfig, progress: Progress) -> Iterator[ProcessPoolExe
         cpu = config.runtime.resolved_device == "cpu"
         workers = max(1, (cores or 1) // config.runtime.threads) if cpu else 1
     manager = SyncManager(ctx=context)
-    manager.start(end_with_parent)
+    try:
+        manager.start(end_with_parent)
+    except (EOFError, ConnectionError):
+        raise import_failed() from None
     with manager:
         queue = manager.Queue()
         with listening(queue, progress):

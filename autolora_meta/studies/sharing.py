@@ -1,7 +1,7 @@
 """What runs of a study share: the jobs behind them, and the data and models that they name."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from autolora_meta.allocators.replicate import allocator
@@ -51,18 +51,24 @@ def jobs_behind(runs: Sequence[Planned], folder: Path) -> list[Job]:
     return [*shared.values(), *retrainings]
 
 
-def refuse_all_unusable(runs: Sequence[Planned]) -> None:
+def refuse_all_unusable(runs: Sequence[Planned], say: Callable[[str], None]) -> None:
     """Refuse runs none of which could use its data, task or model, before anything long begins.
 
     Where some could, the others fail by themselves.
+
+    Args:
+        runs: of a study.
+        say: told what the first that could reads.
 
     Raises:
         InputError: what is wrong with the first.
     """
     wrong: list[InputError] = []
     for run in _one_of_each(runs):
+        said: list[str] = []
         try:
-            refuse_unusable(run.config, run.seed)
+            refuse_unusable(run.config, run.seed, said.append)
+            say("\n".join([f"rows of the first run, seed {run.seed}:", *said]))
             return
         except InputError as error:
             wrong.append(error)

@@ -2,7 +2,7 @@
 
 import logging
 import traceback
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Executor
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,11 +12,14 @@ from autolora_meta.config import RunConfig
 from autolora_meta.environment import record
 from autolora_meta.errors import InputError
 from autolora_meta.options import read
+from autolora_meta.places import writable
 from autolora_meta.progress import Bar, Progress
 from autolora_meta.studies import work
+from autolora_meta.studies.answers import primary
 from autolora_meta.studies.executor import Ended, Job, run_jobs
 from autolora_meta.studies.inputs import inputs, paths
 from autolora_meta.studies.ledger import Ledger
+from autolora_meta.studies.main_guard import refuse_unguarded
 from autolora_meta.studies.options import Layer, StudyOptions, read_study
 from autolora_meta.studies.plan import Planned, plan
 from autolora_meta.studies.pool import local_pool
@@ -105,6 +108,7 @@ class Study:
 
     def _set(self, options: StudyOptions, folder: str | Path | None) -> None:
         self.planned = plan(options)
+        primary(options)  # refuses one that is not asked for
         base = RunConfig.load(*options.base)
         self.options = options.model_copy(update={"base": (base.model_dump(mode="json"),)})
         self.folder = Path(folder) if folder is not None else Path("runs") / options.name
@@ -117,6 +121,7 @@ class Study:
         retry_failed: bool = False,
         wait: bool = False,
         progress: Progress | None = None,
+        say: Callable[[str], None] = _LOG.info,
     ) -> StudyTable:
         """Run what has not finished yet, and hold all of it in one table.
 
@@ -132,14 +137,17 @@ class Study:
             retry_failed: run those again that failed before.
             wait: for another process that works on this study, instead of refusing.
             progress: told how far the whole study is; by default a bar on standard error.
+            say: told, before anything runs, which rows and classes the first run reads.
 
         Raises:
-            InputError: another process works on it, the folder holds something else, a local file
-                that the study reads has changed since it began, no run could use its data or
-                model, or `executor` broke.
+            InputError: another process works on it, the folder holds something else or cannot be
+                written to, a local file that the study reads has changed since it began, no run
+                could use its data or model, or `executor` broke.
         """
+        refuse_unguarded(executor)
+        self.refuse_unwritable()
         if executor is None:  # the data of other machines may be out of sight here
-            self.check()
+            self.check(say)
         ledger, progress = Ledger(self.folder.absolute()), progress or Bar()
         runtime, place = self._base.runtime, ledger.folder / "trackers"
         trackers = Trackers(runtime.report_to, self.options.name, place)
@@ -188,14 +196,25 @@ class Study:
         """The runs that are still to do, each once."""
         return self._left(Ledger(self.folder), retry_failed)
 
-    def check(self) -> None:
+    def refuse_unwritable(self) -> None:
+        """Refuse a folder that nothing can be written to.
+
+        Raises:
+            InputError: it is one.
+        """
+        writable(self.folder / "results.jsonl", "folder for the study (--runs)")
+
+    def check(self, say: Callable[[str], None] = _LOG.info) -> None:
         """Refuse a study that cannot even begin (`sharing.refuse_all_unusable`).
+
+        Args:
+            say: told which rows and classes the first run reads.
 
         Raises:
             InputError: nothing has finished, and no run could use its data, task or model.
         """
         if all(row["status"] != "finished" for row in self.table().rows):
-            refuse_all_unusable(self.planned)
+            refuse_all_unusable(self.planned, say)
 
     def beside(self) -> int:
         """How many finished runs the folder holds that this study does not ask for."""

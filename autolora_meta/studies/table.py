@@ -54,7 +54,7 @@ class StudyTable:
             row = {"settings": dict(run.settings), "arm": run.arm, "seed": run.seed, "id": run.id}
             row |= ended.get(run.id, {"status": "missing"})
             if row["status"] == "finished":  # which are looked at is the study's to say, even later
-                row["compared"] = run.config.compare.metrics or row["compared"]
+                row["compared"] = run.config.compare.compared(row["compared"])
             rows.append(row)
         # As JSON has them, so that a table that is loaded equals the one that was saved.
         took = {}
@@ -149,9 +149,12 @@ class StudyTable:
         """Every other value of a key against the baseline, all else equal, paired over seeds.
 
         All that one call compares is one family of Holm's correction, but what chose the same ranks
-        with the same metrics and cannot differ. A seed counts where both runs have finished; what
-        no seed has on both sides is left out, and so are runs held against themselves, or against
-        the same others again, where a setting does not reach an arm.
+        with the same metrics and cannot differ. Of several calls each is one more chance to find
+        what is not there: `answers.answers` corrects all that a study asks.
+
+        A seed counts where both runs have finished; what no seed has on both sides is left out, and
+        so are runs held against themselves, or against the same others again, where a setting does
+        not reach an arm.
 
         >>> for contrast in table.compare("arm", baseline="uniform"):  # doctest: +SKIP
         ...     print(contrast.sentence)

@@ -260,13 +260,18 @@ def rows_of(*labels: str) -> str:
         ("a.csv", "text,kind\nx y,a\n", {}, "data.label is not given.*columns there: text, kind"),
         ("a.csv", "text,label\nx,a\nx,y,a\n", {}, r"a\.csv, line 3: 3 fields"),
         ("a.csv", 'text,label\nx,a\n"y,b\n', {}, r"a\.csv, line 3"),
-        ("a.csv", "text,text\nx,a\n", {}, "column text stands twice"),
+        (
+            "a.csv",
+            "text,text\nx,a\n",
+            {},
+            r"columns there: text \(column 1\), text \(column 2\) \(a name that stands twice",
+        ),
         ("a.csv", "text,label\n,a\n ,b\n", {}, "no row of split 'train' has a text"),
         (
             "a.csv",
             "text,label\nx,a\ny,\nz,b\n",
             {},
-            "1 rows without a 'label', the first is .*a.csv, line 3",
+            "1 rows without a 'label': .*a.csv, line 3; .*data.missing: drop",
         ),
         ("a.csv", rows_of(*"abababab", "c"), {}, "class 'c' has 1 rows"),
         ("a.csv", rows_of(*"ab" * 6), {"train_rows": 30}, "12 rows are there.*train 30"),
@@ -296,7 +301,7 @@ def test_bad_files(
 
 def test_bad_paths(tmp_path: Path) -> None:
     tiny_csv(tmp_path / "mine.csv", 12)
-    with pytest.raises(InputError, match=r"does not exist.*did you mean 'mine.csv'"):
+    with pytest.raises(InputError, match=r"does not exist.*did you mean '.*mine.csv'"):
         load(tmp_path / "mime.csv")
     with pytest.raises(InputError, match="folder without a train file"):
         load(tmp_path)

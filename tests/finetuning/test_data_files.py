@@ -84,6 +84,21 @@ def test_a_repository_of_the_hub_as_a_folder(tmp_path: Path) -> None:
     assert len(found["train"]) + len(found["validation"]) == 60
 
 
+def test_files_and_splits_under_other_names(tmp_path: Path) -> None:
+    rows = tiny_texts(90)
+    for name, part in {"trainset": rows[:60], "testing": rows[60:], "more": rows[:3]}.items():
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in part))
+    said: list[str] = []
+    found = load_rows(DataOptions(source=str(tmp_path)), ROLES, 0, say=said.append)
+    assert set(found["test"]["text"]) == {row["text"] for row in rows[60:]}
+    assert "files whose names say no split, not read: more.jsonl" in said
+    given = {"training": rows[:60], "Test": rows[60:], "extra": rows[:3]}
+    parts = {name: Dataset.from_list(part) for name, part in given.items()}
+    found = load_rows(DataOptions(), ROLES, 0, say=said.append, given=parts)
+    assert set(found["test"]["text"]) == {row["text"] for row in rows[60:]}
+    assert "splits not read: extra" in said
+
+
 def test_splits_are_named(tmp_path: Path) -> None:
     rows = tiny_texts(90)
     parts = {"train": rows[:40], "held": rows[40:60], "test": rows[60:]}
@@ -108,7 +123,7 @@ def test_long_files_are_read_in_blocks(
         (tmp_path / name).write_text("\n".join(["text,label", *lines]))
     else:
         (tmp_path / name).write_text("\n".join(json.dumps(row) for row in rows))
-    with pytest.raises(InputError, match=r"7 rows without a 'label', the first is .*line \d;"):
+    with pytest.raises(InputError, match=r"7 rows without a 'label': .*lines \d, .* and 2 more;"):
         load(tmp_path / name)
     found = load(tmp_path / name, (TEXT,))
     assert all_texts(found) == {f"text {i}" for i in range(40)}
@@ -154,8 +169,7 @@ def test_the_line_that_is_not_utf8_is_named(tmp_path: Path) -> None:
 def test_a_key_that_later_lines_have_is_a_column(tmp_path: Path) -> None:
     rows = [{"label": "a"}] + [{"label": "ab"[i % 2], "text": f"text {i}"} for i in range(8)]
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    said: list[str] = []
-    found = load_rows(DataOptions(source=str(tmp_path / "rows.jsonl")), ROLES, 0, say=said.append)
+    with pytest.raises(InputError, match=r"1 rows without a 'text': .*rows\.jsonl, line 1;"):
+        load(tmp_path / "rows.jsonl")
+    found = load(tmp_path / "rows.jsonl", missing="drop")
     assert all_texts(found) == {f"text {i}" for i in range(8)}
-    dropped = next(line for line in said if "empty text" in line)
-    assert dropped.endswith("rows.jsonl, line 1")

@@ -28,8 +28,9 @@ def conll(sentences: list[tuple[list[str], list[str]]], between: str = "\t") -> 
     return "\n".join(["-DOCSTART-\tO\n", *blocks])
 
 
-def load(source: Path | str, **options: Any) -> DatasetDict:
-    return load_rows(DataOptions.model_validate({"source": str(source), **options}), ROLES, 0)
+def load(source: Path | str, said: list[str] | None = None, **options: Any) -> DatasetDict:
+    asked = DataOptions.model_validate({"source": str(source), **options})
+    return load_rows(asked, ROLES, 0, say=(said if said is not None else []).append)
 
 
 def pairs(rows: DatasetDict) -> set[tuple[tuple[str, ...], tuple[str, ...]]]:
@@ -65,6 +66,74 @@ def test_the_number_of_a_field_names_the_tags(tmp_path: Path) -> None:
     sentences = [(words, [f"{tag} noun" for tag in tags]) for words, tags in SENTENCES]
     (tmp_path / "a.conll").write_text(conll(sentences, " "))
     assert pairs(load(tmp_path / "a.conll", tags="2")) == EXPECTED
+
+
+@pytest.mark.parametrize("between", ["\t", " "])
+@pytest.mark.parametrize(
+    "comment", ["# 7", "# id 7\tdomain=en", "#\thttp://x [2009]", "#begin document", "# text = a b"]
+)
+def test_comments_are_no_words(tmp_path: Path, between: str, comment: str) -> None:
+    blocks = conll(SENTENCES, between).split("\n\n")
+    said: list[str] = []
+    (tmp_path / "a.conll").write_text("\n\n".join(f"{comment}\n{block}" for block in blocks[1:]))
+    assert pairs(load(tmp_path / "a.conll", said)) == EXPECTED
+    assert f"{tmp_path / 'a.conll'}: 12 comment lines left out, the first is line 1" in said
+
+
+def test_a_line_of_names_is_no_sentence(tmp_path: Path) -> None:
+    speech = [([f"the{i}", "thing"], ["DT", "NN"]) for i in range(6)]
+    content = conll(speech).removeprefix("-DOCSTART-\tO\n\n")
+    said: list[str] = []
+    (tmp_path / "a.tsv").write_text("Word\tPOS\n" + content)
+    assert load(tmp_path / "a.tsv", said)["train"].features["tags"].feature.names == ["DT", "NN"]
+    assert f"{tmp_path / 'a.tsv'}: 1 comment lines left out, the first is line 1" in said
+
+
+def test_words_that_begin_with_the_sign_of_comments_are_words(tmp_path: Path) -> None:
+    sentences = [(["#", f"{i}", "#now"], ["O", "B-X", "O"]) for i in range(6)]
+    sentences += [(["#tag", f"{i}"], ["B-Y", "O"]) for i in range(6)]
+    (tmp_path / "a.conll").write_text(conll(sentences))
+    expected = {(tuple(tokens), tuple(tags)) for tokens, tags in sentences}
+    assert pairs(load(tmp_path / "a.conll")) == expected
+    (tmp_path / "a.conll").write_text("a\tO\n# so\tO\tO\n")
+    with pytest.raises(InputError, match=r"line 2: 3 fields"):
+        load(tmp_path / "a.conll")
+
+
+def test_tags_may_stand_first(tmp_path: Path) -> None:
+    turned = [(tags, words) for words, tags in SENTENCES]
+    (tmp_path / "a.bio").write_text(conll(turned).replace("-DOCSTART-\tO", "-DOCSTART-"))
+    said: list[str] = []
+    assert pairs(load(tmp_path / "a.bio", said)) == EXPECTED
+    assert f"{tmp_path / 'a.bio'}: tags are the first field, tokens the last" in said
+    named: list[dict[str, Any]] = [{"tokens": "2", "tags": "1"}, {"tags": "1"}, {"tokens": "2"}]
+    for options in named:
+        assert pairs(load(tmp_path / "a.bio", **options)) == EXPECTED
+    speech = [(["DT", "NN"], ["the", f"thing{i}"]) for i in range(6)]
+    (tmp_path / "a.bio").write_text(conll(speech, " ").replace("-DOCSTART- O", ""))
+    with pytest.raises(
+        InputError, match=r"line 3: the first field holds 2 different tokens and th"
+    ):
+        load(tmp_path / "a.bio")
+    assert len(pairs(load(tmp_path / "a.bio", tokens="2", tags="1"))) == 6
+
+
+def test_a_field_may_number_the_words(tmp_path: Path) -> None:
+    lines = [
+        "".join(f"{i + 1}\t{w}\t{t}\tO\n" for i, (w, t) in enumerate(zip(*s, strict=True)))
+        for s in SENTENCES
+    ]
+    (tmp_path / "a.tsv").write_text("\n".join(lines))
+    said: list[str] = []
+    assert pairs(load(tmp_path / "a.tsv", said)) == EXPECTED
+    assert any("the first field numbers the words; tokens are field 2" in s for s in said)
+    (tmp_path / "a.tsv").write_text("\n".join(lines).replace("B-LOC\tO", "B-LOC\tB-X"))
+    with pytest.raises(InputError, match=r"line 1: .* several .* tags: 3 \(B-LOC.*; 4 \(B-X, O\)"):
+        load(tmp_path / "a.tsv")
+    assert pairs(load(tmp_path / "a.tsv", tags="3")) == EXPECTED
+    (tmp_path / "a.tsv").write_text("\n".join(["1-2\tam\t_\t_\n" + lines[0], *lines[1:]]))
+    with pytest.raises(InputError, match=r"line 1: '1-2' numbers a range of words"):
+        load(tmp_path / "a.tsv")
 
 
 def test_lists_of_json_and_of_the_hub(tmp_path: Path) -> None:

@@ -127,7 +127,7 @@ def test_what_cannot_be_drawn_is_explained_and_nothing_is_written(
         ((tmp_path / "rows.csv", "-o", new), "is not a rank pattern"),
         ((mixed, "-o", taken), "finished work is not overwritten"),
         ((mixed, "-o", tmp_path / "new.jpg"), "ends with .jpg; figures are written as .png, .svg"),
-        ((mixed, "-o", taken / "new.png"), "cannot be made"),
+        ((mixed, "-o", taken / "new.png"), "is a file; give a folder"),
         ((mixed,), "no run with figures of its own; say where the figures go with --output"),
         ((mixed, mixed), "say where the figure goes: --output"),
         ((mixed, tiny.run, "-o", new), "different models"),

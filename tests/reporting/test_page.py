@@ -83,6 +83,14 @@ def test_the_page_of_a_run_answers_and_tells_how_to_go_on(run: Path) -> None:
     assert found.tags.count("img") == len(list((run / "figures").glob("*.svg")))
 
 
+def test_the_page_of_a_run_has_its_classes_and_what_was_said_of_the_rows(run: Path) -> None:
+    found = _whole(run)
+    assert "train 32 rows, validation 32 rows, test 86 rows" in found.text
+    assert "How often each class, or tag, stands in each split" in found.text
+    for row in ("animal101129", "colour111029", "number111128"):
+        assert row in re.sub(r"\s", "", found.text), row
+
+
 def test_the_page_of_a_study_leads_with_what_holds(study: Path) -> None:
     found = _whole(study)
     for part in (

@@ -3,15 +3,17 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from datasets import Dataset, Features, Image, List, Value, concatenate_datasets
+from datasets import Dataset, Features, List, Value, concatenate_datasets
 
 from autolora_meta.errors import InputError
-from autolora_meta.finetuning.data import images, labels
+from autolora_meta.finetuning.data import classes, labels, pictures
 from autolora_meta.finetuning.data.columns import GROUP
-from autolora_meta.finetuning.data.part import Part
+from autolora_meta.finetuning.data.options import DataOptions
+from autolora_meta.finetuning.data.part import PLACE, Part
 from autolora_meta.finetuning.data.roles import Role
 
 Parts = Mapping[str, Part]
+Shown = tuple[Dataset, list[bool]]  # pictures, and whether each row has one
 
 
 def canonical(
@@ -19,9 +21,10 @@ def canonical(
     chosen: Mapping[str, str],
     roles: Sequence[Role],
     trained: Collection[str],
+    options: DataOptions,
     say: Callable[[str], None],
 ) -> dict[str, Dataset]:
-    """Every split with the columns of the roles, and `group` where one was chosen.
+    """Every split with the columns of the roles, `group` where one was chosen, and PLACE.
 
     Rows whose text is empty are dropped, and said. A row with several references becomes as many
     rows.
@@ -31,12 +34,14 @@ def canonical(
         chosen: the source's column for each role, and for `group`.
         roles: what the task reads.
         trained: the splits that rows to train on are cut from.
+        options: other names of classes.
         say: told what was dropped.
 
     Raises:
         InputError: a value is not what its role holds, or no row is left.
     """
     columns: dict[str, dict[str, list]] = {split: {} for split in parts}
+    shown: Mapping[str, Shown] = {}
     features: dict[str, Any] = {}
     read = [role for role in roles if role.name in chosen]
     by_kind = {role.kind: role for role in read}
@@ -49,8 +54,10 @@ def canonical(
         elif role.kind == "references":
             features[role.name] = Value("string")
             values = {split: _references(part, column) for split, part in parts.items()}
+        elif role.kind == "image":
+            shown = pictures.shown(parts, column, say)
         elif role.kind == "class":
-            features[role.name], values = labels.classes(parts, column, trained)
+            features[role.name], values = classes.numbered(parts, column, trained, options, say)
         elif role.kind == "number":
             features[role.name], values = Value("float64"), labels.numbers(parts, column)
         elif role.kind == "tags":
@@ -67,7 +74,7 @@ def canonical(
             found = part.rows[chosen[GROUP]]
             columns[split][GROUP] = [None if v is None else str(v) for v in found]
     return {
-        split: _rows(part, chosen, read, columns[split], Features(features), say)
+        split: _rows(part, chosen, read, columns[split], Features(features), shown.get(split), say)
         for split, part in parts.items()
     }
 
@@ -78,20 +85,21 @@ def _rows(
     roles: Sequence[Role],
     columns: dict[str, list],
     features: Features,
+    shown: Shown | None,
     say: Callable[[str], None],
 ) -> Dataset:
     """One split, without the rows that lack something to read."""
-    picture = next((role.name for role in roles if role.kind == "image"), None)
-    pictures = None if picture is None else _pictures(part, chosen[picture])
     needed = [columns[r.name] for r in roles if r.kind in ("text", "tokens", "references")]
-    there = [True] * len(part.rows) if pictures is None else pictures[1]
+    there = [True] * len(part.rows) if shown is None else shown[1]
     full = [all((here, *values)) for here, *values in zip(there, *needed, strict=True)]
-    kept = [i for i, whole in enumerate(full) if whole]
-    what = "picture" if picture else "text"
-    if len(kept) < len(full):
+    classed = [columns[r.name] for r in roles if r.kind == "class"]
+    out = {i for of_rows in classed for i, number in enumerate(of_rows) if number is None}
+    kept = [i for i, whole in enumerate(full) if whole and i not in out]
+    what = "picture" if shown else "text"
+    if not all(full):
         say(
-            f"split {part.name}: {len(full) - len(kept)} rows with an empty {what} dropped, the "
-            f"first is {part.place(full.index(False))}"
+            f"split {part.name}: {full.count(False)} rows with an empty {what} dropped, the first "
+            f"is {part.place(full.index(False))}"
         )
     if not kept:
         named = " and ".join(f"'{chosen[r.name]}'" for r in roles if r.name in chosen)
@@ -101,15 +109,17 @@ def _rows(
         written = [text for i in kept for text in columns[target][i]]
         kept = [i for i in kept for _ in columns[target][i]]
     taken = {name: [values[i] for i in kept] for name, values in columns.items()}
+    taken[PLACE] = [part.place(i) for i in kept]
     if target is not None:
         taken[target] = written
-    rows = Dataset.from_dict(taken, features=features)
-    if picture is None or pictures is None:
+    rows = Dataset.from_dict(taken, features=Features({**features, PLACE: Value("string")}))
+    if shown is None:
         return rows
-    shown = pictures[0].select(kept)
+    picture = next(role.name for role in roles if role.kind == "image")
+    seen = shown[0].select(kept)
     if (column := chosen[picture]) != picture:
-        shown = shown.rename_column(column, picture)
-    return concatenate_datasets([shown, rows], axis=1) if taken else shown
+        seen = seen.rename_column(column, picture)
+    return concatenate_datasets([seen, rows], axis=1)
 
 
 def _texts(part: Part, column: str) -> list[str]:
@@ -129,32 +139,3 @@ def _references(part: Part, column: str) -> list[list[str]]:
         return [[text] if text else [] for text in _texts(part, column)]
     lists = [[str(text).strip() for text in row or () if text] for row in part.rows[column]]
     return [[text for text in row if text] for row in lists]
-
-
-def _pictures(part: Part, column: str) -> tuple[Dataset, list[bool]]:
-    """One column of pictures, read when they are used, and whether each row has one."""
-    rows = part.rows.select_columns([column])
-    feature = rows.features[column]
-    if isinstance(feature, Image):
-        missing = rows.with_format("arrow")[:][column].is_null().to_pylist()
-        return rows.cast_column(column, Image()), [not none for none in missing]
-    if feature != Value("string"):
-        raise InputError(
-            f"column '{column}' of split '{part.name}' holds {feature}, not pictures; allowed are "
-            "datasets.Image, or paths of files"
-        )
-    # Beside the file that names them, unless a path is absolute.
-    near = part.file.parent if part.file else None
-    paths = [str(near / path) if near and path else path for path in rows[column]]
-    for i, path in enumerate(paths):
-        if path:
-            _refuse_broken(part, i, path)
-    shown = Dataset.from_dict({column: [path or None for path in paths]})
-    return shown.cast_column(column, Image()), [bool(path) for path in paths]
-
-
-def _refuse_broken(part: Part, row: int, path: str) -> None:
-    try:
-        images.refuse_broken(path)
-    except InputError as error:
-        raise InputError(f"{part.place(row)}: {error}") from None

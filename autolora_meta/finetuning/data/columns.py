@@ -1,7 +1,7 @@
 """Which of a source's columns is read for each role: those that are named, or by stated rules.
 
-Where nothing is named, a role takes the first of its `tried` that is there; the second text of a
-pair takes the partner of the first text's column (`roles.PARTNERS`).
+Where nothing is named, a role takes the first of its `tried` that is there, in small letters or
+others; the second text of a pair takes the partner of the first text's column (`roles.PARTNERS`).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -40,8 +40,8 @@ def choose(
         given = getattr(options, role.name, None)
         tried = role.tried
         if role.name == TEXT_PAIR.name:
-            by_name = options.text is None and chosen.get("text") in PARTNERS
-            tried = (PARTNERS[chosen["text"]],) if by_name else ()
+            partner = PARTNERS.get(chosen["text"].lower()) if options.text is None else None
+            tried = (partner,) if partner else ()
         column = _column(role, given, there, tried)
         if column is not None:
             chosen[role.name] = column
@@ -65,15 +65,18 @@ def _column(role: Role, given: str | None, there: list[str], tried: Sequence[str
     if given is not None:
         return _named(role.name, given, there)
     for name in tried:
-        if name in there:
-            return name
+        alike = [column for column in there if column.lower() == name]
+        if name in there or len(alike) == 1:
+            return name if name in there else alike[0]
     if not role.required:
         return None
     shown = ", ".join(f"'{name[:40]}...'" if len(name) > 40 else name for name in there)
+    several = any(column.startswith(f"{name} (column ") for name in tried for column in there)
+    twice = " (a name that stands twice has its column beside it)" if several else ""
     raise InputError(
         f"data.{role.name} is not given and no column is called {', '.join(tried)}; columns there: "
-        f"{shown}; name one of them. For a file without a header line, give the columns' numbers, "
-        "from 1"
+        f"{shown}{twice}; name one of them. For a file without a header line, give the columns' "
+        "numbers, from 1"
     )
 
 
@@ -94,3 +97,9 @@ def _refuse_roles_of_others(roles: Sequence[Role], options: DataOptions) -> None
                 f"data.{key} is '{getattr(options, key)}', and this task reads {', '.join(read)}; "
                 f"take data.{key} out, or choose another task.type"
             )
+    asked = options.classes or options.rare != "refuse" or options.rare_below
+    if asked and not any(role.kind == "class" for role in roles):
+        raise InputError(
+            "data.classes, data.rare and data.rare_below are about classes of rows, and this task "
+            "has none; take them out, or choose another task.type"
+        )

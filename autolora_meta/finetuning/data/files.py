@@ -1,6 +1,7 @@
 """One file becomes rows; its ending says how, and for text files what the task reads."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -10,39 +11,59 @@ import pyarrow.parquet
 from datasets import Dataset
 
 from autolora_meta.errors import InputError, unknown
-from autolora_meta.finetuning.data import conll, tables, text_lines
+from autolora_meta.finetuning.data import conll, delimited, tables, text_lines
 from autolora_meta.finetuning.data.part import Part
 from autolora_meta.finetuning.data.roles import Role
 
-Layout = Literal["table", "bare table", "tags", "references", "texts"]
+
+@dataclass(frozen=True)
+class Layout:
+    """What text files hold for a task.
+
+    Args:
+        kind: of what stands in them.
+        tokens, tags: the fields of a CoNLL file that the person named by number, if any.
+        say: told how a file is read, where that is not as its ending says.
+    """
+
+    kind: Literal["table", "bare table", "tags", "references", "texts"]
+    tokens: str | None = None
+    tags: str | None = None
+    say: Callable[[str], None] = lambda words: None
 
 
-def layout(roles: Sequence[Role], columns: Sequence[str | None]) -> Layout:
+def layout(
+    roles: Sequence[Role],
+    columns: Mapping[str, str | None],
+    say: Callable[[str], None] = lambda words: None,
+) -> Layout:
     """What text files hold for a task with these roles.
 
     Args:
         roles: what the task reads.
-        columns: the columns that the person named; a table has no header line where one is a
-            number.
+        columns: the column that the person named for each role; a table has no header line where
+            one is a number.
+        say: told how a file is read, where that is not as its ending says.
     """
     kinds = {role.kind for role in roles}
     if "tags" in kinds:
-        return "tags"
-    if any(column is not None and column.isdigit() for column in columns):
-        return "bare table"
+        by_kind = {role.kind: columns.get(role.name) for role in roles}
+        return Layout("tags", by_kind.get("tokens"), by_kind["tags"], say)
+    if any(column is not None and column.isdigit() for column in columns.values()):
+        return Layout("bare table", say=say)
     if "references" in kinds:
-        return "references"
-    return "texts" if kinds == {"text"} else "table"
+        return Layout("references", say=say)
+    return Layout("texts" if kinds == {"text"} else "table", say=say)
 
 
 def read(path: Path, laid_out: Layout, name: str) -> Part:
     """The rows of a file.
 
-    Text is UTF-8. A csv file is read with the usual quoting; a tsv file without any, as GLUE's are:
-    there a quote is a character like others. A tsv or txt file holds a token and its tag a line
-    where the task reads tags; a txt file holds `meaning||reference` where it reads references, and
-    a text a line where it reads texts alone. Parquet and arrow files are read by `datasets`, which
-    keeps them on disk; other files are held in memory.
+    Text is UTF-8, UTF-16 or UTF-32. A csv file is read with the usual quoting; a tsv file without
+    any, as GLUE's are: there a quote is a character like others. A tsv or txt file holds a token
+    and its tag a line where the task reads tags; a txt file holds `meaning||reference` where it
+    reads references, and a text a line where it reads texts alone. Parquet and arrow files are read
+    by `datasets`, which keeps them on disk; other files are held in memory.
 
     Raises:
         InputError: an ending that is not known, an empty file, or a broken one (with its line).
@@ -54,33 +75,36 @@ def read(path: Path, laid_out: Layout, name: str) -> Part:
         raise InputError(f"data.source '{path}' is an empty file")
     try:
         part = reader(path, laid_out, name)
-    except UnicodeDecodeError:
-        raise InputError(_encoding(path)) from None
-    except (pa.ArrowException, datasets.exceptions.DatasetGenerationError) as error:
-        raise InputError(f"data.source '{path}' cannot be read as a table: {error}") from None
+    except (OSError, pa.ArrowException, datasets.exceptions.DatasetGenerationError) as error:
+        raise InputError(
+            f"data.source '{path}' cannot be read as a table: {str(error).strip()}"
+        ) from None
     if not len(part.rows):
         raise InputError(f"data.source '{path}' holds no rows")
     return part
 
 
 def _csv(path: Path, laid_out: Layout, name: str) -> Part:
-    header = laid_out != "bare table"
-    return _text(tables.delimited(path, header, ",", quotes=True), path, name)
+    return _table(path, laid_out, name, ",")
 
 
 def _tsv(path: Path, laid_out: Layout, name: str) -> Part:
-    if laid_out == "tags":
+    if laid_out.kind == "tags":
         return _conll(path, laid_out, name)
-    header = laid_out != "bare table"
-    return _text(tables.delimited(path, header, "\t", quotes=False), path, name)
+    return _table(path, laid_out, name, "\t")
+
+
+def _table(path: Path, laid_out: Layout, name: str, delimiter: str) -> Part:
+    header = laid_out.kind != "bare table"
+    return _text(delimited.read(path, header, delimiter, laid_out.say), path, name)
 
 
 def _txt(path: Path, laid_out: Layout, name: str) -> Part:
-    if laid_out == "tags":
+    if laid_out.kind == "tags":
         return _conll(path, laid_out, name)
-    if laid_out == "references":
+    if laid_out.kind == "references":
         return _text(text_lines.meanings(path), path, name)
-    if laid_out == "texts":
+    if laid_out.kind == "texts":
         return _text(text_lines.texts(path), path, name)
     raise InputError(
         f"data.source '{path}': a txt file holds tokens and tags, meanings and references, or "
@@ -90,20 +114,20 @@ def _txt(path: Path, laid_out: Layout, name: str) -> Part:
 
 
 def _conll(path: Path, laid_out: Layout, name: str) -> Part:
-    return _text(conll.read(path), path, name, token_lines=True)
+    return _text(
+        conll.read(path, laid_out.tokens, laid_out.tags, laid_out.say), path, name, token_lines=True
+    )
 
 
 def _json(path: Path, laid_out: Layout, name: str) -> Part:
-    return _text(tables.json_list(path), path, name)
+    return _text(tables.json_rows(path), path, name)
 
 
-def _jsonl(path: Path, laid_out: Layout, name: str) -> Part:
-    return _text(tables.json_lines(path), path, name)
-
-
-def _text(read: tuple[pa.Table, tables.Lines], path: Path, name: str, **kind: bool) -> Part:
+def _text(
+    read: tuple[pa.Table, tables.Lines], path: Path, name: str, *, token_lines: bool = False
+) -> Part:
     table, lines = read
-    return Part(Dataset(table), name, path, lines, **kind)
+    return Part(Dataset(table), name, path, lines, token_lines)
 
 
 def _parquet(path: Path, laid_out: Layout, name: str) -> Part:
@@ -126,21 +150,6 @@ def _cached(builder: str, path: Path) -> Dataset:
     return rows
 
 
-def _encoding(path: Path) -> str:
-    """Which line is no UTF-8, in words."""
-    with open(path, "rb") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                line.decode("utf-8")
-            except UnicodeDecodeError as error:
-                byte = line[error.start]
-                return (
-                    f"{path}, line {number}: the file is not UTF-8 text (byte {byte:#04x}); "
-                    f"convert it, for example: iconv -f LATIN1 -t UTF-8 {path.name}"
-                )
-    return f"{path}: the file is not UTF-8 text"
-
-
 READERS: dict[str, Callable[[Path, Layout, str], Part]] = {
     ".csv": _csv,
     ".tsv": _tsv,
@@ -149,8 +158,10 @@ READERS: dict[str, Callable[[Path, Layout, str], Part]] = {
     ".iob": _conll,
     ".iob2": _conll,
     ".bio": _conll,
+    ".conllu": _conll,
     ".json": _json,
-    ".jsonl": _jsonl,
+    ".jsonl": _json,
+    ".ndjson": _json,
     ".parquet": _parquet,
     ".arrow": _arrow,
 }

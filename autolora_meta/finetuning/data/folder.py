@@ -1,30 +1,27 @@
 """A folder becomes splits: one file a split, shards, a hub repository's layout, or pictures."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from datasets import concatenate_datasets
 
 from autolora_meta.errors import InputError
-from autolora_meta.finetuning.data import files, images
+from autolora_meta.finetuning.data import files, picture_folders
 from autolora_meta.finetuning.data.files import Layout
 from autolora_meta.finetuning.data.part import Part
+from autolora_meta.finetuning.data.split_names import split_of
 
-# Names of files and folders that hold a split.
-STEMS = {
-    "train": "train",
-    "validation": "validation",
-    "valid": "validation",
-    "val": "validation",
-    "dev": "validation",
-    "devel": "validation",
-    "test": "test",
-}
 _SHARD = re.compile(r"(.+)-\d+-of-\d+")
 
 
-def read(folder: Path, laid_out: Layout, name: str | None, pictures: bool) -> dict[str, Part]:
+def read(
+    folder: Path,
+    laid_out: Layout,
+    name: str | None,
+    pictures: bool,
+    say: Callable[[str], None],
+) -> dict[str, Part]:
     """The splits that a folder holds.
 
     Where there are folders that are called as `name`, or `data`, the files are looked for there, as
@@ -36,21 +33,25 @@ def read(folder: Path, laid_out: Layout, name: str | None, pictures: bool) -> di
         name: configuration, a folder below it.
         pictures: whether the task reads them: then a class is a folder of pictures, and a split is
             a folder of classes.
+        say: told what is not read.
 
     Raises:
         InputError: no file has the name of a split, or a split stands there twice.
     """
-    if pictures and (found := dict(_picture_splits(folder))):
+    if pictures and (found := picture_folders.splits(folder, say)):
         return found
     below = [folder / part for part in (name, "data") if part and (folder / part).is_dir()]
     by_split: dict[str, list[Path]] = {}
+    others: list[str] = []
     for path in sorted((below or [folder])[0].iterdir()):
         if path.suffix.lower() in files.READERS and path.is_file():
             shard = _SHARD.fullmatch(path.stem)
             stem = (shard[1] if shard else path.stem).lower()
-            split = STEMS.get(stem, stem if shard else None)
+            split = split_of(stem) or (stem if shard else None)
             if split:
                 by_split.setdefault(split, []).append(path)
+            else:
+                others.append(path.name)
     for split, paths in by_split.items():
         if len(paths) > 1 and not all(_SHARD.fullmatch(path.stem) for path in paths):
             shown = ", ".join(path.name for path in paths)
@@ -65,6 +66,8 @@ def read(folder: Path, laid_out: Layout, name: str | None, pictures: bool) -> di
             "(train-00000-of-00002.parquet), what save_to_disk writes, or, for pictures, a folder "
             "for each class; or name the files: data.source.train=... data.source.test=..."
         )
+    if others:
+        say(f"files whose names say no split, not read: {', '.join(others)}")
     return {split: _joined(paths, laid_out, split) for split, paths in by_split.items()}
 
 
@@ -73,13 +76,3 @@ def _joined(paths: list[Path], laid_out: Layout, split: str) -> Part:
     if len(parts) == 1:
         return parts[0]
     return Part(concatenate_datasets([part.rows for part in parts]), split)
-
-
-def _picture_splits(folder: Path) -> Iterator[tuple[str, Part]]:
-    if images.is_class_folder(folder):
-        yield "train", Part(images.read(folder), "train")
-        return
-    for below in sorted(path for path in folder.iterdir() if path.is_dir()):
-        split = STEMS.get(below.name.lower())
-        if split and images.is_class_folder(below):
-            yield split, Part(images.read(below), split)

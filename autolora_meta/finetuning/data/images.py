@@ -1,50 +1,117 @@
-"""Pictures from a folder: those of a class stand in a folder of its name."""
+"""One picture: whether it can be read to its end, and pictures of more than 8 bits."""
 
+from io import BytesIO
 from pathlib import Path
 
-from datasets import Dataset, Image
+import numpy as np
 from PIL import Image as Pillow
 
 from autolora_meta.errors import InputError
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+_DEEP = ("I", "F")  # how the names of such modes begin
+# White in masks and fractions, and in pictures of 8, 10, 12, 14 and 16 bits.
+_FULL = (1, 255, 1023, 4095, 16383, 65535)
+_JPEG_END = b"\xff\xd9"
 
 
-def is_class_folder(folder: Path) -> bool:
-    """Whether folders below `folder` hold pictures."""
-    return any(_pictures(below) for below in folder.iterdir() if below.is_dir())
+def refuse_broken(content: str | bytes) -> str:
+    """Read a picture as far as it takes to know that it is whole.
 
+    Args:
+        content: of a file, or its path.
 
-def read(folder: Path) -> Dataset:
-    """The columns image and label, in the order of classes and files.
-
-    Raises:
-        InputError: a file cannot be read as a picture.
-    """
-    found = [
-        (str(picture), below.name)
-        for below in sorted(folder.iterdir())
-        if below.is_dir()
-        for picture in _pictures(below)
-    ]
-    for path, _ in found:
-        refuse_broken(path)
-    columns = {"image": [path for path, _ in found], "label": [label for _, label in found]}
-    return Dataset.from_dict(columns).cast_column("image", Image())
-
-
-def refuse_broken(path: str) -> None:
-    """Read a picture's beginning, so that a broken file is known before training.
+    Returns:
+        Its mode, as Pillow names it.
 
     Raises:
-        InputError: it is not there, or no picture.
+        InputError: it is not there, no picture, or breaks off.
     """
     try:
-        with Pillow.open(path) as picture:
-            picture.verify()
-    except (OSError, SyntaxError) as error:  # a SyntaxError is what a broken PNG raises
-        raise InputError(f"{path} cannot be read as a picture: {error}") from None
+        with Pillow.open(_file(content)) as picture:
+            mode = picture.mode
+            coarse = not is_deep(mode) and ";16" in str(picture.tile)
+            if picture.format == "PNG":
+                picture.verify()  # its checksums, to the end of the file
+            elif picture.format not in ("JPEG", "MPO") or not _ended(content):
+                picture.load()
+    except Exception as error:  # whatever the parser of a format stumbles over
+        which = content if isinstance(content, str) else "it"
+        raise InputError(f"{which} cannot be read as a picture: {error}") from None
+    if coarse:
+        _refuse_dark(content)
+    return mode
 
 
-def _pictures(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in ENDINGS)
+def is_deep(mode: str) -> bool:
+    """Whether a channel has more than 8 bits, which Pillow would cut off at 255, at white."""
+    return mode.startswith(_DEEP)
+
+
+def brightest(content: str | bytes) -> float:
+    """The largest value of a deep picture.
+
+    Raises:
+        InputError: a value is negative, not finite, above that of 16 bits, or a fraction above 1.
+    """
+    values = _values(content)
+    low, high = float(values.min()), float(values.max())
+    fractions = high > 1 and bool((values != np.floor(values)).any())
+    if not (low >= 0 and high <= _FULL[-1]) or fractions:
+        which = content if isinstance(content, str) else "it"
+        raise InputError(
+            f"{which} is a picture of values from {low:g} to {high:g}; allowed are whole numbers "
+            f"from 0 to {_FULL[-1]}, or fractions up to 1: scale it to 8 or 16 bits"
+        )
+    return high
+
+
+def white(largest: float) -> int:
+    """The value that is white in deep pictures whose largest value is this.
+
+    >>> white(0.5), white(200), white(4000), white(5000)
+    (1, 255, 4095, 16383)
+    """
+    return next(full for full in _FULL if largest <= full)
+
+
+def eight_bits(content: str | bytes, full: int) -> bytes:
+    """A deep picture as a PNG of 8 bits, in which `full` is white."""
+    scaled = np.rint(_values(content).astype(np.float64) * (255 / full))
+    file = BytesIO()
+    Pillow.fromarray(scaled.astype(np.uint8)).save(file, "PNG")
+    return file.getvalue()
+
+
+def _refuse_dark(content: str | bytes) -> None:
+    """Refuse a picture of 16 bits in colour of which Pillow, reading the upper 8, leaves little.
+
+    Raises:
+        InputError: it is.
+    """
+    with Pillow.open(_file(content)) as picture:
+        brightest = int(np.asarray(picture).max())
+    if brightest < 64:  # of 255: what 14 bits reach in 16
+        which = content if isinstance(content, str) else "it"
+        raise InputError(
+            f"{which} is a picture of 16 bits in colour with values up to {256 * brightest + 255} "
+            "alone, which would be nearly black; scale it to 8 bits"
+        )
+
+
+def _values(content: str | bytes) -> np.ndarray:
+    with Pillow.open(_file(content)) as picture:
+        return np.asarray(picture)
+
+
+def _file(content: str | bytes) -> str | BytesIO:
+    return content if isinstance(content, str) else BytesIO(content)
+
+
+def _ended(content: str | bytes) -> bool:
+    """Whether a JPEG has its end mark; half a file has none, and its head says nothing of that."""
+    if isinstance(content, str):
+        with Path(content).open("rb") as file:
+            file.seek(max(0, Path(content).stat().st_size - 64))
+            content = file.read()
+    return content[-64:].rstrip(b"\0\r\n ").endswith(_JPEG_END)

@@ -6,13 +6,14 @@ from collections.abc import Callable, Sequence
 from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value, concatenate_datasets
 
 from autolora_meta.errors import InputError
-from autolora_meta.finetuning.data import labels, overlap, sources, splits
+from autolora_meta.finetuning.data import class_counts, missing, overlap, sources, splits
 from autolora_meta.finetuning.data.canonical import canonical
 from autolora_meta.finetuning.data.columns import GROUP, choose
 from autolora_meta.finetuning.data.options import DataOptions
-from autolora_meta.finetuning.data.part import Part
+from autolora_meta.finetuning.data.part import PLACE, Part
 from autolora_meta.finetuning.data.roles import Role
 from autolora_meta.finetuning.data.sources import Given
+from autolora_meta.finetuning.data.split_names import split_of
 from autolora_meta.randomness import derive
 
 TEST = ("test", "test_matched")
@@ -61,7 +62,7 @@ def load_rows(
         >>> load_rows(options, (TEXT, TEXT_PAIR, LABEL), seed=0)  # doctest: +SKIP
     """
     source = "the data given" if given is not None else f"data.source '{options.source}'"
-    parts = _known(sources.read(options, roles, given), source)
+    parts = _known(sources.read(options, roles, given, say), source, say)
     chosen = choose(parts, roles, options, say)
     parts = _labelled(parts, chosen, roles, say)
     test_name = next((name for name in (*TEST, *VALIDATION) if name in parts), None)
@@ -69,51 +70,63 @@ def load_rows(
         name for name in parts if name == TRAIN or (name in VALIDATION and name != test_name)
     ]
     if not pool_names:
-        raise InputError(
-            f"{source} has labelled rows in {', '.join(parts) or 'no split'} only; a split called "
-            f"{TRAIN} is needed"
-        )
+        labelled = f"labelled rows in {', '.join(parts)} only" if parts else "no labelled rows"
+        raise InputError(f"{source} has {labelled}; a split called {TRAIN} with labels is needed")
     used = {name: parts[name] for name in (*pool_names, test_name) if name is not None}
-    rows = canonical(used, chosen, roles, pool_names, say)
+    used = missing.without(used, chosen, roles, options.missing, say)
+    rows = canonical(used, chosen, roles, pool_names, options, say)
     pool = concatenate_datasets([rows[name] for name in pool_names])
-    if options.overlap != "allow":
-        pool = overlap.without_repeats(pool, roles, say)
+    test = rows[test_name] if test_name is not None else None
+    side = GROUP if GROUP in chosen else group if group in chosen else None
+    pool, test = _distinct(pool, test, roles, options, side is not None, say)
     wanted = {
         "test": options.test_rows,
         "validation": options.validation_rows,
         "train": options.train_rows,
     }
-    side = GROUP if GROUP in chosen else group if group in chosen else None
     if side is not None:
         say(f"rows with the same {chosen[side]} stay on one side of every cut")
     cut: dict[str, Dataset] = {}
     say(f"train and validation rows are cut from the source's {' and '.join(pool_names)} rows")
-    if test_name is None:
+    if test is None:
         say("test rows are cut from the source's rows, anew for each seed")
     else:
         say(f"test rows are the source's {test_name} split, the same for each seed")
-        pool = overlap.apart(pool, rows[test_name], roles, options.overlap, say)
         # One seed for all replicates, so that they are measured on the same rows.
-        test = _gathered(rows[test_name], roles)
-        cut = _cut(test, {"test": wanted.pop("test")}, roles, None, derive(0, "test"))
+        held = _gathered(test, roles)
+        cut = _cut(held, {"test": wanted.pop("test")}, roles, None, derive(0, "test"))
     cut |= _cut(pool, wanted, roles, side, derive(seed, "split"))
     if test_name is None:
         cut["test"] = _gathered(cut["test"], roles)
     if side == GROUP and options.overlap != "allow":
         _refuse_crossing(cut, roles, chosen[GROUP])
-    cut = {split: _without_group(cut[split]) for split in ("train", "validation", "test")}
+    cut = {split: _ours_out(cut[split]) for split in ("train", "validation", "test")}
     say(", ".join(f"{split} {_size(part)}" for split, part in cut.items()))
+    if found := class_counts.counts(cut, roles):
+        tagged = any(role.kind == "tags" for role in roles)
+        say(
+            class_counts.counts_words(
+                found, "tags, words of each" if tagged else "classes, rows of each"
+            )
+        )
     return DatasetDict(cut)  # type: ignore[arg-type]
 
 
-def _known(parts: dict[str, Part], source: str) -> dict[str, Part]:
+def _known(parts: dict[str, Part], source: str, say: Callable[[str], None]) -> dict[str, Part]:
     """The splits whose names say what they are for, train first."""
-    known = {name: parts[name] for name in (TRAIN, *TEST, *VALIDATION) if name in parts}
+    names = (TRAIN, *TEST, *VALIDATION)
+    told = {name: name for name in parts if name in names}
+    for name in parts:
+        if name not in names and (split := split_of(name)):
+            told.setdefault(split, name)
+    known = {name: parts[told[name]] for name in names if name in told}
     if not known:
         raise InputError(
             f"{source} has the splits {', '.join(parts)}; a split called {TRAIN} is needed; say "
             "which is which with data.splits"
         )
+    if others := [name for name in parts if name not in told.values()]:
+        say(f"splits not read: {', '.join(others)}")
     return known
 
 
@@ -127,10 +140,35 @@ def _labelled(
     kept = dict(parts)
     for split, part in parts.items():
         for role in learned:
-            if len(part.rows) and labels.without_any(part, chosen[role.name]):
+            if len(part.rows) and missing.unlabelled(part, chosen[role.name]):
                 say(f"split {split} has no labels: left out")
                 kept.pop(split, None)
     return kept
+
+
+def _distinct(
+    pool: Dataset,
+    test: Dataset | None,
+    roles: Sequence[Role],
+    options: DataOptions,
+    grouped: bool,
+    say: Callable[[str], None],
+) -> tuple[Dataset, Dataset | None]:
+    """The rows to cut from and the source's own test rows: no repeats, no class of too few rows."""
+    all_rows = pool
+    pool = overlap.without_repeats(pool, roles, options.overlap, say)
+    if test is not None:
+        pool = overlap.apart(pool, test, roles, options.overlap, say)
+    label = next((role.name for role in roles if role.kind == "class"), None)
+    if label is None:
+        return pool, test
+    if options.rare == "refuse":
+        class_counts.refuse_lost(all_rows, pool, label)
+        if grouped and options.rare_below is None:
+            return pool, test  # not every part has every class then
+    least = options.rare_below or (3 if test is None else 2)
+    present = {*all_rows[label], *(() if test is None else test[label])}
+    return class_counts.without_rare(pool, test, label, present, least, options.rare, say)
 
 
 def _cut(
@@ -196,5 +234,6 @@ def _refuse_crossing(cut: dict[str, Dataset], roles: Sequence[Role], column: str
                 )
 
 
-def _without_group(rows: Dataset) -> Dataset:
-    return rows.remove_columns(GROUP) if GROUP in rows.column_names else rows
+def _ours_out(rows: Dataset) -> Dataset:
+    """Rows without the columns that are no role's."""
+    return rows.remove_columns([name for name in (GROUP, PLACE) if name in rows.column_names])

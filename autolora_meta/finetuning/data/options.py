@@ -100,6 +100,36 @@ class DataOptions(Options):
         "rows to cut from are dropped, unless allow",
     )
 
+    missing: Literal["refuse", "drop"] = Field(
+        default="refuse",
+        description="what is done with rows whose label is missing (null, NaN, an empty field) or "
+        "whose text is null or NaN: refuse (stop and say where they stand) or drop (leave them out "
+        "and say how many). Rows whose text is empty are always left out and counted",
+    )
+    classes: dict[str, str | None] = Field(
+        default_factory=dict,
+        description="classes that get another name, for example {Pos: pos, neutral: null}: one of "
+        "the name of another class is merged into it, and rows of one that is null are left out",
+    )
+    rare: Literal["refuse", "drop", "merge"] = Field(
+        default="refuse",
+        description="what is done with classes of too few rows: refuse, drop (leave their rows "
+        "out, in the test rows too) or merge (make all of them one class, other)",
+    )
+    rare_below: int | None = Field(
+        default=None,
+        ge=2,
+        description="rows that a class needs, repeats not counted; null: one for each part that "
+        "the rows are cut into",
+    )
+
+    @field_validator("classes", mode="before")
+    @classmethod
+    def _as_text(cls, value: object) -> object:
+        if not isinstance(value, dict):
+            return value
+        return {str(k): None if v is None else str(v) for k, v in value.items()}
+
     @field_validator("source", "splits")
     @classmethod
     def _with_train(cls, value: str | dict[Split, str] | None) -> str | dict[Split, str] | None:

@@ -3,13 +3,14 @@
 import hashlib
 from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from datasets import Dataset, Image
 
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.data import splits
 from autolora_meta.finetuning.data.columns import GROUP
+from autolora_meta.finetuning.data.part import PLACE, joined
 from autolora_meta.finetuning.data.roles import Role
 
 Say = Callable[[str], None]
@@ -32,19 +33,58 @@ def contents(rows: Dataset, roles: Sequence[Role], *, target: bool = False) -> l
     return list(zip(*columns, strict=True))
 
 
-def without_repeats(pool: Dataset, roles: Sequence[Role], say: Say) -> Dataset:
-    """Each row once, so that a cut cannot put its repeats on both sides."""
+def without_repeats(
+    pool: Dataset, roles: Sequence[Role], overlap: Literal["refuse", "drop", "allow"], say: Say
+) -> Dataset:
+    """Each row once, so that a cut cannot put its repeats on both sides.
+
+    The first of them stays, with its label, and where repeats have other labels that is said. All
+    stay where an overlap is allowed.
+    """
     first: dict[Hashable, int] = {}
-    for i, content in enumerate(contents(pool, roles, target=True)):
+    found = contents(pool, roles, target=True)
+    for i, content in enumerate(found):
         first.setdefault(content, i)
-    if len(first) == len(pool):
+    repeats = len(pool) - len(first)
+    if not repeats:
         return pool
     what = " and the target" if any(role.kind == "references" for role in roles) else ""
+    allowed = overlap == "allow"
     say(
-        f"{len(pool) - len(first)} rows that repeat the {noun(roles)}{what} of an earlier row "
-        "dropped"
+        f"{repeats} rows that repeat the {noun(roles)}{what} of an earlier row "
+        + ("stay (data.overlap: allow)" if allowed else "dropped")
     )
-    return pool.select(list(first.values()))
+    if several := _labelled_differently(pool, found, roles):
+        shown = "; ".join(f"'{splits.shown(content)[:60]}' ({of})" for content, of in several[:3])
+        rest = f"; and {len(several) - 3} more" if len(several) > 3 else ""
+        rule = "all of these rows stay" if allowed else "the label of the first row counts"
+        say(f"warning: {len(several)} {noun(roles)}s have several labels; {rule}: {shown}{rest}")
+    return pool if allowed else pool.select(list(first.values()))
+
+
+def _labelled_differently(
+    pool: Dataset, found: Sequence[Hashable], roles: Sequence[Role]
+) -> list[tuple[Hashable, str]]:
+    """The contents that stand with several labels, and these with the first place of each."""
+    role = next((role for role in roles if role.kind in ("class", "number", "tags")), None)
+    if role is None:
+        return []
+    feature = pool.features[role.name]
+    labels: dict[Hashable, dict[Hashable, str]] = {}
+    given = _hashable(pool, role.name)
+    for content, label, place in zip(found, given, pool[PLACE], strict=True):
+        labels.setdefault(content, {}).setdefault(label, place)
+
+    def words(label: Any) -> str:
+        if role.kind == "class":
+            return feature.int2str(label)
+        return " ".join(feature.feature.int2str([*label])) if role.kind == "tags" else str(label)
+
+    return [
+        (c, f"{', '.join(map(words, of))}: {joined([*of.values()][:5], len(of))}")
+        for c, of in labels.items()
+        if len(of) > 1
+    ]
 
 
 def apart(

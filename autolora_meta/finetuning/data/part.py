@@ -1,10 +1,12 @@
 """The rows of one split as the source has them, and where in it each row stands."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from datasets import Dataset
+
+PLACE = "__place__"  # the column of ours that says where each row stands in the source
 
 
 @dataclass(frozen=True)
@@ -17,6 +19,7 @@ class Part:
         file: the file that they come from, where it is one.
         lines: where the file has lines, that on which each row begins, from 1. (n,)
         token_lines: whether each token of a row has a line of its own, one after the other.
+        numbers: which of the source's rows they are, from 0, where some were left out. (n,)
     """
 
     rows: Dataset
@@ -24,6 +27,24 @@ class Part:
     file: Path | None = None
     lines: Sequence[int] | None = None
     token_lines: bool = False
+    numbers: Sequence[int] | None = None
+
+    def only(self, rows: Sequence[int]) -> "Part":
+        """These rows alone; each still says where it stands in the source."""
+        lines = None if self.lines is None else [self.lines[i] for i in rows]
+        numbers = rows if self.numbers is None else [self.numbers[i] for i in rows]
+        return replace(self, rows=self.rows.select(rows), lines=lines, numbers=numbers)
+
+    def places(self, rows: Sequence[int], most: int = 5) -> str:
+        """Where several rows stand, the first of them at least, in words.
+
+        >>> rows = Dataset.from_dict({"text": list("abcd")})
+        >>> Part(rows, file=Path("mine.csv"), lines=[2, 3, 5, 6]).places([1, 2, 3], most=2)
+        'mine.csv, lines 3, 5 and 1 more'
+        >>> Part(rows).places([0])
+        'split train, row 1'
+        """
+        return joined([self.place(row) for row in rows[:most]], len(rows))
 
     def place(self, row: int, token: int | None = None) -> str:
         """Where a row stands, or one token of it, in words.
@@ -37,5 +58,23 @@ class Part:
         if self.lines is not None:
             there = f"{self.file}, line {self.lines[row]}"
         else:
-            there = f"{self.file or f'split {self.name}'}, row {row + 1}"
+            number = row if self.numbers is None else self.numbers[row]
+            there = f"{self.file or f'split {self.name}'}, row {number + 1}"
         return there if token is None else f"{there}, token {token + 1}"
+
+
+def joined(places: Sequence[str], count: int | None = None) -> str:
+    """Places in words, what they share said once.
+
+    Args:
+        places: of rows; their line or row last.
+        count: how many there are, where these are the first.
+
+    >>> joined(["a.csv, line 3", "a.csv, line 5"]), joined(["a.csv, line 3"], 4)
+    ('a.csv, lines 3, 5', 'a.csv, line 3 and 3 more')
+    """
+    starts = {place.rsplit(" ", 1)[0] for place in places}
+    rest = f" and {count - len(places)} more" if count and count > len(places) else ""
+    if len(starts) > 1 or len(places) == 1:
+        return f"{'; '.join(places)}{rest}"
+    return f"{starts.pop()}s {', '.join(place.rsplit(' ', 1)[1] for place in places)}{rest}"

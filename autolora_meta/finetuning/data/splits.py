@@ -181,11 +181,11 @@ def overlap(contents: Mapping[str, Sequence[Hashable]]) -> tuple[int, str] | Non
         for content in rows:
             first = split if content is None else seen.setdefault(content, split)
             if first != split:
-                shared.setdefault(content, f"{first} and {split}: '{_shown(content)[:80]}'")
+                shared.setdefault(content, f"{first} and {split}: '{shown(content)[:80]}'")
     return (len(shared), next(iter(shared.values()))) if shared else None
 
 
-def _shown(content: Hashable) -> str:
+def shown(content: Hashable) -> str:
     """Texts of a pair with a bar between, tokens with a space."""
     if not isinstance(content, tuple):
         return str(content)

@@ -63,6 +63,16 @@ def kind(tag: str) -> str:
     return tag[2:] if tag[1:2] == "-" else tag
 
 
+def is_entity_tags(found: Iterable[str]) -> bool:
+    """Whether all are tags of entities, and not all outside of one.
+
+    >>> is_entity_tags({"O", "B-LOC"}), is_entity_tags({"O"}), is_entity_tags({"B-52", "plane"})
+    (True, False, False)
+    """
+    inside = [tag for tag in found if tag != OUTSIDE]
+    return bool(inside) and all(tag[0] in "BIESLU" and tag[1:2] == "-" for tag in inside)
+
+
 def ordered(tags: Iterable[str]) -> list[str]:
     """O first, then by type, B before I: the numbers that a head gives to tags."""
     return sorted(set(tags), key=lambda tag: (tag != OUTSIDE, kind(tag), tag))

@@ -7,6 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from autolora_meta.errors import InputError
+from autolora_meta.finetuning.data import text_file
 from autolora_meta.finetuning.data.tables import Lines
 
 BETWEEN = "||"
@@ -42,8 +43,8 @@ def texts(path: Path) -> tuple[pa.Table, Lines]:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    with open(path, encoding="utf-8-sig") as file:
-        for number, line in enumerate(file, start=1):
+    with text_file.opened(path) as file:
+        for number, line in text_file.numbered(file):
             if line.strip():
                 yield number, line
 

@@ -15,6 +15,7 @@ from autolora_meta.finetuning.tasks.metrics import METRICS, Metric
 from autolora_meta.finetuning.tasks.options import GenerationOptions, TaskOptions
 from autolora_meta.finetuning.tasks.regression import Regression
 from autolora_meta.finetuning.tasks.sequence_classification import SequenceClassification
+from autolora_meta.finetuning.tasks.synonyms import unknown_task
 from autolora_meta.finetuning.tasks.token_classification import TokenClassification
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "refuse_unmeasured",
     "task_class",
     "task_names",
+    "unknown_task",
 ]
 
 TASKS: dict[str, type[Task]] = {
@@ -55,7 +57,7 @@ def task_class(name: str) -> type[Task]:
     if name in TASKS:
         return TASKS[name]
     if name not in task_names():
-        raise InputError(unknown("task", name, task_names()))
+        raise InputError(unknown_task(name, task_names()))
     found = plugins.load(plugins.TASKS, name)
     if not (isinstance(found, type) and issubclass(found, Task)):
         raise InputError(
@@ -102,8 +104,13 @@ def metric_called(name: str) -> Metric:
     return others[name]
 
 
-def refuse_unmeasured(task: Task, metrics: Sequence[str]) -> None:
+def refuse_unmeasured(task: Task, metrics: Sequence[str], place: str = "compare.metrics") -> None:
     """Refuse metrics that the task does not measure on its rows, before any work is done.
+
+    Args:
+        task: built for its rows.
+        metrics: their names.
+        place: the setting that names them.
 
     Raises:
         InputError: there is one.
@@ -111,6 +118,6 @@ def refuse_unmeasured(task: Task, metrics: Sequence[str]) -> None:
     absent = [name for name in metrics if name not in task.measured]
     if absent:
         raise InputError(
-            f"compare.metrics names {', '.join(absent)}, which is not measured on these rows; "
+            f"{place} names {', '.join(absent)}, which is not measured on these rows; "
             f"measured: {', '.join(task.measured)}"
         )

@@ -28,8 +28,14 @@ from autolora_meta.finetuning.tasks.metrics import named
 from autolora_meta.finetuning.tasks.options import GenerationOptions, TaskOptions
 
 _log = logging.getLogger(__name__)
-_INPUTS = ("text", "meaning_representation", "meaning", "mr", "input", "source", "document")
-_TARGETS = ("target", "reference", "references", "human_reference", "completion", "summary")
+_INPUTS = (
+    *("text", "meaning_representation", "meaning", "mr", "input", "source", "document", "prompt"),
+    *("article", "dialogue"),
+)
+_TARGETS = (
+    *("target", "reference", "references", "human_reference", "ref", "completion", "summary"),
+    *("response", "highlights"),
+)
 
 
 @dataclass(frozen=True)

@@ -31,11 +31,13 @@ def study(
     baseline: Any = None,
     metric: str | None = None,
     ax: Axes | None = None,
+    *,
+    contrasts: Sequence[Contrast] | None = None,
 ) -> Figure:
     """Every setting of a study: its replicates, and its paired difference from the baseline.
 
     Settings that are compared with each other stand together, the baseline first. A marker is
-    filled where the difference holds after Holm's correction over all that the figure shows.
+    filled where the difference is shown, after Holm's correction.
 
     Args:
         table: of a study.
@@ -44,6 +46,8 @@ def study(
             first.
         metric: None: the main one of the task.
         ax: where to draw; None makes a new figure.
+        contrasts: these comparisons, corrected with others (`answers`); None: corrected over all
+            that the figure shows.
 
     Raises:
         InputError: no run has finished, or there is no such key, value or metric.
@@ -56,7 +60,8 @@ def study(
     if baseline is None:
         values = table.values(key)
         baseline = "uniform" if key == ARM and "uniform" in values else values[0]
-    contrasts = table.compare(key, baseline=baseline, metric=metric)
+    if contrasts is None:
+        contrasts = table.compare(key, baseline=baseline, metric=metric)
     rows = _rows(table, key, baseline, metric, contrasts)
     figure, ax = axes(ax, 7.2, _height(rows))
     left, right = panels(ax, 1, 2)
@@ -74,10 +79,10 @@ def study(
 def paired_differences(contrasts: Sequence[Contrast], ax: Axes | None = None) -> Figure:
     """Paired differences with their intervals, a row for each contrast.
 
-    A marker is filled where the difference holds after Holm's correction over their family.
+    A marker is filled where the difference is shown, after Holm's correction over their family.
 
     Args:
-        contrasts: of one call of `StudyTable.compare`, so of one key, baseline and metric.
+        contrasts: of one question, so of one key, baseline and metric.
         ax: where to draw; None makes a new figure.
 
     Raises:

@@ -1,0 +1,149 @@
+"""How many rows each class has: counted, said, and classes that have too few."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+import pyarrow as pa
+from datasets import ClassLabel, Dataset, DatasetInfo, Features
+
+from autolora_meta.errors import InputError
+from autolora_meta.finetuning.data.classes import refuse_lone, some
+from autolora_meta.finetuning.data.part import PLACE, joined
+from autolora_meta.finetuning.data.roles import Role
+
+Say = Callable[[str], None]
+OTHER = "other"
+_SHOWN = 20  # classes in a line, at most
+
+
+def without_rare(
+    pool: Dataset,
+    test: Dataset | None,
+    label: str,
+    present: Collection[int],
+    least: int,
+    how: Literal["refuse", "drop", "merge"],
+    say: Say,
+) -> tuple[Dataset, Dataset | None]:
+    """The rows without classes that have too few, or with these made one.
+
+    Args:
+        pool: the rows to cut from, each content once.
+        test: the source's own test rows.
+        label: our column of the class.
+        present: classes that had rows before repeats were dropped.
+        least: rows that a class needs in `pool`.
+        how: what is done with a class that has fewer.
+        say: told which.
+
+    Raises:
+        InputError: there are such classes and they are to be refused, or too little is left.
+    """
+    names = pool.features[label].names
+    counts = Counter(pool[label])
+    rare = sorted(c for c in present if counts[c] < least)
+    if not rare:
+        return pool, test
+    shown = ", ".join(f"{names[c]} ({counts[c]})" for c in rare)
+    if how == "refuse":
+        raise InputError(_too_few(pool, label, rare, least))
+    what = "dropped" if how == "drop" else f"made one class, '{OTHER}'"
+    say(f"classes with fewer than {least} rows {what}: {shown}")
+    of = {c: OTHER if c in rare else name for c, name in enumerate(names)}
+    order = [name for c, name in enumerate(names) if c not in rare]
+    if how == "merge":
+        order = [*(name for name in order if name != OTHER), OTHER]
+        if (rows := sum(n for c, n in counts.items() if of[c] == OTHER)) < least:
+            raise InputError(
+                f"data.rare: merge gives class '{OTHER}' {rows} rows ({shown}), and it needs "
+                f"{least}; choose data.rare: drop, or name the class that takes it in: "
+                f'data.classes: {{"{names[rare[0]]}": "another"}}'
+            )
+    refuse_lone(order, label)
+    number = {name: i for i, name in enumerate(order)}
+    dropped = set(rare) if how == "drop" else set()
+
+    def changed(rows: Dataset) -> Dataset:
+        features = Features({**rows.features, label: ClassLabel(names=order)})
+        kept = [i for i, c in enumerate(rows[label]) if c not in dropped]
+        table: pa.Table = rows.select(kept).with_format("arrow")[:]  # type: ignore[assignment]
+        new = pa.array([number[of[c]] for c in table[label].to_pylist()], pa.int64())
+        table = table.set_column(table.column_names.index(label), label, new)
+        return Dataset(table, info=DatasetInfo(features=features))
+
+    return changed(pool), None if test is None else changed(test)
+
+
+def _too_few(pool: Dataset, label: str, rare: Sequence[int], least: int) -> str:
+    """Which classes have fewer rows than `least`, where these stand, and what can be done."""
+    names = [name[:40] for name in pool.features[label].names]
+    places: dict[int, list[str]] = {c: [] for c in rare}
+    for place, c in zip(pool[PLACE], pool[label], strict=True):
+        if c in places:
+            places[c].append(place)
+    stand = "; ".join(
+        f"class '{names[c]}' has {len(of)} rows" + (f" ({joined(of[:5], len(of))})" if of else "")
+        for c, of in list(places.items())[:5]
+    )
+    more = f"; and {len(rare) - 5} more classes" if len(rare) > 5 else ""
+    return (
+        f"{stand}{more}: too few, as each class needs {least} (one in each part that is cut, or "
+        "data.rare_below); give more rows of it, drop or merge all such classes (data.rare: drop, "
+        f'or merge), or rename it to another (data.classes: {{"{names[rare[0]]}": "another"}})'
+    )
+
+
+def refuse_lost(before: Dataset, after: Dataset, label: str) -> None:
+    """Refuse rows that lost a whole class where repeats, or rows of the test split, were dropped.
+
+    Raises:
+        InputError: they did.
+    """
+    lost = sorted(set(before[label]) - set(after[label]))
+    if lost:
+        names = [before.features[label].names[c] for c in lost]
+        places = [p for p, c in zip(before[PLACE], before[label], strict=True) if c in lost]
+        raise InputError(
+            f"class {some(names)} has no rows left: all of them repeat rows of other classes or "
+            f"of the test rows ({joined(places[:5], len(places))}); mend their labels, leave the "
+            "class out (data.classes: "
+            f"{{{names[0]}: null}}), or keep repeats (data.overlap: allow)"
+        )
+
+
+def counts(rows: Mapping[str, Dataset], roles: Sequence[Role]) -> dict[str, dict[str, int]]:
+    """Rows of each class in each split, or words with each tag; empty where there are no classes.
+
+    Args:
+        rows: splits with our columns.
+        roles: what the task reads.
+    """
+    role = next((role for role in roles if role.kind in ("class", "tags")), None)
+    if role is None:
+        return {}
+    found: dict[str, dict[str, int]] = defaultdict(dict)
+    for split, part in rows.items():
+        feature: Any = part.features[role.name]
+        names = getattr(feature, "feature", feature).names
+        values: Iterable[Any] = part[role.name]
+        if role.kind == "tags":
+            values = (tag for row in values for tag in row)
+        number = Counter(values)
+        for c, name in enumerate(names):
+            found[name][split] = number[c]
+    return dict(found)
+
+
+def counts_words(
+    found: Mapping[str, Mapping[str, int]], what: str = "classes, rows of each"
+) -> str:
+    """What `counts` gives, in a line.
+
+    >>> counts_words({"no": {"train": 4, "test": 2}, "yes": {"train": 3, "test": 0}})
+    '2 classes, rows of each (train, test): no 4, 2; yes 3, 0'
+    """
+    splits = next(iter(found.values()))
+    shown = [f"{name[:40]} {', '.join(str(n) for n in of.values())}" for name, of in found.items()]
+    rest = f"; and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else ""
+    return f"{len(found)} {what} ({', '.join(splits)}): {'; '.join(shown[:_SHOWN])}{rest}"

@@ -1,0 +1,133 @@
+"""Rows from tables of fields: csv and tsv, whatever divides the fields."""
+
+import csv
+import re
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain, islice
+from pathlib import Path
+from typing import TextIO
+
+import pyarrow as pa
+
+from autolora_meta.errors import InputError
+from autolora_meta.finetuning.data import tables, text_file
+from autolora_meta.finetuning.data.tables import Lines
+
+DELIMITERS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
+_TOLD = re.compile(r'"?sep=(.)"?')  # the first line that Excel reads and writes
+_LOOKED_AT = 50  # lines
+
+Row = tuple[int, list[str]]
+
+
+def read(
+    path: Path, header: bool, own: str, say: Callable[[str], None] = lambda words: None
+) -> tuple[pa.Table, Lines]:
+    """Rows of fields, all strings.
+
+    Fields are divided by what the ending of the file says or, where that divides no line alike, by
+    the comma, tab, semicolon or bar that does. A field in quotes may hold that and line ends, but
+    where tabs divide a tsv file: there a quote is a character like others.
+
+    Args:
+        path: the file.
+        header: whether the first line names the columns; else they are called 1, 2, 3, ... A
+            name that is empty, or stands several times, becomes that of a numbered column.
+        own: what divides the fields of such files.
+        say: told what does, if it is something else.
+
+    Returns:
+        The rows, and the line on which each begins.
+
+    Raises:
+        InputError: a line has more or fewer fields than the first, or a quote is left open.
+    """
+    lines = array("q")
+    blocks: list[pa.Table] = []
+    limit = csv.field_size_limit(2**31 - 1)  # a text may be longer than the module allows
+    try:
+        delimiter, skipped = _delimiter(path, own)
+        if delimiter != own:
+            say(f"{path}: fields are divided by {DELIMITERS.get(delimiter, repr(delimiter))}")
+        with text_file.opened(path) as file:
+            rows = _rows(path, file, delimiter, quotes=not own == delimiter == "\t")
+            rows = (row for row in rows if row[0] > skipped)
+            line, first = next(rows, (1, []))
+            names = _names(first) if header else [str(i + 1) for i in range(len(first))]
+            rest = rows if header or not first else chain([(line, first)], rows)
+            while block := list(islice(rest, tables.BLOCK)):
+                for line, row in block:
+                    if len(row) != len(names):
+                        raise InputError(
+                            f"{path}, line {line}: {len(row)} fields where the first line has "
+                            f"{len(names)} ({_shown(names)}); quote fields that hold the "
+                            "delimiter, or mend the line"
+                        )
+                    lines.append(line)
+                columns = zip(*(row for _, row in block), strict=True)
+                arrays = [pa.array(column, pa.string()) for column in columns]
+                blocks.append(pa.table(dict(zip(names, arrays, strict=True))))
+    finally:
+        csv.field_size_limit(limit)
+    return (pa.concat_tables(blocks) if blocks else pa.table({})), lines
+
+
+def _delimiter(path: Path, own: str) -> tuple[str, int]:
+    """What divides fields, and the number of first lines that say so and are no rows."""
+    with text_file.opened(path) as file:
+        sample = list(islice(file, _LOOKED_AT))
+    if sample and (told := _TOLD.fullmatch(sample[0].strip())):
+        return told[1], 1
+    found = {mark: _split(sample, mark, quotes=mark != "\t") for mark in (own, *DELIMITERS)}
+    wide = [mark for mark, rows in found.items() if rows and len(rows[0]) > 1]
+    alike = [mark for mark in wide if len({len(row) for row in found[mark]}) == 1]
+    # A mark that is always followed by a space is one of the text, if another divides too.
+    tight = [
+        mark for mark in alike if not all(" " in [f[:1] for f in row[1:]] for row in found[mark])
+    ]
+    best = tight or alike or wide or [own]
+    return (own if own in best else max(best, key=lambda mark: len(found[mark][0]))), 0
+
+
+def _split(sample: Sequence[str], mark: str, *, quotes: bool) -> list[list[str]]:
+    """The rows of the sample; the last is left out where it may go on."""
+    quoting = csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE
+    try:
+        rows = [row for row in csv.reader(sample, delimiter=mark, quoting=quoting) if row]
+    except csv.Error:
+        return []
+    return rows[:-1] if len(sample) == _LOOKED_AT else rows
+
+
+def _rows(path: Path, file: TextIO, delimiter: str, *, quotes: bool) -> Iterator[Row]:
+    """Line and fields of each row; empty lines are passed over."""
+    if not quotes:
+        for number, line in text_file.numbered(file):
+            if line:
+                yield number, line.split(delimiter)
+        return
+    start = 1
+    reader = csv.reader(file, delimiter=delimiter, strict=True)
+    try:
+        for row in reader:
+            if row:
+                yield start, row
+            start = reader.line_num + 1
+    except csv.Error as error:
+        reason = f"{error}; is a quote left open in the row that begins there?"
+        if "new-line" in str(error):
+            reason = "a carriage return in a field without quotes; quote the field, or take it out"
+        raise InputError(f"{path}, line {start}: {reason}") from None
+
+
+def _names(first: Sequence[str]) -> list[str]:
+    names = [name.strip().strip("\ufeff") for name in first]  # a second mark of UTF-8
+    return [
+        name if name and names.count(name) == 1 else f"{name} (column {i + 1})".strip()
+        for i, name in enumerate(names)
+    ]
+
+
+def _shown(names: Sequence[str]) -> str:
+    return ", ".join(name if len(name) <= 40 else f"{name[:40]}..." for name in names)

@@ -1,0 +1,95 @@
+"""Text files as lines, whatever their encoding: a carriage return inside a line is no line end."""
+
+import codecs
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from autolora_meta.errors import InputError
+
+_MARKS = {  # the longer ones first: one begins as another does
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+_NO_TEXT = {
+    b"PK\x03\x04": "an Excel workbook or a zip archive; save it as csv, or unpack it",
+    b"\xd0\xcf\x11\xe0": "an Excel workbook; save it as csv",
+    b"\x1f\x8b": "compressed; unpack it (gunzip)",
+    b"PAR1": "a parquet file; let its name end in .parquet",
+    b"%PDF": "a PDF document",
+    b"version https://git-lfs": "a pointer of Git LFS; fetch the file (git lfs pull)",
+    b"<!doctype html": "a web page; download the file itself",
+    b"<html": "a web page; download the file itself",
+}
+_SAMPLE = 1 << 16  # bytes
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[TextIO]:
+    """A file whose lines end in a line feed; in a carriage return where there is no line feed.
+
+    It is UTF-8, or UTF-16 or UTF-32 where it begins or is spaced like that.
+
+    Raises:
+        InputError: it is no text in one of these, which is said with its line.
+    """
+    with path.open("rb") as file:
+        start = file.read(_SAMPLE)
+    for mark, what in _NO_TEXT.items():
+        if start[: len(mark)].lower() == mark.lower():
+            raise InputError(f"data.source '{path}' is no text but {what}")
+    encoding = next((name for mark, name in _MARKS.items() if start.startswith(mark)), None)
+    encoding = encoding or _unmarked(start)
+    newline = "\r" if b"\r" in start and not _has_line_feed(path) else "\n"
+    try:
+        with path.open(encoding=encoding, newline=newline) as text:
+            yield text
+    except UnicodeDecodeError as error:
+        raise InputError(_undecoded(path, encoding, error)) from None
+
+
+def numbered(file: TextIO) -> Iterator[tuple[int, str]]:
+    """The lines without their ends, from 1."""
+    for number, line in enumerate(file, start=1):
+        yield number, line.rstrip("\r\n")
+
+
+def _unmarked(start: bytes) -> str:
+    """UTF-16 where each line feed has the zero byte of its two; else UTF-8.
+
+    Without a line feed, where every second byte is mostly zero.
+    """
+    for name, feed, first in (("utf-16-le", b"\n\0", 0), ("utf-16-be", b"\0\n", 1)):
+        feeds = [start[i : i + 2] for i in range(0, len(start) - 1, 2)].count(feed)
+        if feeds and start[first::2].count(b"\n") == feeds == start.count(b"\n"):
+            return name
+        zeros = start[1 - first :: 2].count(0)
+        if not feeds and b"\n" not in start and zeros > len(start) / 4 and 0 not in start[first::2]:
+            return name
+    return "utf-8"
+
+
+def _has_line_feed(path: Path) -> bool:
+    with path.open("rb") as file:
+        return any(b"\n" in block for block in iter(lambda: file.read(1 << 20), b""))
+
+
+def _undecoded(path: Path, encoding: str, error: UnicodeDecodeError) -> str:
+    """Which line is not text, in words."""
+    if not encoding.startswith("utf-8"):
+        return f"{path}: the file looks like {encoding.upper()} text and is none: {error.reason}"
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                line.decode("utf-8")
+            except UnicodeDecodeError as first:
+                byte = line[first.start]
+                return (
+                    f"{path}, line {number}: the file is not UTF-8 text (byte {byte:#04x}); "
+                    f"convert it, for example: iconv -f LATIN1 -t UTF-8 {path.name}"
+                )
+    return f"{path}: the file is not UTF-8 text"

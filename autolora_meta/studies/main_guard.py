@@ -1,0 +1,104 @@
+"""Scripts without a main guard, whose worker processes would begin all the work anew."""
+
+import ast
+import sys
+from concurrent.futures import Executor, ProcessPoolExecutor
+from multiprocessing import current_process, get_start_method
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from autolora_meta.errors import InputError
+
+_MEND = 'put what starts the work below `if __name__ == "__main__":`'
+
+
+def refuse_unguarded(executor: Executor | None = None) -> None:
+    """Refuse to begin where a worker process, which imports the main module, would begin as well.
+
+    A process that is importing the main module for its parent ends here, without a word: its parent
+    says what is wrong. Where a condition stands around the call, whatever it is, the script has the
+    benefit of the doubt, and `import_failed` is said when the workers are started.
+
+    Args:
+        executor: what is to run the work; None: processes of our own, which are spawned.
+
+    Raises:
+        InputError: the call stands in the main module without a condition around it.
+    """
+    if getattr(current_process(), "_inheriting", False):
+        raise SystemExit(1)
+    line = _line_of_main() if _imports_main(executor) else None
+    if line is None:
+        return
+    source = Path(str(_main_file()))
+    if _runs_at_import(source.read_text(encoding="utf-8", errors="replace"), line):
+        error = InputError(
+            f"line {line} of {source.name} starts worker processes, which import {source.name} "
+            f"again and would all start it anew; {_MEND}"
+        )
+        _say_alone(error)
+        raise error
+
+
+def import_failed() -> InputError:
+    """What is said where the first worker process ended before it had begun."""
+    return InputError(
+        f"a worker process ended while it imported {_main_file() or 'the main module'} again; "
+        f"{_MEND}, and see above for an error of its own"
+    )
+
+
+def _imports_main(executor: Executor | None) -> bool:
+    """Whether the executor's workers import the main module."""
+    if executor is None:
+        return True
+    context = getattr(executor, "_mp_context", None)
+    method = context.get_start_method() if context else get_start_method()
+    return isinstance(executor, ProcessPoolExecutor) and method != "fork"
+
+
+def _main_file() -> str | None:
+    """The file of the main module, where workers import it: a notebook, say, has none."""
+    main = sys.modules.get("__main__")
+    file, spec = getattr(main, "__file__", None), getattr(main, "__spec__", None)
+    if not file or Path(file).stem == "ipython" or not Path(file).is_file():
+        return None
+    return None if spec is not None and spec.name.rpartition(".")[2] == "__main__" else file
+
+
+def _line_of_main() -> int | None:
+    """The line of the main module that is being run at its top level; None outside of it."""
+    if _main_file() is None:
+        return None
+    variables, frame = vars(sys.modules["__main__"]), sys._getframe()
+    while frame is not None:
+        if frame.f_globals is variables and frame.f_code.co_name == "<module>":
+            return frame.f_lineno
+        frame = frame.f_back
+    return None
+
+
+def _runs_at_import(source: str, line: int) -> bool:
+    """Whether `line` is run whatever `__name__` is."""
+    *before, here = [node for node in ast.parse(source).body if node.lineno <= line]
+    conditions = [
+        node
+        for node in ast.walk(here)
+        if isinstance(node, ast.If) and node.lineno <= line <= (node.end_lineno or line)
+    ]
+    asked = [node for node in before if isinstance(node, ast.If | ast.Assert)]
+    return not conditions and not any("__name__" in ast.unparse(n) for n in (*asked, here))
+
+
+def _say_alone(error: InputError) -> None:
+    """Let a script that ends with `error` say that alone, with status 2, as the command does."""
+    usual = sys.excepthook
+
+    def hook(kind: type[BaseException], raised: BaseException, trace: TracebackType | None) -> Any:
+        if raised is not error:
+            return usual(kind, raised, trace)
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2)
+
+    sys.excepthook = hook

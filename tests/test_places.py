@@ -1,0 +1,121 @@
+"""A place that cannot be written to is found before the work, and nothing is left of the try."""
+
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from autolora_meta import InputError, RunConfig, SearchResult, Study, compare
+from autolora_meta.places import unused, writable
+from tests.end_to_end import Tiny, command
+
+UNFIT: dict[str, tuple[Callable[[Path], Path], str]] = {
+    "below a file": (lambda here: here / "file" / "new.json", "file is a file; give a folder"),
+    "far below a file": (lambda here: here / "file" / "a" / "new.json", "file is a file"),
+    "below a broken link": (lambda here: here / "link" / "new.json", "link is a link to nothing"),
+    "where nobody can write": (lambda here: Path("/proc/self/new.json"), r"tried in /proc/self"),
+    "a long name": (lambda here: here / ("n" * 300), "File name too long"),
+    "a long path": (lambda here: here.joinpath(*["n" * 200] * 22), "File name too long"),
+}
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Path:
+    place = tmp_path / "here"
+    place.mkdir()
+    (place / "file").touch()
+    (place / "link").symlink_to(place / "nowhere")
+    return place
+
+
+@pytest.mark.parametrize("case", UNFIT)
+def test_a_place_that_cannot_be_written_to(case: str, here: Path) -> None:
+    make, message = UNFIT[case]
+    before = sorted(here.rglob("*"))
+    with pytest.raises(InputError, match=message):
+        writable(make(here))
+    assert sorted(here.rglob("*")) == before
+
+
+def test_a_place_that_can(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = sorted(here.rglob("*"))
+    assert unused(here / "new" / "deep" / "ranks.json") == here / "new" / "deep" / "ranks.json"
+    assert writable(here / "file") == here / "file"
+    monkeypatch.chdir(here)
+    assert unused("ranks.json") == Path("ranks.json")
+    assert sorted(here.rglob("*")) == before
+    with pytest.raises(InputError, match="name too long"):
+        unused("n" * 250)  # fits, but not what it is written to first: `.n...n-xxxxxxxx`
+    for taken in ("file", "link"):
+        with pytest.raises(InputError, match="is not overwritten; give another --json"):
+            unused(here / taken, "--json")
+
+
+@pytest.mark.parametrize("case", UNFIT)
+def test_every_command_finds_it_before_the_work(
+    case: str, here: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work(*_: object, **__: object) -> None:
+        raise AssertionError("the work began")
+
+    for begun in (
+        (import_module("autolora_meta.program"), "prepare"),
+        (import_module("autolora_meta.search"), "check"),
+        (import_module("autolora_meta.reporting.run"), "check"),
+        (import_module("autolora_meta.verification.accuracy"), "verify"),
+        (import_module("autolora_meta.exporting.export"), "find"),
+        (import_module("autolora_meta.reporting.draw"), "read_ranked"),
+        (SearchResult, "load"),
+        (Study, "check"),
+    ):
+        monkeypatch.setattr(*begun, work)
+    place, message = UNFIT[case][0](here), UNFIT[case][1]
+    figure = place.with_name(f"{place.name.removesuffix('.json')}.svg")
+    for arguments in (
+        ("run", tiny.config, "--runs", place),
+        ("search", tiny.config, "--runs", place),
+        ("study", "hypergradients", "--smoke", "--runs", place),
+        ("allocate", tiny.run, "--output", place),
+        ("retrain", tiny.run, "--output", place),
+        ("export", tiny.run, "--to", "merged", "--output", place),
+        ("verify", "--json", place),
+        ("verify", "--figure", figure),
+        ("verify", "--output", place),
+        ("plot", tiny.run, "--output", figure),
+    ):
+        said = command(*arguments)
+        assert said.status == 2, arguments
+        assert said.err.startswith("error: nothing can be written to "), said.err
+        assert message.rpartition(";")[0] in said.err or "tried in" in said.err
+
+
+def test_the_same_from_python(here: Path) -> None:
+    with pytest.raises(InputError, match="is a file; give a folder"):
+        compare(RunConfig.load("quickstart"), folder=here / "file")
+    with pytest.raises(InputError, match="is a file; give a folder"):
+        Study("quickstart", folder=here / "file" / "study").run()
+
+
+def test_the_name_of_a_run_may_be_too_long(tiny: Tiny, here: Path) -> None:
+    said = command("run", tiny.config, f"name={'n' * 300}", "--runs", here)
+    assert said.status == 2 and "File name too long" in said.err
+    assert sorted(path.name for path in here.iterdir()) == ["file", "link"]
+
+
+def test_two_results_in_one_file_and_a_figure_of_no_format(here: Path) -> None:
+    both = command("verify", "--json", here / "a.svg", "--figure", here / "a.svg")
+    assert both.status == 2 and "--json and --figure both name" in both.err
+    said = command("verify", "--figure", here / "a.txt")
+    assert said.status == 2 and "ends with .txt; figures are written as .png" in said.err
+
+
+def test_what_a_disk_refuses_later_is_one_sentence(
+    tiny: Tiny, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("autolora_meta.ranks.pattern.RankPattern.save", full)
+    said = command("allocate", tiny.run, "--output", here / "new.json")
+    assert (said.status, said.err) == (2, "error: [Errno 28] No space left on device\n")
