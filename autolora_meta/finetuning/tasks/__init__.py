@@ -7,7 +7,7 @@ from transformers import PreTrainedConfig
 
 from autolora_meta import plugins
 from autolora_meta.errors import InputError, unknown
-from autolora_meta.finetuning.tasks.base import Processor, Task
+from autolora_meta.finetuning.tasks.base import Processor, Say, Task
 from autolora_meta.finetuning.tasks.causal_lm import CausalLM
 from autolora_meta.finetuning.tasks.generation import Generation
 from autolora_meta.finetuning.tasks.image_classification import ImageClassification
@@ -22,6 +22,7 @@ __all__ = [
     "TASKS",
     "GenerationOptions",
     "Processor",
+    "Say",
     "Task",
     "TaskOptions",
     "build_task",

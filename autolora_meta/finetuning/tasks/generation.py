@@ -1,9 +1,10 @@
 """A completion of each input: a description of a meaning, a translation, a summary."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Self
+from functools import partial
+from typing import Any, Self
 
 import torch
 from datasets import Dataset, DatasetDict
@@ -22,7 +23,7 @@ from autolora_meta.finetuning.evaluation import by_length
 from autolora_meta.finetuning.tasks import written
 from autolora_meta.finetuning.tasks.base import Say, Task
 from autolora_meta.finetuning.tasks.causal_lm import token_metrics
-from autolora_meta.finetuning.tasks.encoding import IGNORED, say_cut, token_limit
+from autolora_meta.finetuning.tasks.encoding import IGNORED, padded_on, say_cut, token_limit
 from autolora_meta.finetuning.tasks.metrics import named
 from autolora_meta.finetuning.tasks.options import GenerationOptions, TaskOptions
 
@@ -139,8 +140,12 @@ class Generation(Task):
         return Dataset.from_dict({**encoded, "text": texts, "references": references})
 
     def collator(self, processor: PreTrainedTokenizerBase) -> Collate:
-        """Pads a batch to its longest row, labels with what the loss ignores."""
-        pad = DataCollatorForSeq2Seq(processor)
+        """Pads a batch to its longest row, labels with what the loss ignores.
+
+        On the right, whatever the tokenizer does: padding on the left would move positions, and in
+        labels it would be what an encoder-decoder model reads as the words before.
+        """
+        pad = DataCollatorForSeq2Seq(padded_on("right", processor))
         left_out = ("text", "references")
         return lambda rows: pad([{k: r[k] for k in r if k not in left_out} for r in rows])
 
@@ -196,14 +201,14 @@ class Generation(Task):
             pad_token_id=processor.pad_token_id,
             eos_token_id=processor.eos_token_id,
         )
+        # What a causal model writes must stand right behind the prompt.
+        side = "right" if self.encoder_decoder else "left"
+        pad = partial(processor.pad, padding_side=side, return_tensors="pt")
+        if not self.encoder_decoder and _reads_padding(model, pad, prompts):
+            batch_size = 1
         completions = []
         for start in range(0, len(prompts), batch_size):
-            # What a causal model writes must stand right behind the prompt.
-            batch = processor.pad(
-                {"input_ids": prompts[start : start + batch_size]},
-                padding_side="right" if self.encoder_decoder else "left",
-                return_tensors="pt",
-            ).to(model.device)
+            batch = pad({"input_ids": prompts[start : start + batch_size]}).to(model.device)
             ids = model.generate(**batch, generation_config=settings)  # pyright: ignore[reportCallIssue]
             new = ids if self.encoder_decoder else ids[:, batch["input_ids"].shape[1] :]
             completions += processor.batch_decode(new, skip_special_tokens=True)
@@ -271,3 +276,23 @@ class Generation(Task):
 
     def _separator(self, tokenizer: PreTrainedTokenizerBase) -> list[int]:
         return tokenizer(self.options.separator, add_special_tokens=False)["input_ids"]
+
+
+def _reads_padding(
+    model: PreTrainedModel, pad: Callable[..., Any], prompts: list[list[int]]
+) -> bool:
+    """Return whether the first word written after the shortest prompt depends on padding before it.
+
+    `generate` counts positions behind the padding. A model that carries a state from word to word
+    and takes no mask (RWKV) reads padding all the same.
+    """
+    short, long = min(prompts, key=len), max(prompts, key=len)
+    settings = {"max_new_tokens": 1, "do_sample": False, "return_dict_in_generate": True}
+    alone, beside = (
+        model.generate(  # pyright: ignore[reportCallIssue]
+            **pad({"input_ids": some}).to(model.device), output_logits=True, **settings
+        ).logits[0][0]
+        for some in ([short], [short, long])
+    )
+    gap = (alone - beside).abs().max().item() / max(1.0, alone.abs().max().item())
+    return gap > (1e-3 if model.dtype.itemsize == 4 else 5e-2)
