@@ -1,6 +1,7 @@
 """The forms of an export: how each is written, and how it is loaded again."""
 
 import copy
+import json
 import runpy
 import shutil
 from collections.abc import Callable
@@ -25,7 +26,7 @@ from autolora_meta.exporting.source import Source
 from autolora_meta.exporting.surgery import as_difference, merge, pad, untie
 from autolora_meta.randomness import seeded
 from autolora_meta.ranks import formats
-from autolora_meta.ranks.stored import WEIGHTS, read_adapter, read_config
+from autolora_meta.ranks.stored import CONFIG, WEIGHTS, read_adapter, read_config
 
 # What tokenizers and image processors save; a Trainer's checkpoint holds its optimizer beside them.
 _PROCESSOR = ("*token*.json", "vocab*", "merges.txt", "bpe.codes", "*.model", "*.tiktoken")
@@ -66,6 +67,7 @@ def _write_peft(source: Source, place: Path, base: Base | None) -> None:
         source.config.save_pretrained(str(place))
     else:
         shutil.copytree(source.adapter, place)
+        _name_base(source, place)
 
 
 def _write_padded(source: Source, place: Path, base: Base | None) -> None:
@@ -77,6 +79,7 @@ def _write_padded(source: Source, place: Path, base: Base | None) -> None:
     config.save_pretrained(str(place), auto_mapping_dict=source.config.auto_mapping)
     save_file(weights, place / WEIGHTS, metadata={"format": "pt"})
     _keep(source.adapter, place, ("config.json",))
+    _name_base(source, place)
 
 
 def _write_merged(source: Source, place: Path, base: Base | None) -> None:
@@ -85,6 +88,14 @@ def _write_merged(source: Source, place: Path, base: Base | None) -> None:
     untie(model, source.config, read_adapter(source.adapter).names)
     merge(adapted(model, source.adapter)).save_pretrained(str(place))
     _keep(source.adapter, place)
+
+
+def _name_base(source: Source, place: Path) -> None:
+    """A base that was said to be elsewhere is what the adapter that is written names."""
+    about = json.loads((place / CONFIG).read_text(encoding="utf-8"))
+    if about["base_model_name_or_path"] != source.name:
+        about["base_model_name_or_path"] = source.name
+        (place / CONFIG).write_text(json.dumps(about, indent=2), encoding="utf-8")
 
 
 def _keep(adapter: Path, place: Path, also: tuple[str, ...] = ()) -> None:

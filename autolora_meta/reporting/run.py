@@ -55,7 +55,7 @@ def run(
     refuse_unguarded()
     place = vacant(Path(folder), overwrite=overwrite)
     trackers = Trackers(config.runtime.report_to, config.name, place / "trackers")
-    plan = check(config)
+    plan = check(config, tested=True)
     say("\n".join([plan_words(config, plan), *primary_ahead(config.compare)]))
     made(place, config)
     record(place)

@@ -1,7 +1,7 @@
 """A completion of each input: a description of a meaning, a translation, a summary."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Self
@@ -69,12 +69,7 @@ class Generation(Task):
         base: PreTrainedConfig | None,
         dataset: str | None,
     ) -> Self:
-        """The task for this base.
-
-        Raises:
-            InputError: the packages that score texts are not installed.
-        """
-        written.refuse_absent_packages()
+        """The task for this base."""
         encoder_decoder = bool(getattr(base, "is_encoder_decoder", False))
         return cls(options.max_length, options.generation, encoder_decoder)
 
@@ -90,13 +85,18 @@ class Generation(Task):
 
     @property
     def measured(self) -> tuple[str, ...]:
-        """METEOR where WordNet is found."""
-        return tuple(m for m in self.measures if m != "meteor" or written.wordnet_found())
+        """Perplexity; the scores where their packages are installed, METEOR where WordNet is."""
+        return tuple(name for name in self.measures if name not in self.lacking)
+
+    @property
+    def lacking(self) -> Mapping[str, str]:
+        """Scores whose packages are not installed."""
+        return written.lacking()
 
     @property
     def compared(self) -> tuple[str, ...]:
         """Perplexity, which every step of training moves, and BLEU."""
-        return ("perplexity", "bleu")
+        return tuple(name for name in ("perplexity", "bleu") if name not in self.lacking)
 
     def encode(
         self, rows: Dataset, processor: PreTrainedTokenizerBase, say: Say = _log.info
@@ -133,11 +133,10 @@ class Generation(Task):
             references = [[target] for target in targets]
         else:
             references = list(rows["references"])
-            if "meteor" not in self.measured:
-                say(
-                    "METEOR is not measured: WordNet is not found (python -m nltk.downloader "
-                    "wordnet)"
-                )
+            if absent := self.lacking:
+                names = [self.measures[name].label.removeprefix("test ") for name in absent]
+                verb = "is" if len(names) == 1 else "are"
+                say(f"{', '.join(names)} {verb} not measured: {next(iter(absent.values()))}")
         return Dataset.from_dict({**encoded, "text": texts, "references": references})
 
     def collator(self, processor: PreTrainedTokenizerBase) -> Collate:
@@ -171,6 +170,8 @@ class Generation(Task):
             batch_size,
             shifted=not self.encoder_decoder,
         )["perplexity"]
+        if "bleu" not in self.measured:
+            return {"perplexity": perplexity}
         completions = self.write(model, texts, processor, batch_size)
         scores = written.scores(completions, references, meteor="meteor" in self.measured)
         return {"perplexity": perplexity, **scores}
