@@ -6,7 +6,7 @@ from typing import Any, Self
 
 import torch
 from datasets import Dataset, DatasetDict
-from torch import Tensor
+from torch.nn.functional import cross_entropy
 from transformers import DataCollatorForSeq2Seq, PreTrainedModel, PreTrainedTokenizerBase
 
 from autolora_meta.errors import InputError
@@ -102,7 +102,9 @@ def token_metrics(
     """Perplexity and cross-entropy, in nats, of all tokens that the loss counts.
 
     Args:
-        task: gives the loss, a mean over the tokens that count in a batch.
+        task: a subclass with a loss of its own, a mean over the tokens that count in a batch, is
+            measured by that; else the tokens are added up in float64, so that the batch size does
+            not show in the last digits.
         model: in eval mode.
         rows: encoded rows with `labels`.
         collate: makes a batch of a list of rows.
@@ -111,13 +113,14 @@ def token_metrics(
     """
     nats, tokens = 0.0, 0
     for batch in batches(rows, collate, batch_size, model.device):
-        count = _counted(batch["labels"], shifted)
-        nats += task.loss(model, batch).item() * count
-        tokens += count
+        labels = batch["labels"][:, int(shifted) :]
+        counted = labels != IGNORED  # (B, T)
+        if type(task).loss is Task.loss:
+            said = model(**batch).logits[:, : labels.shape[1]][counted].float()  # (N, V)
+            nats += cross_entropy(said, labels[counted], reduction="none").double().sum().item()
+        else:
+            nats += task.loss(model, batch).item() * int(counted.sum())
+        tokens += int(counted.sum())
     mean = torch.tensor(nats / tokens, dtype=torch.float64)
     # exp(-mean log p); infinite where a float ends, above 709 nats
     return {"perplexity": mean.exp().item(), "cross_entropy": mean.item()}
-
-
-def _counted(labels: Tensor, shifted: bool) -> int:
-    return int((labels[:, int(shifted) :] != IGNORED).sum())
