@@ -1,5 +1,7 @@
 """Tokenizer and embedding: a padding token that the model has, and ids that it does not."""
 
+import sys
+
 import numpy as np
 from datasets import DatasetDict
 from torch import nn
@@ -64,10 +66,11 @@ def refuse_foreign_ids(
 
 
 def _size(model: PreTrainedModel) -> int:
-    """Return the number of rows of the input embedding."""
-    table = model.get_input_embeddings()
-    return (
-        table.num_embeddings
-        if isinstance(table, nn.Embedding)
-        else model.config.get_text_config().vocab_size
-    )
+    """Return the number of rows of the input embedding; of a model that hashes ids, any number."""
+    try:
+        table = model.get_input_embeddings()
+    except NotImplementedError:  # CANINE has several, and says that it has none
+        table = None
+    if isinstance(table, nn.Embedding):
+        return table.num_embeddings
+    return getattr(model.config.get_text_config(), "vocab_size", sys.maxsize)
