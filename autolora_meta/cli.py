@@ -11,11 +11,13 @@ from typer.core import TyperGroup
 from autolora_meta.cli_export import export
 from autolora_meta.cli_plot import plot
 from autolora_meta.cli_study import study
+from autolora_meta.cli_verify import verify
 from autolora_meta.errors import InputError
+from autolora_meta.foreign_names import foreign
 
 # What a disk or a name has against a file, wherever it turns up.
 _OF_THE_DISK = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
-_OF_THE_DISK += (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)
+_OF_THE_DISK += (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP)
 
 
 class _Teaching(TyperGroup):
@@ -29,6 +31,17 @@ class _Teaching(TyperGroup):
                 raise
             typer.secho(f"error: {error}", err=True, fg=typer.colors.RED)
             raise typer.Exit(2) from None
+        except Exception as error:
+            _point_to_settings(error)
+            raise
+
+
+def _point_to_settings(error: Any) -> None:
+    """Add to what is said of an option that is not there: it may be meant as a setting."""
+    if option := getattr(error, "option_name", None):
+        known = foreign(option.lstrip("-"))
+        error.message += ". Settings are given as key=value, such as lora.k=4"
+        error.message += f"; {known}" if known else ""
 
 
 app = typer.Typer(
@@ -132,7 +145,7 @@ def allocate(
     result = SearchResult.load(run)
     given: dict[str, Any] = {}
     for change in changes or []:
-        given |= setting(change)
+        given |= setting(change.removeprefix("ranks."))
     pattern = result.allocate(**given)
     typer.echo(ranks_table(pattern))
     if unspent := result.options.changed(**given).unspent(pattern):
@@ -157,6 +170,10 @@ def retrain(
             "ranks; by default as the run did."
         ),
     ] = None,
+    base: Annotated[
+        str | None,
+        typer.Option(help="Folder or hub id of the base model, if it is elsewhere now."),
+    ] = None,
 ) -> None:
     """Retrain a PEFT adapter with the ranks of a run, or with others.
 
@@ -173,7 +190,9 @@ def retrain(
 
     unused(output)
     config = RunConfig.load(
-        _file(run / "config.yaml"), *([f"retrain.start={start}"] if start else [])
+        _file(run / "config.yaml"),
+        {"retrain": {"start": start}} if start else {},
+        {"model": {"name": base, "revision": None}} if base else {},
     )
     pattern = RankPattern.load(_file(ranks or run / "ranks.json"))
     prepared = prepare(config)
@@ -188,73 +207,7 @@ def retrain(
 app.command()(plot)
 app.command()(export)
 app.command()(study)
-
-
-@app.command()
-def verify(
-    layers: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[CONFIG]...", help="With --model: whose model and data; default quickstart."
-        ),
-    ] = None,
-    model: Annotated[
-        bool, typer.Option("--model", help="Also on a model and data, in float32 and bf16.")
-    ] = False,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write the rows to this file.")
-    ] = None,
-    figure: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Draw error against cost: .png, .svg, .pdf."),
-    ] = None,
-    output: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Short for --json DIR/accuracy.json and the figure."),
-    ] = None,
-) -> None:
-    """Hold every hypergradient method against its own formula, betty's beside ours.
-
-    Without --model: ridge regression, quadratics and a tiny transformer in float64, which take
-    seconds. With it: your own configuration's model too, in train mode with dropout, a few minutes.
-
-    Example: `autolora-meta verify --model quickstart model.name=./my-encoder --output verified`
-    """
-    from dataclasses import asdict
-
-    from autolora_meta.config import RunConfig
-    from autolora_meta.places import unused
-    from autolora_meta.reporting.accuracy import accuracy_against_cost, accuracy_table
-    from autolora_meta.reporting.style import known_format, save
-    from autolora_meta.verification.accuracy import verify as run_verify
-    from autolora_meta.verification.targets import verdicts
-
-    if layers and not model:
-        raise InputError(
-            f"the configuration ({' '.join(layers)}) says whose model to verify; add --model"
-        )
-    if output is not None:
-        json_file, figure = json_file or output / "accuracy.json", figure or output / "accuracy.png"
-    for path, option in ((json_file, "--json"), (figure, "--figure")):
-        if path is not None:
-            unused(path, option)
-    if figure is not None:
-        known_format(figure)
-        if figure == json_file:
-            raise InputError(f"--json and --figure both name {figure}; give each a file of its own")
-    config = RunConfig.load(*(layers or ["quickstart"])) if model else None
-    rows = run_verify(config, say=lambda text: typer.echo(f"measuring: {text}", err=True))
-    typer.echo(accuracy_table(rows))
-    typer.echo("\n".join(["", *verdicts(rows)]))
-    for path in filter(None, (json_file, figure)):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    if json_file is not None:
-        lines = json.dumps([asdict(row) for row in rows], indent=1)
-        json_file.write_text(lines + "\n", encoding="utf-8")
-        typer.echo(f"written to {json_file}")
-    if figure is not None:
-        save(accuracy_against_cost(rows), figure)
-        typer.echo(f"written to {figure}")
+app.command()(verify)
 
 
 @app.command()

@@ -171,6 +171,7 @@ class RuntimeOptions(Options):
     threads: int = Field(
         default=1,
         ge=1,
+        le=1024,
         description="Threads of each process; results are the same bytes for the same number.",
     )
     report_to: tuple[str, ...] = Field(

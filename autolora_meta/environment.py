@@ -8,6 +8,8 @@ from pathlib import Path
 
 import torch
 
+from autolora_meta.json_files import read_json
+
 _PACKAGES = (
     "autolora-meta",
     "torch",
@@ -54,7 +56,7 @@ def record(folder: Path) -> None:
 def recorded(folder: Path) -> dict[str, str]:
     """What `record` wrote there; empty where it did not."""
     file = folder / FILE
-    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    return read_json(file) if file.is_file() else {}
 
 
 def _cores() -> int:

@@ -108,9 +108,10 @@ _TABLE: tuple[tuple[str, tuple[str, ...], str], ...] = (
         "the constant in front of B A in every layer, which is lora_alpha / r; 16 / 8 is 2",
     ),
     ("lora_dropout", ("lora.dropout",), ""),
+    ("exclude_modules lora_exclude_modules", ("lora.exclude",), ""),
     (
         "target_modules lora_target_modules lora_target lora_target_linear lora_modules "
-        "exclude_modules target_parameters",
+        "target_parameters",
         ("lora.targets",),
         "a list of names, or all-linear, or default",
     ),

@@ -129,6 +129,8 @@ def yaml_content(text: str, place: str) -> Any:
         stream = StringIO(text)
         stream.name = place  # messages then name it
         return yaml.load(stream, _Loader)  # a SafeLoader
+    except RecursionError:
+        raise InputError(f"{place} is nested too deep") from None
     except yaml.YAMLError as error:
         raise InputError(f"{place} is not valid YAML: {error}") from None
 

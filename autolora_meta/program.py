@@ -32,7 +32,7 @@ from autolora_meta.finetuning.lora import (
 from autolora_meta.finetuning.prepare import Prepared, task_and_rows
 from autolora_meta.finetuning.prepare import prepare as prepare_parts
 from autolora_meta.finetuning.targets import Targets, choose_targets
-from autolora_meta.finetuning.tasks import Task, refuse_unmeasured
+from autolora_meta.finetuning.tasks import Task, refuse_lacking, refuse_unmeasured
 from autolora_meta.gating import Gates, gated
 from autolora_meta.randomness import derive, seeded
 from autolora_meta.ranks.rules import RankOptions, bounds
@@ -87,6 +87,7 @@ def refuse_unusable(config: RunConfig, seed: int, say: Callable[[str], None] = _
     """
     task, _ = task_and_rows(config.model, config.data, config.task, seed, say=say)
     _refuse_unmeasured(task, config)
+    refuse_lacking(task, config.compare.named)
 
 
 def _refuse_unmeasured(task: Task, config: RunConfig) -> None:

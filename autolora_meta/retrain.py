@@ -5,6 +5,7 @@ from autolora_meta.device import threads
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning import retrain as stock
 from autolora_meta.finetuning.prepare import Prepared
+from autolora_meta.finetuning.tasks import refuse_lacking
 from autolora_meta.program import prepare
 from autolora_meta.progress import Progress
 from autolora_meta.ranks.pattern import RankPattern
@@ -56,8 +57,10 @@ def retrain(
             f"rows of seed {seed}; give the start of a search with seed {seed}"
         )
     with threads(config.runtime.threads):
+        prepared = prepared or prepare(config, seed)
+        refuse_lacking(prepared.task, config.compare.named)
         return stock.retrain(
-            prepared or prepare(config, seed),
+            prepared,
             pattern,
             config.retrain,
             dropout=config.lora.dropout,

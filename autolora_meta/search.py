@@ -18,6 +18,7 @@ from autolora_meta.finetuning.buffers import running_statistics
 from autolora_meta.finetuning.heads import head_modules
 from autolora_meta.finetuning.lora import LoraOptions
 from autolora_meta.finetuning.prepare import Prepared
+from autolora_meta.finetuning.tasks import refuse_lacking
 from autolora_meta.options import read
 from autolora_meta.program import Loss, Program, prepare, program_of, search_seeds
 from autolora_meta.progress import Progress
@@ -149,8 +150,12 @@ def _search_config(
         return run_programs(programs, progress=progress, observe=observe)
 
 
-def check(config: RunConfig) -> "Plan":
+def check(config: RunConfig, *, tested: bool = False) -> "Plan":
     """Everything that can be found wrong before a search: rows, model, layers, gates, budget.
+
+    Args:
+        config: of the search or of the run.
+        tested: what is retrained will be measured, so that nothing for that may be lacking.
 
     Raises:
         InputError: the configuration cannot work on this model and data.
@@ -158,6 +163,8 @@ def check(config: RunConfig) -> "Plan":
     said: list[str] = []
     usable_device(config.runtime.device)  # refused before anything is loaded
     prepared = prepare(config, say=said.append)
+    if tested:
+        refuse_lacking(prepared.task, config.compare.named)
     program = program_of(config, prepared, config.seed)
     said += program.targets().sentences()
     with program.opened() as (wrapped, gates, costs):

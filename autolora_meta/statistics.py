@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 from scipy import stats
@@ -135,13 +136,19 @@ def sign_flip_p(differences: Sequence[float] | np.ndarray) -> float:
     """
     d = np.asarray(differences, dtype=float)
     n = len(d)
+    sums = np.abs(_signs(n) @ d)
+    return float(np.mean(sums >= abs(d.sum()) - 1e-12 * np.abs(d).sum()))
+
+
+@lru_cache(maxsize=4)
+def _signs(n: int) -> np.ndarray:
+    """Patterns of n signs, -1 and 1. (2^n, n) or (100000, n)"""
     if n <= _EXACT:
-        patterns = (np.arange(2**n)[:, None] >> np.arange(n)) & 1  # (2^n, n) of 0, 1
+        patterns = (np.arange(2**n)[:, None] >> np.arange(n)) & 1  # of 0, 1
     else:
         patterns = np.random.default_rng(0).integers(0, 2, (100_000, n))
         patterns[0] = 1
-    sums = np.abs((2 * patterns - 1) @ d)
-    return float(np.mean(sums >= abs(d.sum()) - 1e-12 * np.abs(d).sum()))
+    return 2.0 * patterns - 1.0
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -195,6 +195,8 @@ def test_an_adapter_may_go_on_from_what_the_search_trained(tiny: Tiny, tmp_path:
     )
     assert {n: t.shape for n, t in ours.items()} == {n: t.shape for n, t in scratch.items()}
     assert any(not torch.equal(t, scratch[n]) for n, t in ours.items())
+    moved = command("retrain", tiny.run, "--base", "./moved", "--output", tmp_path / "other")
+    assert moved.status == 2 and "'./moved' is not a folder here" in moved.err
     wrong = command("retrain", tiny.run, "--start", "there", "--output", tmp_path / "other")
     assert wrong.status == 2 and "retrain.start" in wrong.err and "'scratch'" in wrong.err
 

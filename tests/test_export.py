@@ -31,8 +31,11 @@ from autolora_meta.config import RunConfig
 from autolora_meta.errors import InputError
 from autolora_meta.exporting.export import export
 from autolora_meta.exporting.forms import FORMS
+from autolora_meta.exporting.source import find
 from autolora_meta.finetuning.lora import layer_costs, quiet_peft
+from autolora_meta.finetuning.models import load_model
 from autolora_meta.finetuning.targets import target_layers
+from autolora_meta.finetuning.tasks.sequence_classification import SequenceClassification
 from autolora_meta.ranks.export import lora_config
 from autolora_meta.ranks.pattern import RankPattern
 from tests.end_to_end import contents
@@ -239,6 +242,31 @@ def test_a_run_is_exported_with_its_tokenizer(run: Callable[..., Path], tmp_path
         assert "tokenizer.json" in names and not names & {"optimizer.pt", "training_args.bin"}
         assert "trainer_state.json" not in names
         assert AutoTokenizer.from_pretrained(place).tokenize("the cat") == ["the", "cat"]
+
+
+def test_the_base_of_a_run_is_found_from_any_folder(
+    bert: Adapter, run: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base, folder = bert[0], run(adapter=False)
+    config = RunConfig.load(folder / "config.yaml", {"model": {"name": base.name}})
+    (folder / "config.yaml").write_text(config.to_yaml())
+    monkeypatch.chdir(base.parent)  # where the run was started
+    assert find(folder).name == find(folder).config.base_model_name_or_path == str(base)
+    model, _ = load_model(config.model, SequenceClassification(("a", "b"), 8), seed=0)
+    assert model.name_or_path == str(base)  # what PEFT writes down
+    run()
+    monkeypatch.chdir(tmp_path)
+    export(folder, "padded", tmp_path / "padded")
+    moved = base.rename(tmp_path / "moved")
+    try:
+        with pytest.raises(InputError, match=r"no such folder.*--base"):
+            export(folder, "padded", tmp_path / "other")
+        for form in ("peft", "padded"):
+            place = export(folder, form, tmp_path / "new" / form, base="moved")
+            stored: Any = LoraConfig.from_pretrained(str(place))
+            assert stored.base_model_name_or_path == str(moved)
+    finally:
+        moved.rename(base)
 
 
 def test_ranks_without_an_adapter(run: Callable[..., Path], tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from autolora_meta import InputError, RunConfig
 from autolora_meta.finetuning.tasks import TASKS, task_class
 from autolora_meta.foreign_names import FOREIGN, foreign
 from autolora_meta.options import keys
+from tests.end_to_end import command
 
 
 def refusal(*layers: str) -> str:
@@ -108,3 +109,13 @@ def test_every_task_of_transformers_and_peft_is_answered() -> None:
     assert answered >= 12
     assert "write your own" in refusal("task.type=question-answering")
     assert "data.source=nyu-mll/glue data.name=sst2" in refusal("task.type=sst2")
+
+
+def test_a_setting_given_as_an_option() -> None:
+    for option, answer in (
+        ("--epochs", "here it is retrain.steps"),
+        ("--lora.k", "such as lora.k="),
+    ):
+        said = command("run", "quickstart", option, "3")
+        assert said.status == 2
+        assert "key=value" in said.err and answer in " ".join(said.err.replace("│", "").split())

@@ -95,6 +95,10 @@ def test_the_same_from_python(here: Path) -> None:
         compare(RunConfig.load("quickstart"), folder=here / "file")
     with pytest.raises(InputError, match="is a file; give a folder"):
         Study("quickstart", folder=here / "file" / "study").run()
+    (here / "study").mkdir()
+    (here / "study" / "figures").touch()
+    with pytest.raises(InputError, match="figures is a file; give a folder"):
+        Study("quickstart", folder=here / "study").run()
 
 
 def test_the_name_of_a_run_may_be_too_long(tiny: Tiny, here: Path) -> None:

@@ -14,6 +14,7 @@ from autolora_meta.allocators.replicate import Allocator, Replicate
 from autolora_meta.allocators.scored import by_scores
 from autolora_meta.device import threads
 from autolora_meta.hypergradients.products import Cost
+from autolora_meta.json_files import read_json
 from autolora_meta.memory import peak
 from autolora_meta.ranks.pattern import RankPattern
 
@@ -58,7 +59,7 @@ class Measured:
     @classmethod
     def load(cls, path: Path) -> "Measured":
         """Read what `save` wrote."""
-        held = json.loads(path.read_text())
+        held = read_json(path)
         scores = torch.tensor(held.pop("scores"), dtype=torch.float64)
         return cls(scores, Spent(**held | {"cost": Cost(**held["cost"])}))
 

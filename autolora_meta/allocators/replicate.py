@@ -16,6 +16,7 @@ from autolora_meta.config import RunConfig
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.lora import layer_costs
 from autolora_meta.finetuning.prepare import Prepared
+from autolora_meta.finetuning.tasks import refuse_lacking
 from autolora_meta.hypergradients.products import Cost
 from autolora_meta.program import fingerprint, prepare, program_of
 from autolora_meta.progress import Progress
@@ -53,7 +54,9 @@ class Replicate:
     @cached_property
     def prepared(self) -> Prepared:
         """Base model with its head, tokenizer, and the encoded rows of this seed's split."""
-        return prepare(self.config, self.seed)
+        prepared = prepare(self.config, self.seed)
+        refuse_lacking(prepared.task, self.config.compare.named)
+        return prepared
 
     @cached_property
     def layers(self) -> tuple[tuple[str, ...], tuple[int, ...]]:

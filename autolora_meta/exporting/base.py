@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 import transformers
-from peft import LoraConfig
+from peft import LoraConfig, PeftModel
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from transformers import AutoConfig, PreTrainedModel
@@ -14,7 +14,7 @@ from transformers import AutoConfig, PreTrainedModel
 from autolora_meta.errors import InputError
 from autolora_meta.exporting.source import Source
 from autolora_meta.finetuning.models import locate, quiet_loading
-from autolora_meta.randomness import RandomState, replay
+from autolora_meta.randomness import RandomState, replay, seeded
 from autolora_meta.ranks.stored import WEIGHTS
 
 _CLASSES = {
@@ -28,11 +28,12 @@ _CLASSES = {
 _MARK = 7919  # a number of classes by which an output layer gives itself away
 
 
-def load_base(source: Source) -> PreTrainedModel:
+def load_base(source: Source, *, empty: bool = False) -> PreTrainedModel:
     """The base of an adapter with a head of the right shape, in eval mode on the CPU.
 
     Args:
         source: says which model, and what its head looks like.
+        empty: build it without its weights, to look at its layers.
 
     Raises:
         InputError: nothing says which model it is, or it cannot be loaded.
@@ -46,7 +47,10 @@ def load_base(source: Source) -> PreTrainedModel:
         place = locate(options.name)
         with quiet_loading(), replay(RandomState.snapshot()):
             config = _config(source, place, settings)
-            kind = getattr(transformers, model_class(source.config, config))
+            name = model_class(source.config, config)
+            if empty:
+                return _skeleton(name, config)
+            kind = getattr(transformers, name)
             model = kind.from_pretrained(
                 place,
                 config=config,
@@ -62,6 +66,23 @@ def load_base(source: Source) -> PreTrainedModel:
             "where it is with --base (a folder, or an id of the hub)"
         ) from None
     return model.eval()
+
+
+def adapted(base: PreTrainedModel, folder: Path) -> PeftModel:
+    """Return the base with the adapter in `folder`, as stock PEFT loads it; `base` is used up.
+
+    Raises:
+        InputError: PEFT cannot load it on this base.
+    """
+    try:
+        with seeded(0):  # some initialisations draw, and are not overwritten
+            return PeftModel.from_pretrained(base, str(folder))
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise InputError(
+            f"PEFT cannot load {folder} on {type(base).__name__}: {reason[0]}; say with --base "
+            "which model the adapter is for, or save it again with this version of PEFT"
+        ) from None
 
 
 def model_class(adapter: LoraConfig, model: Any = None) -> str:
@@ -101,9 +122,7 @@ def _config(source: Source, place: str, settings: Mapping[str, Any]) -> Any:
 def _classes(adapter: Path, config: Any, kind: str) -> int | None:
     """Rows of the output layer in the adapter; which layer that is, an empty model tells."""
     usual, config.num_labels = config.num_labels, _MARK
-    model: Any = getattr(transformers, kind)
-    with torch.device("meta"):
-        skeleton = model.from_config(config) if hasattr(model, "from_config") else model(config)
+    skeleton = _skeleton(kind, config)
     config.num_labels = usual
     outputs = {name for name, p in skeleton.named_parameters() if p.shape[0] == _MARK}
     with safe_open(adapter / WEIGHTS, framework="pt") as file:
@@ -113,8 +132,14 @@ def _classes(adapter: Path, config: Any, kind: str) -> int | None:
     return None
 
 
-def small_input(model: PreTrainedModel) -> dict[str, Tensor]:
-    """A few token ids, or one image of noise, that the model takes."""
+def _skeleton(kind: str, config: Any) -> PreTrainedModel:
+    model: Any = getattr(transformers, kind)
+    with torch.device("meta"):
+        return model.from_config(config) if hasattr(model, "from_config") else model(config)
+
+
+def small_input(model: PreTrainedModel, adapter: LoraConfig) -> dict[str, Tensor]:
+    """A few token ids, those that the adapter trains among them, or one image of noise."""
     config: Any = model.config.get_text_config()
     if model.main_input_name == "pixel_values":
         side = model.config.image_size
@@ -122,7 +147,11 @@ def small_input(model: PreTrainedModel) -> dict[str, Tensor]:
         generator = torch.Generator().manual_seed(0)
         image = torch.randn(1, model.config.num_channels, height, width, generator=generator)
         return {"pixel_values": image.to(model.dtype)}
-    ids = torch.arange(10, 18).remainder(config.vocab_size)
+    trained = adapter.trainable_token_indices or []
+    if isinstance(trained, Mapping):
+        trained = [token for tokens in trained.values() for token in tokens]
+    ids = torch.tensor([*range(10, 18), *trained[:8], *(adapter.alora_invocation_tokens or []), 9])
+    ids = ids.remainder(config.vocab_size)
     end = getattr(config, "eos_token_id", None)
     if isinstance(end, int) and 0 <= end < config.vocab_size:
         ids = torch.cat([ids, torch.tensor([end])])  # T5's classifiers look for it

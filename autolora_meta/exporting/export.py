@@ -1,18 +1,23 @@
 """Export: an adapter or its ranks in another tool's form, checked by loading it again."""
 
 import tempfile
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
-from peft import PeftModel
+from torch import Tensor
+from transformers import PreTrainedModel
 
 from autolora_meta.errors import InputError, unknown
-from autolora_meta.exporting.base import load_base, outputs, small_input
+from autolora_meta.exporting.base import adapted, load_base, outputs, small_input
 from autolora_meta.exporting.forms import FORMS
+from autolora_meta.exporting.limits import SUBTRACTED, refuse_lost_bias, refuse_unfit
 from autolora_meta.exporting.source import find
-from autolora_meta.finetuning.lora import quiet_peft, unwrapped_afterwards
+from autolora_meta.finetuning.lora import quiet_peft
 from autolora_meta.finetuning.models import quiet_loading
 from autolora_meta.places import unused
+from autolora_meta.ranks.stored import read_adapter
 
 
 def export(
@@ -54,9 +59,14 @@ def export(
             f"{source.folder} holds ranks and no adapter, and `{to}` needs its weights; train one "
             f"(autolora-meta retrain {source.folder} --output DIR) and export that"
         )
+    if source.adapter is not None:
+        refuse_unfit(source.config, source.adapter, to)
+        if to == "merged" and source.config.lora_bias:
+            refuse_lost_bias(load_base(source, empty=True), read_adapter(source.adapter).names)
     place.parent.mkdir(parents=True, exist_ok=True)
     with (
         quiet_peft(),
+        warnings.catch_warnings(action="ignore", category=UserWarning),  # on how it was trained
         quiet_loading(),
         tempfile.TemporaryDirectory(dir=place.parent, prefix=f".{place.name}-") as beside,
     ):
@@ -66,15 +76,18 @@ def export(
             form.check_ranks(source, written)
             say("read again: the same ranks and scales; there are no weights yet to compare")
         else:
-            model = load_base(source)
-            batch = small_input(model)
-            with unwrapped_afterwards(model):
-                expected = outputs(PeftModel.from_pretrained(model, str(source.adapter)), batch)
-            form.write(source, written, model)
-            found = outputs(form.load(source, written, model), batch)
+            # Each side has a base of its own, fresh from its files: PiSSA and OLoRA change the one
+            # that they are loaded on.
+            base_of = partial(load_base, source)
+            model = base_of()
+            batch, precision = small_input(model, source.config), model.dtype.itemsize
+            expected = _expected(model, source.adapter, batch)
+            del model
+            form.write(source, written, base_of)
+            found = outputs(form.load(source, written, base_of), batch)
             gap = (expected - found).abs().max().item()
             # A merged weight is rounded once more, in the base's own precision.
-            limit = (1e-4 if model.dtype.itemsize == 4 else 5e-2) * expected.abs().max().item()
+            limit = (1e-4 if precision == 4 else 5e-2) * expected.abs().max().item()
             if not gap <= max(limit, 1e-6):
                 raise RuntimeError(
                     f"the export, loaded again, gives logits that differ by {gap:g} from those of "
@@ -82,10 +95,30 @@ def export(
                 )
             say(f"loaded again: logits of a small input differ by {gap:.1e} at most")
         written.rename(place)
-    if to == "padded" and source.config.modules_to_save:
-        trained = dict.fromkeys(source.config.modules_to_save)  # PEFT names a head twice
+    if to == "padded" and source.config.init_lora_weights in SUBTRACTED:
+        say(
+            f"{source.config.init_lora_weights} takes its first factors out of the base, which "
+            "engines do not; they are in the adapter now, at twice the rank"
+        )
+    # PEFT names a head twice.
+    trained = list(dict.fromkeys(source.config.modules_to_save or ()))
+    if source.config.trainable_token_indices:
+        trained.append("the embeddings of some tokens")
+    if to == "padded" and trained:
         say(
             f"the adapter comes with trained modules ({', '.join(trained)}), "
             "which engines such as vLLM refuse; for those, export --to merged"
         )
     return place
+
+
+def _expected(base: PreTrainedModel, adapter: Path, batch: Mapping[str, Tensor]) -> Tensor:
+    model = adapted(base, adapter)
+    try:
+        return outputs(model, batch)
+    except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise InputError(
+            f"stock PEFT loads {adapter} and cannot run it: {reason[0]}; there is nothing to "
+            "compare an export with"
+        ) from None

@@ -1,5 +1,7 @@
 """The forms of an export: how each is written, and how it is loaded again."""
 
+import copy
+import json
 import runpy
 import shutil
 from collections.abc import Callable
@@ -8,20 +10,29 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from peft import LoraConfig, PeftModel, get_peft_model, set_peft_model_state_dict
+from peft import (
+    LoraConfig,
+    get_peft_model,
+    get_peft_model_state_dict,
+    set_peft_model_state_dict,
+)
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 from transformers import AutoConfig, PreTrainedModel
 
-from autolora_meta.exporting.base import model_class
+from autolora_meta.exporting.base import adapted, model_class
+from autolora_meta.exporting.limits import SUBTRACTED
 from autolora_meta.exporting.source import Source
-from autolora_meta.exporting.surgery import merge, pad
+from autolora_meta.exporting.surgery import as_difference, merge, pad, untie
+from autolora_meta.randomness import seeded
 from autolora_meta.ranks import formats
-from autolora_meta.ranks.stored import WEIGHTS, read_adapter, read_config
+from autolora_meta.ranks.stored import CONFIG, WEIGHTS, read_adapter, read_config
 
 # What tokenizers and image processors save; a Trainer's checkpoint holds its optimizer beside them.
 _PROCESSOR = ("*token*.json", "vocab*", "merges.txt", "bpe.codes", "*.model", "*.tiktoken")
 _PROCESSOR += ("*processor_config.json", "chat_template.*")
+
+Base = Callable[[], PreTrainedModel]
 
 
 @dataclass(frozen=True)
@@ -29,14 +40,14 @@ class Form:
     """One form of an export.
 
     Args:
-        write: (source, file or folder, base model) -> None; may use the model up.
-        load: (source, file or folder, base model) -> the model that was written.
+        write: (source, file or folder, base) -> None; `base()` is a fresh base model.
+        load: (source, file or folder, base) -> the model that was written.
         config: (file or folder) -> the LoraConfig in it.
         weights: it needs weights, not ranks alone.
     """
 
-    write: Callable[[Source, Path, PreTrainedModel | None], None]
-    load: Callable[[Source, Path, PreTrainedModel], nn.Module]
+    write: Callable[[Source, Path, Base | None], None]
+    load: Callable[[Source, Path, Base], nn.Module]
     config: Callable[[Path], LoraConfig] = read_config
     weights: bool = False
 
@@ -51,25 +62,40 @@ class Form:
             raise RuntimeError(f"{place.name}, read again, holds other ranks; it is not kept")
 
 
-def _write_peft(source: Source, place: Path, base: PreTrainedModel | None) -> None:
+def _write_peft(source: Source, place: Path, base: Base | None) -> None:
     if source.adapter is None:
         source.config.save_pretrained(str(place))
     else:
         shutil.copytree(source.adapter, place)
+        _name_base(source, place)
 
 
-def _write_padded(source: Source, place: Path, base: PreTrainedModel | None) -> None:
-    assert source.adapter is not None
-    config, weights = pad(read_adapter(source.adapter), load_file(source.adapter / WEIGHTS))
+def _write_padded(source: Source, place: Path, base: Base | None) -> None:
+    assert source.adapter is not None and base is not None
+    stored, weights = read_adapter(source.adapter), load_file(source.adapter / WEIGHTS)
+    if stored.config.init_lora_weights in SUBTRACTED:
+        stored, weights = as_difference(stored, weights, _start(base(), stored.config))
+    config, weights = pad(stored, weights)
     config.save_pretrained(str(place), auto_mapping_dict=source.config.auto_mapping)
     save_file(weights, place / WEIGHTS, metadata={"format": "pt"})
     _keep(source.adapter, place, ("config.json",))
+    _name_base(source, place)
 
 
-def _write_merged(source: Source, place: Path, base: PreTrainedModel | None) -> None:
+def _write_merged(source: Source, place: Path, base: Base | None) -> None:
     assert source.adapter is not None and base is not None
-    merge(PeftModel.from_pretrained(base, str(source.adapter))).save_pretrained(str(place))
+    model = base()
+    untie(model, source.config, read_adapter(source.adapter).names)
+    merge(adapted(model, source.adapter)).save_pretrained(str(place))
     _keep(source.adapter, place)
+
+
+def _name_base(source: Source, place: Path) -> None:
+    """A base that was said to be elsewhere is what the adapter that is written names."""
+    about = json.loads((place / CONFIG).read_text(encoding="utf-8"))
+    if about["base_model_name_or_path"] != source.name:
+        about["base_model_name_or_path"] = source.name
+        (place / CONFIG).write_text(json.dumps(about, indent=2), encoding="utf-8")
 
 
 def _keep(adapter: Path, place: Path, also: tuple[str, ...] = ()) -> None:
@@ -79,34 +105,44 @@ def _keep(adapter: Path, place: Path, also: tuple[str, ...] = ()) -> None:
             shutil.copy(path, place)
 
 
-def _write_axolotl(source: Source, place: Path, base: PreTrainedModel | None) -> None:
+def _write_axolotl(source: Source, place: Path, base: Base | None) -> None:
     place.write_text(formats.to_axolotl(source.config, source.name), encoding="utf-8")
 
 
-def _write_trainer(source: Source, place: Path, base: PreTrainedModel | None) -> None:
-    labels = None
-    if base is not None and source.config.modules_to_save:
-        labels = base.config.num_labels
-    kind = model_class(source.config, base and base.config)
+def _write_trainer(source: Source, place: Path, base: Base | None) -> None:
+    model = base().config if base else None
+    labels = model.num_labels if model is not None and source.config.modules_to_save else None
+    kind = model_class(source.config, model)
     text = formats.to_trainer(source.config, source.name, kind, labels)
     place.write_text(text, encoding="utf-8")
 
 
-def _load_peft(source: Source, place: Path, base: PreTrainedModel) -> nn.Module:
-    return PeftModel.from_pretrained(base, str(place))
+def _start(base: PreTrainedModel, config: LoraConfig) -> dict[str, Tensor]:
+    """Return the factors that the adapter began with, by their names in its file."""
+    config = copy.deepcopy(config)
+    config.inference_mode = False
+    model: Any = get_peft_model(base, config)
+    return get_peft_model_state_dict(model, save_embedding_layers=False)
 
 
-def _load_merged(source: Source, place: Path, base: PreTrainedModel) -> nn.Module:
-    kind: Any = type(base)
-    return kind.from_pretrained(place, config=AutoConfig.from_pretrained(place), dtype=base.dtype)
+def _load_peft(source: Source, place: Path, base: Base) -> nn.Module:
+    return adapted(base(), place)
+
+
+def _load_merged(source: Source, place: Path, base: Base) -> nn.Module:
+    model = base()
+    kind: Any = type(model)
+    config = AutoConfig.from_pretrained(place)
+    return kind.from_pretrained(place, config=config, dtype=model.dtype)
 
 
 def _load_settings(read: Callable[[Path], LoraConfig]) -> Callable[..., nn.Module]:
     """A model made anew from settings alone carries the weights of the adapter: none is missing."""
 
-    def load(source: Source, place: Path, base: PreTrainedModel) -> nn.Module:
+    def load(source: Source, place: Path, base: Base) -> nn.Module:
         assert source.adapter is not None
-        model = get_peft_model(base, read(place))  # pyright: ignore[reportArgumentType]
+        with seeded(0):
+            model = get_peft_model(base(), read(place))  # pyright: ignore[reportArgumentType]
         weights = load_file(source.adapter / WEIGHTS)
         outcome: Any = set_peft_model_state_dict(model, weights)
         if outcome.unexpected_keys:

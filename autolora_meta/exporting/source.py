@@ -1,6 +1,5 @@
 """What is exported: the folder of a run, with or without an adapter, or a plain PEFT adapter."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +8,7 @@ from peft import LoraConfig
 from autolora_meta.config import RunConfig
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.models import ModelOptions, local_name, public_name
+from autolora_meta.json_files import read_json
 from autolora_meta.ranks.export import lora_config
 from autolora_meta.ranks.pattern import RankPattern
 from autolora_meta.ranks.stored import CONFIG, read_adapter
@@ -57,7 +57,7 @@ def find(folder: str | Path, base: str | None = None) -> Source:
     if of_run is not None and (folder / "ranks.json").is_file():
         pattern = RankPattern.load(folder / "ranks.json")
         about = folder / "search" / "search.json"
-        searched = json.loads(about.read_text("utf-8")) if about.is_file() else {}
+        searched = read_json(about) if about.is_file() else {}
         known = {key: searched.get(key) for key in ("task_type", "architecture")}
         config = lora_config(pattern, dropout=of_run.lora.dropout, **known)
         model = of_run.model

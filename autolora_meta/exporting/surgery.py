@@ -1,14 +1,16 @@
 """An adapter made over: padded to one rank, or merged into its base."""
 
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
-from autolora_meta.errors import InputError
 from autolora_meta.ranks.export import plain
 from autolora_meta.ranks.stored import FACTORS, PREFIX, StoredAdapter
 
@@ -29,15 +31,7 @@ def pad(adapter: StoredAdapter, weights: dict[str, Tensor]) -> tuple[LoraConfig,
 
     Returns:
         The configuration, without patterns, and the tensors.
-
-    Raises:
-        InputError: the adapter is of a variant in which factors are not all there is (DoRA).
     """
-    if adapter.config.use_dora:
-        raise InputError(
-            "a DoRA adapter scales the norm of the whole weight, which padding would not keep; "
-            "export it with --to merged"
-        )
     rank, scale = max(adapter.ranks), adapter.scales[0]
     padded = dict(weights)
     for name, own, factor in zip(adapter.names, adapter.ranks, adapter.scales, strict=True):
@@ -46,6 +40,8 @@ def pad(adapter: StoredAdapter, weights: dict[str, Tensor]) -> tuple[LoraConfig,
                 padded[key] = _grown(weights[key], 0, rank - own)
                 other = f"{PREFIX}{name}{b}"
                 padded[other] = _grown(weights[other] * (factor / scale), 1, rank - own)
+        if (bias := f"{PREFIX}{name}.lora_B.bias") in weights:
+            padded[bias] = weights[bias] * (factor / scale)
     settings = adapter.config.to_dict() | {
         "r": rank,
         "lora_alpha": plain(scale * rank),  # alpha = c R
@@ -61,10 +57,62 @@ def pad(adapter: StoredAdapter, weights: dict[str, Tensor]) -> tuple[LoraConfig,
     return LoraConfig(**settings), padded
 
 
+def as_difference(
+    adapter: StoredAdapter, weights: dict[str, Tensor], start: Mapping[str, Tensor]
+) -> tuple[StoredAdapter, dict[str, Tensor]]:
+    """The same update of the base as it is stored, by plain factors of twice the rank.
+
+    PiSSA and OLoRA take the factors that they begin with out of the base:
+
+        W - c B0 A0 + c B A = W + c [B, -B0] [A; A0]
+
+    Args:
+        adapter: what the adapter's files say.
+        weights: its tensors, by their names in the file.
+        start: A0 and B0, by the same names.
+    """
+    doubled = dict(weights)
+    for name in adapter.names:
+        for a, b in FACTORS:
+            if (key := f"{PREFIX}{name}{a}") in weights:
+                doubled[key] = torch.cat([weights[key], start[key].to(weights[key].dtype)])
+                other = f"{PREFIX}{name}{b}"
+                first = start[other].to(weights[other].dtype)
+                doubled[other] = torch.cat([weights[other], -first], dim=1)
+    config = copy.copy(adapter.config)
+    config.init_lora_weights = True
+    ranks = tuple(2 * rank for rank in adapter.ranks)
+    costs = tuple(2 * cost for cost in adapter.costs)
+    return replace(adapter, config=config, ranks=ranks, costs=costs), doubled
+
+
 def _grown(factor: Tensor, axis: int, more: int) -> Tensor:
     """`more` entries of zero at the end of an axis."""
     sides = [0, 0] * (factor.ndim - 1 - axis) + [0, more]
     return F.pad(factor, sides).contiguous()
+
+
+def untie(base: PreTrainedModel, adapter: LoraConfig, names: Sequence[str]) -> None:
+    """Give input and output embeddings a weight each, where they share one that is adapted alone.
+
+    Args:
+        base: changed in place, with its configuration.
+        adapter: of the adapter.
+        names: full names of the layers that have factors.
+    """
+    output: Any = base.get_output_embeddings()
+    if output is None or adapter.ensure_weight_tying:
+        return
+    shared: Any = base.get_input_embeddings()
+    if output.weight is not shared.weight:
+        return
+    touched = {*names, *(adapter.modules_to_save or ())}
+    if adapter.trainable_token_indices:
+        return  # PEFT carries these to both
+    ends = tuple(n for n, m in base.named_modules() if m is output or m is shared)
+    if any(end == name or end.endswith(f".{name}") for end in ends for name in touched):
+        output.weight = nn.Parameter(output.weight.detach().clone())
+        base.config.tie_word_embeddings = False
 
 
 def merge(model: PeftModel) -> PreTrainedModel:

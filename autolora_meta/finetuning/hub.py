@@ -41,9 +41,26 @@ def is_slip_of(name: str, known: Iterable[str]) -> str | None:
     near = [] if "/" in name else difflib.get_close_matches(name, known, n=1, cutoff=0.85)
     for found in near:
         short, long = sorted((name, found), key=len)
-        if not (long.startswith(short) and long[len(short)] in "-_."):
+        if not (long.startswith(short) and long[len(short) :][:1] in tuple("-_.")):
             return found
     return None
+
+
+def slip_in_path(name: str, fits: Callable[[str], bool]) -> str | None:
+    """The path here that `name`, of the form of a hub id, is most likely a slip of.
+
+    Args:
+        name: the name.
+        fits: whether a path is of the kind that is looked for.
+    """
+    found = Path()
+    for part in name.split("/"):
+        here = os.path.lexists(found / part)
+        near = part if here else is_slip_of(part, names_in(found))
+        if near is None:
+            return None
+        found = found / near
+    return str(found) if fits(str(found)) else None
 
 
 def nearest(name: str, fits: Callable[[str], bool], kind: str) -> str:

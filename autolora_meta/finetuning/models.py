@@ -28,7 +28,7 @@ from transformers.utils import logging as transformers_logging
 
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.heads import head_modules, refuse_untrained, train_in_float32
-from autolora_meta.finetuning.hub import could_be_id, is_slip_of, names_in, nearest, path_of
+from autolora_meta.finetuning.hub import could_be_id, is_slip_of, nearest, path_of, slip_in_path
 from autolora_meta.finetuning.tasks import Processor, Task
 from autolora_meta.finetuning.vocabulary import set_padding
 from autolora_meta.options import Options
@@ -160,10 +160,9 @@ def locate(name: str) -> str:
                 "save_pretrained of transformers writes"
             )
         return str(path)
-    beside = [EMBEDDED, *filter(_holds_model, names_in("."))]
     if os.path.exists(path):
         why = "it is a file; give the folder that it stands in"
-    elif slip := is_slip_of(name, beside):
+    elif slip := is_slip_of(name, [EMBEDDED]) or slip_in_path(name, _holds_model):
         why = f"there is no such folder (did you mean '{slip}'?)"
     elif not could_be_id(name):
         why = f"there is no such folder ({nearest(name, _holds_model, 'model')})"

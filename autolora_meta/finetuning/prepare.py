@@ -8,11 +8,14 @@ from datasets import Dataset, DatasetDict
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from autolora_meta.finetuning.batches import Collate
+from autolora_meta.finetuning.causality import refuse_reading_ahead
 from autolora_meta.finetuning.data import DataOptions, load_rows
 from autolora_meta.finetuning.data.class_counts import counts
+from autolora_meta.finetuning.evaluation import by_length
 from autolora_meta.finetuning.heads import head_modules
 from autolora_meta.finetuning.models import ModelOptions, base_config, load_model, locate
-from autolora_meta.finetuning.tasks import Processor, Task, TaskOptions, task_class
+from autolora_meta.finetuning.padding import hide_padding
+from autolora_meta.finetuning.tasks import TASKS, Processor, Task, TaskOptions, task_class
 from autolora_meta.finetuning.vocabulary import refuse_foreign_ids
 
 _LOG = logging.getLogger(__name__)
@@ -30,6 +33,7 @@ class Prepared:
         head: names of the modules that are trained in full.
         collate: makes a padded batch of encoded rows.
         classes: rows of each class in each split, or words with each tag; empty without classes.
+        padding_hidden: whether the model says the same of a row whatever padding stands beside it.
     """
 
     model: PreTrainedModel
@@ -39,6 +43,18 @@ class Prepared:
     head: tuple[str, ...]
     collate: Collate
     classes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    padding_hidden: bool = True
+
+    def evaluate(self, model: PreTrainedModel, rows: Dataset, batch_size: int) -> dict[str, float]:
+        """Return the task's metrics on encoded rows; they do not depend on `batch_size`.
+
+        Args:
+            model: in eval mode, with its adapter, on its device.
+            rows: a split.
+            batch_size: rows a batch; where the model reads padding, they are read one at a time.
+        """
+        size = batch_size if self.padding_hidden else 1
+        return self.task.evaluate(model, by_length(rows), self.tokenizer, size)
 
 
 def prepare(
@@ -68,9 +84,14 @@ def prepare(
     rows = DatasetDict({name: built.encode(part, tokenizer, say) for name, part in splits.items()})
     if isinstance(tokenizer, PreTrainedTokenizerBase):
         refuse_foreign_ids(rows, tokenizer, base)
+        hidden = hide_padding(built, base, tokenizer, rows, say)
+        if type(built) in TASKS.values() and built.peft_type == "CAUSAL_LM":
+            refuse_reading_ahead(base, rows["train"])
+    else:
+        hidden = True  # pictures are of one size
     collate = built.collator(tokenizer)
     counted = counts(splits, built.roles)
-    return Prepared(base, tokenizer, built, rows, head_modules(base), collate, counted)
+    return Prepared(base, tokenizer, built, rows, head_modules(base), collate, counted, hidden)
 
 
 def task_and_rows(

@@ -152,7 +152,7 @@ def retrain(
         finally:
             follow.progress.close()
         wrapped.eval()
-        metrics = task.evaluate(wrapped, test, prepared.tokenizer, options.eval_batch_size)  # pyright: ignore[reportArgumentType]
+        metrics = prepared.evaluate(wrapped, rows["test"], options.eval_batch_size)  # pyright: ignore[reportArgumentType]
     few = test.__getitems__(list(range(min(8, len(test)))))
     return RetrainResult(
         model=wrapped.cpu(),

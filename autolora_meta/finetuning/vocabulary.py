@@ -1,6 +1,7 @@
 """Tokenizer and embedding: a padding token that the model has, and ids that it does not."""
 
 import sys
+from inspect import signature
 
 import numpy as np
 from datasets import DatasetDict
@@ -15,7 +16,8 @@ def set_padding(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, name
 
     The attention mask hides padding, so any token will do: the tokenizer's own, else the end of a
     text, else the unknown token. A tokenizer to which a padding token was added, while the model
-    was not resized, has its id behind the end of the embedding.
+    was not resized, has its id behind the end of the embedding. A tokenizer that gives no mask to a
+    model that takes one is told to.
 
     Args:
         tokenizer: changed in place.
@@ -31,13 +33,24 @@ def set_padding(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, name
         found_id = tokenizer.convert_tokens_to_ids(str(token))
         if isinstance(found_id, int) and 0 <= found_id < size:
             tokenizer.pad_token = token
-            model.config.pad_token_id = tokenizer.pad_token_id
+            # Heads for classes look for the last token of a text by the inner configuration.
+            for config in (model.config, model.config.get_text_config()):
+                config.pad_token_id = tokenizer.pad_token_id
+            _ask_for_mask(tokenizer, model)
             return
     raise InputError(
         f"the tokenizer of model.name '{name}' has no padding token that the model holds, and "
         "neither an end-of-text nor an unknown token to take in its place; set one "
         "(tokenizer.pad_token = '...') and save the tokenizer into the model's folder"
     )
+
+
+def _ask_for_mask(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> None:
+    names = tokenizer.model_input_names
+    if "attention_mask" in names or "attention_mask" not in signature(model.forward).parameters:
+        return
+    tokenizer.model_input_names = [*names, "attention_mask"]
+    tokenizer.init_kwargs["model_input_names"] = tokenizer.model_input_names  # and when saved
 
 
 def refuse_foreign_ids(
@@ -66,11 +79,13 @@ def refuse_foreign_ids(
 
 
 def _size(model: PreTrainedModel) -> int:
-    """Return the number of rows of the input embedding; of a model that hashes ids, any number."""
+    """Return the number of rows of the input embedding; no limit where characters are hashed."""
     try:
         table = model.get_input_embeddings()
-    except NotImplementedError:  # CANINE has several, and says that it has none
-        table = None
-    if isinstance(table, nn.Embedding):
-        return table.num_embeddings
-    return getattr(model.config.get_text_config(), "vocab_size", sys.maxsize)
+    except NotImplementedError:
+        return sys.maxsize
+    return (
+        table.num_embeddings
+        if isinstance(table, nn.Embedding)
+        else model.config.get_text_config().vocab_size
+    )

@@ -1,5 +1,6 @@
 """The products H p and J x: exactly by double backward, or as differences of gradients."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from autolora_meta.errors import InputError
 from autolora_meta.hypergradients.vectors import Vector, add_scaled, filled, norm, scale, zeros_like
 from autolora_meta.options import Options
 
@@ -213,6 +215,11 @@ class FiniteDifferenceProducts:
         length = norm(p)
         if length == 0:
             return zeros_like(inputs)
+        if math.isinf(length):
+            raise InputError(
+                "a hypergradient multiplies by a vector whose length is infinite: the loss is too "
+                "steep for a difference. Lower search.inner.learning_rate, or lora.scale"
+            )
         step = self.radius / length
         if self.scheme == "forward":
             if self._centre is None:

@@ -22,7 +22,14 @@ _AXOLOTL = {
     "use_dora": "peft_use_dora",
     "layers_to_transform": "peft_layers_to_transform",
     "layers_pattern": "peft_layers_pattern",
+    "target_parameters": "lora_target_parameters",
+    "layer_replication": "peft_layer_replication",
+    "init_lora_weights": "peft_init_lora_weights",
+    "trainable_token_indices": "peft_trainable_token_indices",
+    "ensure_weight_tying": "peft_ensure_weight_tying",
 }
+# What an initialisation reads from data; it says nothing about ranks or trained factors.
+_START = ("eva_config", "corda_config", "lora_ga_config")
 _ALWAYS = ("r", "lora_alpha", "lora_dropout", "target_modules")
 # Where an adapter comes from and what it is for: no settings of the LoRA itself.
 _ABOUT = {
@@ -45,7 +52,7 @@ def settings(config: LoraConfig) -> dict[str, Any]:
     given = {
         key: sorted(value) if isinstance(value, set) else value
         for key, value in config.to_dict().items()
-        if key not in _ABOUT and (key in _ALWAYS or value != usual.get(key))
+        if key not in _ABOUT and (key in _ALWAYS or (value or None) != (usual.get(key) or None))
     }
     if "modules_to_save" in given:  # PEFT adds the usual heads to those that are named
         given["modules_to_save"] = list(dict.fromkeys(given["modules_to_save"]))
@@ -68,7 +75,8 @@ def to_axolotl(config: LoraConfig, base: str | None) -> str:
     """
     given = settings(config)
     given.pop("task_type", None)  # axolotl takes it from the model
-    given.pop("init_lora_weights", None)  # how the factors began says nothing about their ranks
+    if any(given.pop(key, None) for key in _START):
+        given.pop("init_lora_weights", None)
     if foreign := sorted(given.keys() - _AXOLOTL.keys()):
         raise InputError(
             f"axolotl has no key for these settings of the adapter: {', '.join(foreign)}; use "

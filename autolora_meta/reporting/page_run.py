@@ -18,6 +18,7 @@ from autolora_meta.reporting.summary import (
     primary_words,
     reach_words,
     secondary_words,
+    warnings_of,
 )
 from autolora_meta.result import SearchResult
 from autolora_meta.statistics import MIN_REPLICATES
@@ -161,10 +162,11 @@ def _short(name: str | Mapping[Any, str]) -> str:
 
 
 def _answer(comparison: Comparison, sentences: list[str]) -> str:
-    """The primary sentence, and how many of the others show something."""
+    """What has learned nothing; the primary sentence; how many of the others show something."""
+    warned = "".join(f"{said} " for said in warnings_of(comparison))
     if not sentences:
-        return "There is one arm: nothing to compare."
-    said = f"{sentences[0]}."
+        return f"{warned}There is one arm: nothing to compare."
+    said = f"{warned}{sentences[0]}."
     others = comparison.shown()[1:]
     if not others or comparison.differences[0]["n"] < MIN_REPLICATES:
         return said

@@ -12,9 +12,11 @@ from autolora_meta.reporting.page_run import again, paths_count, pictures, setti
 from autolora_meta.reporting.ranked import ranks_by_value, ranks_of_study
 from autolora_meta.reporting.seconds import job_seconds
 from autolora_meta.reporting.study import (
+    added_seeds,
     blind_words,
     family_words,
     leading,
+    nothing_learned,
     primary_first,
     study_cells,
 )
@@ -49,7 +51,8 @@ def study_document(folder: Path) -> Document:
         settings(folder, "study.yaml"),
     ]
     question = options.question or _question(options)
-    answer = " ".join([_answer(contrasts), *_reserves(found)])
+    warned = [*nothing_learned(found), *added_seeds(folder)]
+    answer = " ".join([*warned, _answer(contrasts), *_reserves(found)])
     return Document(options.name, question, answer, sections)
 
 

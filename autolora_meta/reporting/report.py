@@ -23,7 +23,7 @@ from autolora_meta.reporting.page_study import figure_names
 from autolora_meta.reporting.ranked import ranks_by_value, ranks_of_study, read_ranked
 from autolora_meta.reporting.seconds import mean_seconds
 from autolora_meta.reporting.style import save_all
-from autolora_meta.reporting.summary import ranks_table, summary
+from autolora_meta.reporting.summary import ranks_table, summary, warnings_of
 from autolora_meta.result import SearchResult
 from autolora_meta.search import Plan
 from autolora_meta.studies.answers import answers
@@ -137,8 +137,9 @@ def conclude(config: RunConfig, comparison: Comparison, folder: Path) -> str:
     ranks = "\n".join(
         filter(None, [ranks_table(result.ranks), result.options.unspent(result.ranks)])
     )
+    warned = "".join(f"**{said}**\n\n" for said in warnings_of(comparison))
     words = (
-        f"# {config.name}\n\n## Ranks learned (replicate of seed {config.seed})\n\n"
+        f"# {config.name}\n\n{warned}## Ranks learned (replicate of seed {config.seed})\n\n"
         f"{ranks}\n\n## Comparison\n\n"
         f"{summary(comparison, mean_seconds(config, folder))}\n"
     )

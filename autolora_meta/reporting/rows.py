@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from autolora_meta.json_files import read_json
 from autolora_meta.reporting.document import Section, Table
 from autolora_meta.search import Plan
 
@@ -27,12 +28,14 @@ def section(folder: Path, seed: int) -> list[Section]:
     file = folder / FILE
     if not file.is_file():
         return []
-    found = json.loads(file.read_text(encoding="utf-8"))
+    found = read_json(file)
     tables = []
     if classes := found["classes"]:
         splits = next(iter(classes.values()))
         cells = [[name, *of.values()] for name, of in classes.items()]
-        tables = [Table("How often each class, or tag, stands in each split", ["", *splits], cells)]
+        tables = [
+            Table("How often each class, or tag, stands in each split", ["class", *splits], cells)
+        ]
     opened = len(classes) <= _OPEN
     return [
         Section(

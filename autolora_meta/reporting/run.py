@@ -55,9 +55,8 @@ def run(
     refuse_unguarded()
     place = vacant(Path(folder), overwrite=overwrite)
     trackers = Trackers(config.runtime.report_to, config.name, place / "trackers")
-    plan = check(config)
-    say("
-".join([plan_words(config, plan), *primary_ahead(config.compare)]))
+    plan = check(config, tested=True)
+    say("\n".join([plan_words(config, plan), *primary_ahead(config.compare)]))
     made(place, config)
     record(place)
     rows.record(place, plan)

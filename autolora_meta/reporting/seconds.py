@@ -1,12 +1,12 @@
 """Wall time, which stands in `timings.jsonl` apart from all results."""
 
-import json
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 from autolora_meta.allocators.replicate import allocator
 from autolora_meta.config import RunConfig
+from autolora_meta.json_files import read_rows
 
 
 def mean_seconds(config: RunConfig, folder: Path) -> dict[str, float]:
@@ -33,5 +33,4 @@ def job_seconds(folder: Path) -> list[float]:
 
 def _rows(folder: Path) -> list[dict[str, Any]]:
     file = folder / "timings.jsonl"
-    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
-    return [json.loads(line) for line in lines]
+    return read_rows(file) if file.is_file() else []

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from autolora_meta.finetuning.tasks import metric_called
+from autolora_meta.finetuning.tasks.blind import blind_arms, blind_arms_words
 from autolora_meta.reporting.summary import WHAT_TO_CHANGE, table
 from autolora_meta.studies.answers import answers
 from autolora_meta.studies.contrasts import Contrast
 from autolora_meta.studies.executor import Job
+from autolora_meta.studies.ledger import Ledger
 from autolora_meta.studies.options import StudyOptions, read_study
 from autolora_meta.studies.plan import Planned, row_label, value_label
 from autolora_meta.studies.table import StudyTable
@@ -35,10 +37,30 @@ def study_cells(found: StudyTable) -> tuple[list[str], list[list[object]]]:
     return [*found.keys, "parameters", *metrics, "plain steps", "replicates"], cells
 
 
-def study_summary(options: StudyOptions, found: StudyTable) -> str:
-    """The answer of a study in Markdown."""
+def nothing_learned(found: StudyTable) -> list[str]:
+    """A warning about arms whose answers ignore their input, where there are such."""
+    once = {row["id"]: row for row in found.finished}
+    return blind_arms_words(blind_arms(once.values()))
+
+
+def added_seeds(folder: Path) -> list[str]:
+    """What is to be said of a study whose seeds grew after its results had been there."""
+    looks = Ledger(folder).looks()
+    if len(looks) < 2:
+        return []
+    grew = ", then ".join(str(len(seeds)) for seeds in looks)
+    return [
+        f"Seeds were added after results had been looked at ({grew}): p-values and intervals hold "
+        "for a number of seeds that was fixed before, and claim too much here. A new study with "
+        "seeds that were never used decides."
+    ]
+
+
+def study_summary(options: StudyOptions, found: StudyTable, warned: Sequence[str] = ()) -> str:
+    """The answer of a study in Markdown; `warned` stands before any difference."""
     parts = [f"# {options.name}"]
     parts += [options.question] * bool(options.question)
+    parts += [f"**{said}**" for said in [*nothing_learned(found), *warned]]
     parts.append(table(*study_cells(found)))
     for contrasts in sorted(answers(options, found), key=leading):
         if contrasts:
@@ -61,7 +83,8 @@ def write_summary(folder: Path) -> str:
     Returns:
         What it says.
     """
-    words = study_summary(read_study(folder / "study.yaml"), StudyTable.load(folder))
+    options, found = read_study(folder / "study.yaml"), StudyTable.load(folder)
+    words = study_summary(options, found, added_seeds(folder))
     (folder / "summary.md").write_text(words, encoding="utf-8")
     return words
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from autolora_meta.config import CompareOptions
 from autolora_meta.finetuning.tasks import metric_called
+from autolora_meta.finetuning.tasks.blind import blind_arms_words
 from autolora_meta.hypergradients.choice import parse
 from autolora_meta.hypergradients.methods import METHODS
 from autolora_meta.ranks.pattern import RankPattern
@@ -125,7 +126,8 @@ def summary(comparison: Comparison, seconds: Mapping[str, float] | None = None) 
 
 def _said(comparison: Comparison) -> list[str]:
     """The sentences, the primary one first."""
-    primary, *secondary = [f"- {said}" for said in comparison.sentences()] or [""]
+    # What is the same of two metrics is said once.
+    primary, *secondary = dict.fromkeys(f"- {said}" for said in comparison.sentences()) or [""]
     if not primary:
         return []
     lines = [f"{primary_words(comparison)}:", "", primary, ""]
@@ -181,13 +183,22 @@ def reach_words(comparison: Comparison) -> str:
     )
 
 
+def warnings_of(comparison: Comparison) -> list[str]:
+    """What stands before all else: arms and searches that have learned nothing."""
+    return [*blind_arms_words(comparison.blind), *_blind_searches(comparison)]
+
+
+def _blind_searches(comparison: Comparison) -> list[str]:
+    if not (blind := comparison.searches.get("blind")):
+        return []
+    which = f"{blind['searches']} of {blind['of']} searches"
+    return [_blind_words(which, blind["loss"], blind["blind_loss"])]
+
+
 def course_words(comparison: Comparison) -> str:
     """How the searches went."""
     found = comparison.searches
     words = [_hypergradient(found), *_settled(found)]
-    if blind := found.get("blind"):
-        which = f"{blind['searches']} of {blind['of']} searches"
-        words.append(_blind_words(which, blind["loss"], blind["blind_loss"]))
     return " ".join(words)
 
 

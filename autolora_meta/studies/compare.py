@@ -11,6 +11,7 @@ from autolora_meta.allocators.replicate import allocator
 from autolora_meta.bilevel.options import Selection
 from autolora_meta.bilevel.watch import STOPPED_EARLY
 from autolora_meta.config import CompareOptions, RunConfig
+from autolora_meta.finetuning.tasks.blind import blind_arms
 from autolora_meta.hypergradients.products import Cost, plain_steps
 from autolora_meta.places import writable
 from autolora_meta.progress import Progress, Silent
@@ -110,6 +111,7 @@ def _comparison(
         baseline=baseline,
         metrics=metrics,
         started=[arm for arm in arms if contents[arm, seeds[0]]["start"] == "search"],
+        blind=blind_arms(contents[arm, seed] for arm in arms for seed in seeds),
     )
 
 

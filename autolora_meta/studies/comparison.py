@@ -32,6 +32,7 @@ class Comparison:
         baseline: the arm that differences are taken from.
         metrics: names of the metrics, the main one first.
         started: the arms that went on from what their search trained (`retrain.start`).
+        blind: the arms whose answers ignore their input (`blind_arms`).
     """
 
     rows: list[dict[str, Any]]
@@ -41,6 +42,7 @@ class Comparison:
     baseline: str
     metrics: list[str]
     started: list[str] = field(default_factory=list)
+    blind: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def arms(self) -> list[str]:

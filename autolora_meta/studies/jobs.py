@@ -16,6 +16,7 @@ from autolora_meta.config import RunConfig
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.prepare import Prepared
 from autolora_meta.finetuning.retrain import RetrainResult
+from autolora_meta.finetuning.tasks.blind import blind_answer
 from autolora_meta.hypergradients.products import plain_steps
 from autolora_meta.memory import peak
 from autolora_meta.progress import Progress
@@ -126,6 +127,9 @@ def run_retrain(
         "cost": asdict(found.spent.cost),
         "metrics": result.metrics,
         "compared": prepared.task.compared,
+        "blind_answer": blind_answer(
+            result.metrics, prepared.task.blind_loss(prepared.rows["test"])
+        ),
     }
     place = folder / str(seed) / arm
     place.mkdir(parents=True, exist_ok=True)

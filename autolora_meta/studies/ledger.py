@@ -4,7 +4,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from platform import node
@@ -14,6 +14,7 @@ import psutil
 from filelock import FileLock, Timeout
 
 from autolora_meta.errors import InputError
+from autolora_meta.json_files import read_json, read_rows
 
 
 class Ledger:
@@ -21,7 +22,8 @@ class Ledger:
 
     Layout: `study.yaml`; `results.jsonl`; `timings.jsonl`, what each job took; `searches/KEY`, each
     search once; `measured/KEY.json`, what an arm measured for all budgets; `runs/ID`, what each run
-    left; `errors`, tracebacks; `inputs.json`, hashes of the local files that it reads.
+    left; `errors`, tracebacks; `looks.json`, the seeds at each end; `inputs.json`, hashes of the
+    local files that it reads.
 
     Args:
         folder: of the study.
@@ -76,7 +78,7 @@ class Ledger:
             InputError: a file has changed, and what has finished read the old one.
         """
         place = self.folder / "inputs.json"
-        known = json.loads(place.read_text(encoding="utf-8")) if place.is_file() else {}
+        known = read_json(place) if place.is_file() else {}
         changed = [path for path, found in inputs.items() if known.get(path, found) != found]
         changed = [path for path in changed if read is None or path in read]
         if changed:
@@ -95,12 +97,10 @@ class Ledger:
         """
         if not self.results.is_file():
             return {}
-        # A line without an end is being written, or its writer was killed.
-        whole = self.results.read_text(encoding="utf-8").split("\n")[:-1]
+        rows = read_rows(self.results)
         try:
-            rows = [json.loads(line) for line in whole]
             return {row["id"]: row for row in rows}
-        except (ValueError, KeyError, TypeError) as error:
+        except (KeyError, TypeError) as error:
             raise InputError(
                 f"{self.results} is not what a study writes ({error}); repair or remove that line"
             ) from None
@@ -121,8 +121,19 @@ class Ledger:
         """Id of a run or key of a search -> `allocation_seconds` and `peak_memory`, where known."""
         if not self.timings.is_file():
             return {}
-        rows = map(json.loads, self.timings.read_text(encoding="utf-8").split("\n")[:-1])
-        return {row["job"]: row for row in rows if "allocation_seconds" in row}
+        return {row["job"]: row for row in read_rows(self.timings) if "allocation_seconds" in row}
+
+    def looked(self, seeds: Sequence[int]) -> None:
+        """Record that there were results of these seeds to look at."""
+        looks = self.looks()
+        if not looks or set(looks[-1]) != set(seeds):
+            place = self.folder / "looks.json"
+            place.write_text(json.dumps([*looks, list(seeds)]) + "\n", encoding="utf-8")
+
+    def looks(self) -> list[list[int]]:
+        """The seeds that there were results of, each time that they changed."""
+        place = self.folder / "looks.json"
+        return json.loads(place.read_text(encoding="utf-8")) if place.is_file() else []
 
     def sweep(self) -> None:
         """Remove the half-done work of processes of this machine that are no more."""
@@ -140,7 +151,7 @@ class Ledger:
     def _taken(self) -> bool:
         if not self.folder.is_dir():
             return self.folder.exists()
-        return any(path.name != ".lock" for path in self.folder.iterdir())
+        return any(not path.name.startswith(".") for path in self.folder.iterdir())
 
     def _mend(self) -> None:
         """Cut off the half line of a writer that was killed."""

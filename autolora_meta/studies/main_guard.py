@@ -3,12 +3,13 @@
 import ast
 import sys
 from concurrent.futures import Executor, ProcessPoolExecutor
-from multiprocessing import current_process, get_start_method
+from multiprocessing import current_process, get_context, get_start_method
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from autolora_meta.errors import InputError
+from autolora_meta.studies.orphans import end_with_parent
 
 _MEND = 'put what starts the work below `if __name__ == "__main__":`'
 
@@ -17,14 +18,14 @@ def refuse_unguarded(executor: Executor | None = None) -> None:
     """Refuse to begin where a worker process, which imports the main module, would begin as well.
 
     A process that is importing the main module for its parent ends here, without a word: its parent
-    says what is wrong. Where a condition stands around the call, whatever it is, the script has the
-    benefit of the doubt, and `import_failed` is said when the workers are started.
+    says what is wrong. Where a condition that does not read `__name__` stands around the call, a
+    process that does nothing else tries whether the module can be imported.
 
     Args:
         executor: what is to run the work; None: processes of our own, which are spawned.
 
     Raises:
-        InputError: the call stands in the main module without a condition around it.
+        InputError: the call stands in the main module without a guard around it.
     """
     if getattr(current_process(), "_inheriting", False):
         raise SystemExit(1)
@@ -32,13 +33,18 @@ def refuse_unguarded(executor: Executor | None = None) -> None:
     if line is None:
         return
     source = Path(str(_main_file()))
-    if _runs_at_import(source.read_text(encoding="utf-8", errors="replace"), line):
+    reached = _runs_at_import(source.read_text(encoding="utf-8", errors="replace"), line)
+    if reached:
         error = InputError(
             f"line {line} of {source.name} starts worker processes, which import {source.name} "
             f"again and would all start it anew; {_MEND}"
         )
-        _say_alone(error)
-        raise error
+    elif reached is None and not _can_be_imported():
+        error = import_failed()
+    else:
+        return
+    _say_alone(error)
+    raise error
 
 
 def import_failed() -> InputError:
@@ -79,16 +85,24 @@ def _line_of_main() -> int | None:
     return None
 
 
-def _runs_at_import(source: str, line: int) -> bool:
-    """Whether `line` is run whatever `__name__` is."""
+def _runs_at_import(source: str, line: int) -> bool | None:
+    """Whether `line` is run where `__name__` is not `__main__`; None: a condition decides."""
     *before, here = [node for node in ast.parse(source).body if node.lineno <= line]
-    conditions = [
-        node
-        for node in ast.walk(here)
-        if isinstance(node, ast.If) and node.lineno <= line <= (node.end_lineno or line)
-    ]
     asked = [node for node in before if isinstance(node, ast.If | ast.Assert)]
-    return not conditions and not any("__name__" in ast.unparse(n) for n in (*asked, here))
+    if any("__name__" in ast.unparse(node) for node in (*asked, here)):
+        return False
+    for node in ast.walk(here):
+        if isinstance(node, ast.If) and node.lineno <= line <= (node.end_lineno or line):
+            return None
+    return True
+
+
+def _can_be_imported() -> bool:
+    """Whether a process of our own can import the main module."""
+    process = get_context("spawn").Process(target=end_with_parent)
+    process.start()
+    process.join()
+    return process.exitcode == 0
 
 
 def _say_alone(error: InputError) -> None:

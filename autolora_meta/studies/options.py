@@ -1,6 +1,6 @@
 """What a study consists of, as it stands in a YAML file or is given in Python."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -190,6 +190,8 @@ def read_study(file: str | Path, *changes: str, smoke: bool = False) -> StudyOpt
         raise InputError(f"{file} gives no smoke size; add a section `smoke: {{seeds: 1}}` to it")
     if smoke:
         small = given.pop("smoke")
+        if not isinstance(small, dict):
+            raise InputError(f"{file}: smoke is a section, such as `smoke: {{seeds: 1}}`")
         base = [*_layers(given.get("base")), *_layers(small.get("base"))]
         given |= {"name": f"{given.get('name')}-smoke"} | small | {"base": base}
     for change in changes:
@@ -232,4 +234,6 @@ def _given(name: str) -> dict[str, Any]:
 def _layers(value: Any) -> list[Any]:
     if value is None:
         return []
-    return [value] if isinstance(value, str | Path | Mapping) else list(value)
+    if isinstance(value, str | Path | Mapping) or not isinstance(value, Iterable):
+        return [value]  # what is no layer at all is refused where the fields are checked
+    return list(value)

@@ -178,6 +178,8 @@ class Study:
             finally:  # also of a study that is stopped: what has finished can be looked at
                 table = self.table()
                 table.save(self.folder / "table.json")
+                if any(row["status"] == "finished" for row in table.rows):
+                    ledger.looked(self.options.seeds)
                 record(self.folder)
         failed = {row["id"]: row["error"] for row in table.failed if row["id"] in runs}
         if failed:
@@ -202,7 +204,8 @@ class Study:
         Raises:
             InputError: it is one.
         """
-        writable(self.folder / "results.jsonl", "folder for the study (--runs)")
+        for name in ("results.jsonl", "runs/x", "searches/x", "figures/x"):
+            writable(self.folder / name, "folder for the study (--runs)")
 
     def check(self, say: Callable[[str], None] = _LOG.info) -> None:
         """Refuse a study that cannot even begin (`sharing.refuse_all_unusable`).

@@ -21,6 +21,7 @@ from autolora_meta.result import START, SearchResult
 from autolora_meta.studies.jobs import effective, run_measure, run_retrain, run_search
 from autolora_meta.studies.orphans import end_with_parent
 
+_TOLD = ("metrics", "compared", "parameters", "ranks", "blind_answer")
 _Told = TypeVar("_Told")
 
 _alone = threading.Lock()  # torch's generator and threads belong to a process: one job at a time
@@ -93,9 +94,10 @@ def retrain_once(
         measured: file of `measure_once`, where the arm has one.
 
     Returns:
-        `metrics`, `compared` (their names, the main one first), `parameters`, `ranks`, `cost` in
-        plain steps, `blind` where a search had learned nothing (`SearchResult.blind`); `seconds`,
-        and what choosing the ranks took: `allocation_seconds` and `peak_memory`, searches aside.
+        `metrics`, `compared` (their names, the main one first), `blind_answer` (why they show
+        nothing learned, or None), `parameters`, `ranks`, `cost` in plain steps, `blind` where a
+        search had learned nothing (`SearchResult.blind`); `seconds`, and what choosing the ranks
+        took: `allocation_seconds` and `peak_memory`, searches aside.
     """
     end_with_parent()
     shutil.rmtree(place, ignore_errors=True)
@@ -111,7 +113,7 @@ def retrain_once(
         own = effective(config, arm, spent).model_copy(update={"seed": seed})
         (begun / "config.yaml").write_text(own.to_yaml(), encoding="utf-8")
         found = [SearchResult.load(begun / str(seed) / s) for s in allocator(arm).searches]
-    told = {key: outcome.content[key] for key in ("metrics", "compared", "parameters", "ranks")}
+    told = {key: outcome.content[key] for key in _TOLD}
     cost = outcome.content["retrain_steps"] + spent
     cost += sum(plain_steps(result.cost) for result in found)
     blind = any(search.blind for result in found for search in result.searches)

@@ -88,6 +88,7 @@ def test_files_and_splits_under_other_names(tmp_path: Path) -> None:
     rows = tiny_texts(90)
     for name, part in {"trainset": rows[:60], "testing": rows[60:], "more": rows[:3]}.items():
         (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in part))
+    (tmp_path / "._trainset.jsonl").write_bytes(b"\0\5\x16\7")  # what a Mac packs beside it
     said: list[str] = []
     found = load_rows(DataOptions(source=str(tmp_path)), ROLES, 0, say=said.append)
     assert set(found["test"]["text"]) == {row["text"] for row in rows[60:]}

@@ -182,6 +182,11 @@ def test_half_a_picture_is_found_before_training(tmp_path: Path, ending: str) ->
     (tmp_path / "odd" / f"3.{ending}").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(InputError, match=rf"3\.{ending} cannot be read as a picture"):
         load(tmp_path)
+    hole = whole[: len(whole) // 3] + b"\xff\xd9" + whole[len(whole) // 3 :]  # with its end
+    if ending == "jpg":
+        (tmp_path / "odd" / "3.jpg").write_bytes(hole)
+        with pytest.raises(InputError, match=r"3\.jpg cannot be read as a picture: broken data"):
+            load(tmp_path)
     cells = [{"bytes": whole[: len(whole) // 2]}] * 2
     given = Dataset.from_dict({"image": cells, "label": ["a", "b"]}).cast_column("image", Image())
     with pytest.raises(InputError, match="split train, row 1: it cannot be read as a picture"):

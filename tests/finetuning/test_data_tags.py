@@ -100,6 +100,21 @@ def test_words_that_begin_with_the_sign_of_comments_are_words(tmp_path: Path) ->
         load(tmp_path / "a.conll")
 
 
+def test_a_comment_inside_a_sentence_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.conll").write_text("a DT\nb NN\n# 2\nc DT\n\n# #\n5 CD\n# #\n")
+    with pytest.raises(InputError, match=r"line 3: '# 2' looks like a comment inside a sentence"):
+        load(tmp_path / "a.conll")
+
+
+def test_a_kind_of_tags_that_loses_all_its_rows_is_refused(tmp_path: Path) -> None:
+    again = [(SENTENCES[0][0], ["B-ORG", "O", "O", "O"])]
+    (tmp_path / "a.conll").write_text(conll(SENTENCES + again))
+    with pytest.raises(
+        InputError, match=r"class ORG has no rows left: .*a\.conll, line 51\); mend"
+    ):
+        load(tmp_path / "a.conll")
+
+
 def test_tags_may_stand_first(tmp_path: Path) -> None:
     turned = [(tags, words) for words, tags in SENTENCES]
     (tmp_path / "a.bio").write_text(conll(turned).replace("-DOCSTART-\tO", "-DOCSTART-"))

@@ -5,12 +5,21 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import datasets
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
 from datasets import DatasetDict
 
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.data import LABEL, TEXT, TEXT_PAIR, DataOptions, Role, load_rows
 from autolora_meta.finetuning.tasks.generation import Generation
+
+
+@pytest.fixture(autouse=True)
+def _cache_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+
 
 ROLES = (TEXT, TEXT_PAIR, LABEL)
 TAGS = (Role("tokens", "tokens", ("tokens",)), Role("tags", "tags", ("tags",)))
@@ -188,3 +197,17 @@ def test_a_broken_parquet_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "rows.parquet").write_bytes(b"PAR1" + b"\1" * 100 + b"\x10\0\0\0PAR1")
     with pytest.raises(InputError, match=r"rows\.parquet' cannot be read as a table"):
         load(tmp_path / "rows.parquet")
+    not_text = pa.array([b"\xff%d" % i for i in range(9)]).view(pa.string())
+    table = pa.table({"text": not_text, "label": list("abcabcabc")})
+    pyarrow.parquet.write_table(table, tmp_path / "rows.parquet")
+    with pytest.raises(InputError, match="column 'text' holds text that is not UTF-8"):
+        load(tmp_path / "rows.parquet")
+
+
+def test_names_and_texts_that_no_table_can_hold(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_bytes(b"te\0xt,label\nx,a\n")
+    with pytest.raises(InputError, match=r"rows\.csv' cannot be read as a table"):
+        load(tmp_path / "rows.csv")
+    (tmp_path / "rows.json").write_text('[{"te\\ud800xt": "x"}]')
+    with pytest.raises(InputError, match=r"rows\.json' cannot be read as a table"):
+        load(tmp_path / "rows.json")

@@ -30,6 +30,8 @@ from autolora_meta.finetuning.tasks.cider import cider_d
 from autolora_meta.finetuning.tasks.encoding import IGNORED
 from autolora_meta.finetuning.tasks.generation import Generation
 from autolora_meta.finetuning.tasks.options import GenerationOptions
+from autolora_meta.program import refuse_unusable
+from autolora_meta.search import check
 from tests.finetuning.tiny_task import falls, tiny_config
 
 WORDS = ["name", "food", "pub", "inn", "is", "a", "the", "place", "good", "bad", ":", "|"]
@@ -287,7 +289,33 @@ def test_meteor_is_left_out_where_wordnet_is_not_found(monkeypatch: pytest.Monke
     assert "meteor" in task.measured
 
 
-def test_generation_that_cannot_work_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_search_needs_no_packages_for_scores_and_a_run_says_before_the_work_which(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(written, "find_spec", lambda name: None if name == "nltk" else object())
+    monkeypatch.setattr(written, "scores", lambda *_, **__: pytest.fail("scored"))
+    rows()["train"].to_json(tmp_path / "rows.jsonl")
+    base = generation_config(gpt2(tmp_path / "model"), ["c_attn"]).model_dump(mode="json")
+    config = RunConfig.load(base, f"data.source={tmp_path / 'rows.jsonl'}")
+    asking = RunConfig.load(config.model_dump(), "compare.metrics=[perplexity, bleu]")
+    said: list[str] = []
+    prepared = prepare(asking, say=said.append)
+    assert "BLEU, NIST, ROUGE-L, TER, CIDEr-D, METEOR are not measured: nltk" in str(said)
+    assert check(asking).names
+    ranks = search(asking, prepared=prepared).ranks
+    result = retrain(config, ranks, prepared=prepared)
+    assert set(result.metrics) == set(prepared.task.compared) == {"perplexity"}
+    for begin in (
+        lambda: retrain(asking, ranks, prepared=prepared),
+        lambda: check(asking, tested=True),
+        lambda: refuse_unusable(asking, 0),
+        lambda: Replicate(asking, 0).prepared,
+    ):
+        with pytest.raises(InputError, match=r"bleu, and nltk is not .*autolora-meta\[generation"):
+            begin()
+
+
+def test_generation_that_cannot_work_is_refused() -> None:
     options = generation_config(Path("m"), ["c_attn"]).task
     long = options.generation.model_copy(update={"max_new_tokens": 47})  # of 48 there are
     with pytest.raises(InputError, match=r"max_new_tokens = 47 leaves no room.* 48 tokens"):
@@ -296,6 +324,3 @@ def test_generation_that_cannot_work_is_refused(monkeypatch: pytest.MonkeyPatch)
     endless.eos_token = None
     with pytest.raises(InputError, match="no token that ends a text"):
         Generation(12, options.generation).encode(rows()["train"], endless)
-    monkeypatch.setattr(written, "find_spec", lambda name: None if name == "nltk" else object())
-    with pytest.raises(InputError, match=r"nltk is not installed.*autolora-meta\[generation\]"):
-        Generation.build(options, rows(), base=None, dataset=None)

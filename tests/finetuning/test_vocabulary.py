@@ -5,12 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from datasets import Dataset, DatasetDict
 from transformers import (
     BertConfig,
     BertForSequenceClassification,
-    CanineConfig,
-    CanineModel,
     GPT2Config,
     GPT2LMHeadModel,
     PreTrainedTokenizerBase,
@@ -18,7 +15,6 @@ from transformers import (
 
 from autolora_meta import prepare, retrain, search
 from autolora_meta.errors import InputError
-from autolora_meta.finetuning.vocabulary import refuse_foreign_ids, set_padding
 from tests.finetuning.tiny_task import tiny_config
 from tests.tiny import tiny_csv, tiny_tokenizer
 
@@ -84,19 +80,3 @@ def test_tokens_that_the_embedding_lacks_are_named_with_their_row(tmp_path: Path
     shutil.copy(folder / "tokenizer.json", small)
     with pytest.raises(InputError, match=r"row \d+ of train holds the token '\w+' with id \d+"):
         prepared(small, tmp_path)
-
-
-def test_a_model_that_hashes_its_ids_takes_any() -> None:
-    config = CanineConfig(
-        hidden_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=32,
-        num_hash_functions=4,
-        num_hash_buckets=40,
-    )
-    tokenizer, model = tiny_tokenizer(), CanineModel(config)
-    set_padding(tokenizer, model, "canine")
-    assert model.config.pad_token_id == tokenizer.pad_token_id
-    rows = Dataset.from_dict({"input_ids": [[2, 57344]]})
-    refuse_foreign_ids(DatasetDict({"train": rows}), tokenizer, model)

@@ -18,6 +18,8 @@ from autolora_meta.reporting.page import page
 from autolora_meta.reporting.page_study import study_document
 from autolora_meta.reporting.ranked import ranks_by_value, read_ranked
 from autolora_meta.reporting.report import draw_run
+from autolora_meta.reporting.study import write_summary
+from autolora_meta.studies.ledger import Ledger
 from autolora_meta.studies.table import StudyTable
 from tests.end_to_end import Tiny, command
 from tests.reporting.chromium import browser, find_chromium
@@ -96,7 +98,7 @@ def test_the_page_of_a_study_leads_with_what_holds(study: Path) -> None:
     for part in (
         f"Which? {EVIL}",
         "learned beats uniform by 1",
-        "And 3 more, below",
+        "secondary comparisons",
         "All settings",
         "What failed",
         f"InputError: {EVIL}",
@@ -128,6 +130,22 @@ def test_the_answer_says_what_stands_behind_it(tmp_path: Path) -> None:
         "Left out, because they failed: 1 of 16 runs. "
         "Of a search that had learned next to nothing (see below): 8 of 16 runs."
     )
+
+
+def test_warnings_stand_before_any_difference(tmp_path: Path) -> None:
+    folder, table = study_folder(tmp_path / "mine"), study_table()
+    reason = "Matthews correlation 0"
+    blind = [
+        row | {"blind_answer": reason} if row["arm"] == "uniform" else row for row in table.rows
+    ]
+    replace(table, rows=tuple(blind)).save(folder / "table.json")
+    for seeds in ([0, 1], [0, 1], [0, 1, 2, 3]):  # the second time nothing was added
+        Ledger(folder).looked(seeds)
+    answer, words = study_document(folder).answer, write_summary(folder)
+    assert answer.startswith("Nothing was learned by uniform in 15 of 15 runs (Matthews")
+    for told in (answer, words):
+        grew = told.index("Seeds were added after results had been looked at (2, then 4)")
+        assert told.index("Nothing was learned by uniform") < grew < told.index("beats")
 
 
 def test_commands_of_a_page_hold_where_it_was_written(

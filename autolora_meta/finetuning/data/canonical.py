@@ -9,7 +9,7 @@ from autolora_meta.errors import InputError
 from autolora_meta.finetuning.data import classes, labels, pictures
 from autolora_meta.finetuning.data.columns import GROUP
 from autolora_meta.finetuning.data.options import DataOptions
-from autolora_meta.finetuning.data.part import PLACE, Part
+from autolora_meta.finetuning.data.part import PLACE, Part, values
 from autolora_meta.finetuning.data.roles import Role
 
 Parts = Mapping[str, Part]
@@ -47,32 +47,32 @@ def canonical(
     by_kind = {role.kind: role for role in read}
     for role in read:
         column = chosen[role.name]
-        values: Mapping[str, list] = {}
+        found: Mapping[str, list] = {}
         if role.kind == "text":
             features[role.name] = Value("string")
-            values = {split: _texts(part, column) for split, part in parts.items()}
+            found = {split: _texts(part, column) for split, part in parts.items()}
         elif role.kind == "references":
             features[role.name] = Value("string")
-            values = {split: _references(part, column) for split, part in parts.items()}
+            found = {split: _references(part, column) for split, part in parts.items()}
         elif role.kind == "image":
             shown = pictures.shown(parts, column, say)
         elif role.kind == "class":
-            features[role.name], values = classes.numbered(parts, column, trained, options, say)
+            features[role.name], found = classes.numbered(parts, column, trained, options, say)
         elif role.kind == "number":
-            features[role.name], values = Value("float64"), labels.numbers(parts, column)
+            features[role.name], found = Value("float64"), labels.numbers(parts, column)
         elif role.kind == "tags":
             words = by_kind["tokens"].name
-            names, tokens, values = labels.tagged(parts, (chosen[words], column), trained, say)
+            names, tokens, found = labels.tagged(parts, (chosen[words], column), trained, say)
             features |= {words: List(Value("string")), role.name: List(names)}
             for split in parts:
                 columns[split][words] = tokens[split]
-        for split in values:
-            columns[split][role.name] = values[split]
+        for split in found:
+            columns[split][role.name] = found[split]
     if GROUP in chosen:
         features[GROUP] = Value("string")
         for split, part in parts.items():
-            found = part.rows[chosen[GROUP]]
-            columns[split][GROUP] = [None if v is None else str(v) for v in found]
+            groups = values(part.rows, chosen[GROUP])
+            columns[split][GROUP] = [None if v is None else str(v) for v in groups]
     return {
         split: _rows(part, chosen, read, columns[split], Features(features), shown.get(split), say)
         for split, part in parts.items()
@@ -108,7 +108,7 @@ def _rows(
     if target is not None:
         written = [text for i in kept for text in columns[target][i]]
         kept = [i for i in kept for _ in columns[target][i]]
-    taken = {name: [values[i] for i in kept] for name, values in columns.items()}
+    taken = {name: [column[i] for i in kept] for name, column in columns.items()}
     taken[PLACE] = [part.place(i) for i in kept]
     if target is not None:
         taken[target] = written
@@ -123,19 +123,19 @@ def _rows(
 
 
 def _texts(part: Part, column: str) -> list[str]:
-    values = list(part.rows[column])
-    for i, value in enumerate(values):
+    found = values(part.rows, column)
+    for i, value in enumerate(found):
         if isinstance(value, list | dict | bytes):
             raise InputError(
                 f"{part.place(i)}: column '{column}' holds a {type(value).__name__}, not a text; "
                 "name another column"
             )
-    return ["" if value is None else str(value).strip() for value in values]
+    return ["" if value is None else str(value).strip() for value in found]
 
 
 def _references(part: Part, column: str) -> list[list[str]]:
     """What each row says, as a list; empty texts left out."""
     if not labels.is_list(part.rows.features[column]):
         return [[text] if text else [] for text in _texts(part, column)]
-    lists = [[str(text).strip() for text in row or () if text] for row in part.rows[column]]
+    lists = [[str(text).strip() for text in row or () if text] for row in values(part.rows, column)]
     return [[text for text in row if text] for row in lists]

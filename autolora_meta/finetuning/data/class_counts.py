@@ -1,7 +1,7 @@
 """How many rows each class has: counted, said, and classes that have too few."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -9,8 +9,9 @@ from datasets import ClassLabel, Dataset, DatasetInfo, Features
 
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.data.classes import refuse_lone, some
-from autolora_meta.finetuning.data.part import PLACE, joined
+from autolora_meta.finetuning.data.part import PLACE, joined, values
 from autolora_meta.finetuning.data.roles import Role
+from autolora_meta.finetuning.data.tags import kind
 
 Say = Callable[[str], None]
 OTHER = "other"
@@ -41,7 +42,7 @@ def without_rare(
         InputError: there are such classes and they are to be refused, or too little is left.
     """
     names = pool.features[label].names
-    counts = Counter(pool[label])
+    counts = Counter(values(pool, label))
     rare = sorted(c for c in present if counts[c] < least)
     if not rare:
         return pool, test
@@ -66,7 +67,7 @@ def without_rare(
 
     def changed(rows: Dataset) -> Dataset:
         features = Features({**rows.features, label: ClassLabel(names=order)})
-        kept = [i for i, c in enumerate(rows[label]) if c not in dropped]
+        kept = [i for i, c in enumerate(values(rows, label)) if c not in dropped]
         table: pa.Table = rows.select(kept).with_format("arrow")[:]  # type: ignore[assignment]
         new = pa.array([number[of[c]] for c in table[label].to_pylist()], pa.int64())
         table = table.set_column(table.column_names.index(label), label, new)
@@ -79,37 +80,46 @@ def _too_few(pool: Dataset, label: str, rare: Sequence[int], least: int) -> str:
     """Which classes have fewer rows than `least`, where these stand, and what can be done."""
     names = [name[:40] for name in pool.features[label].names]
     places: dict[int, list[str]] = {c: [] for c in rare}
-    for place, c in zip(pool[PLACE], pool[label], strict=True):
+    for place, c in zip(values(pool, PLACE), values(pool, label), strict=True):
         if c in places:
             places[c].append(place)
     stand = "; ".join(
-        f"class '{names[c]}' has {len(of)} rows" + (f" ({joined(of[:5], len(of))})" if of else "")
+        f"class '{names[c]}' has {len(of)} rows, too few"
+        + (f" ({joined(of[:5], len(of))})" if of else "")
         for c, of in list(places.items())[:5]
     )
     more = f"; and {len(rare) - 5} more classes" if len(rare) > 5 else ""
     return (
-        f"{stand}{more}: too few, as each class needs {least} (one in each part that is cut, or "
+        f"{stand}{more}: each class needs {least} (one in each part that is cut, or "
         "data.rare_below); give more rows of it, drop or merge all such classes (data.rare: drop, "
         f'or merge), or rename it to another (data.classes: {{"{names[rare[0]]}": "another"}})'
     )
 
 
-def refuse_lost(before: Dataset, after: Dataset, label: str) -> None:
+def refuse_lost(before: Dataset, after: Dataset, role: Role) -> None:
     """Refuse rows that lost a whole class where repeats, or rows of the test split, were dropped.
+
+    Args:
+        before: with all rows.
+        after: without them.
+        role: of the classes, or of tags, which are lost when no tag of their kind is left.
 
     Raises:
         InputError: they did.
     """
-    lost = sorted(set(before[label]) - set(after[label]))
-    if lost:
-        names = [before.features[label].names[c] for c in lost]
-        places = [p for p, c in zip(before[PLACE], before[label], strict=True) if c in lost]
-        raise InputError(
-            f"class {some(names)} has no rows left: all of them repeat rows of other classes or "
-            f"of the test rows ({joined(places[:5], len(places))}); mend their labels, leave the "
-            "class out (data.classes: "
-            f"{{{names[0]}: null}}), or keep repeats (data.overlap: allow)"
-        )
+    names, labels = _names(before, role)
+    left = {names[c] for row in _names(after, role)[1] for c in row}
+    lost = {names[c] for row in labels for c in row} - left
+    if not lost:
+        return
+    stood = zip(values(before, PLACE), labels, strict=True)
+    places = [place for place, row in stood if any(names[c] in lost for c in row)]
+    out = f"leave the class out (data.classes: {{{min(lost)}: null}}), " * (role.kind == "class")
+    raise InputError(
+        f"class {some(lost)} has no rows left: all of them repeat rows with other labels or of "
+        f"the test split ({joined(places[:5], len(places))}); mend their labels, {out}or keep "
+        "repeats (data.overlap: allow)"
+    )
 
 
 def counts(rows: Mapping[str, Dataset], roles: Sequence[Role]) -> dict[str, dict[str, int]]:
@@ -125,14 +135,19 @@ def counts(rows: Mapping[str, Dataset], roles: Sequence[Role]) -> dict[str, dict
     found: dict[str, dict[str, int]] = defaultdict(dict)
     for split, part in rows.items():
         feature: Any = part.features[role.name]
-        names = getattr(feature, "feature", feature).names
-        values: Iterable[Any] = part[role.name]
-        if role.kind == "tags":
-            values = (tag for row in values for tag in row)
-        number = Counter(values)
-        for c, name in enumerate(names):
+        number = Counter(c for row in _names(part, role)[1] for c in row)
+        for c, name in enumerate(getattr(feature, "feature", feature).names):
             found[name][split] = number[c]
     return dict(found)
+
+
+def _names(rows: Dataset, role: Role) -> tuple[list[str], list[list[int]]]:
+    """The name of each class, or the kind of each tag, and the numbers of each row."""
+    feature: Any = rows.features[role.name]
+    labels = values(rows, role.name)
+    if role.kind == "tags":
+        return [kind(tag) for tag in feature.feature.names], labels
+    return feature.names, [[label] for label in labels]
 
 
 def counts_words(

@@ -9,7 +9,7 @@ from datasets import ClassLabel
 
 from autolora_meta.errors import InputError, unknown
 from autolora_meta.finetuning.data.options import DataOptions
-from autolora_meta.finetuning.data.part import Part
+from autolora_meta.finetuning.data.part import Part, values
 
 Parts = Mapping[str, Part]
 Say = Callable[[str], None]
@@ -70,6 +70,8 @@ def numbered(
 def declared_names(parts: Parts, column: str) -> list[str]:
     """The names that the source gives to its classes or tags; none where it has no such names.
 
+    White space around them is stripped, so that two of them may be the same.
+
     Raises:
         InputError: splits have different ones.
     """
@@ -86,7 +88,7 @@ def declared_names(parts: Parts, column: str) -> list[str]:
             f"column '{column}' has other names of classes in one split than in another ({shown}); "
             "cast them alike (Dataset.cast_column)"
         )
-    return list(next(iter(found.values())))
+    return [name.strip() for name in next(iter(found.values()))]
 
 
 def refuse_lone(found: Collection[object], column: str) -> None:
@@ -103,9 +105,9 @@ def refuse_lone(found: Collection[object], column: str) -> None:
 def _spelled(part: Part, column: str, declared: list[str]) -> list[str]:
     """The name of each row's class."""
     if declared:
-        return [declared[value] for value in part.rows[column]]
+        return [declared[value] for value in values(part.rows, column)]
     names = []
-    for i, value in enumerate(part.rows[column]):
+    for i, value in enumerate(values(part.rows, column)):
         if isinstance(value, list | dict | bytes) or _fraction(value):
             raise InputError(
                 f"{part.place(i)}: column '{column}' holds {repr(value)[:60]}, not classes; "

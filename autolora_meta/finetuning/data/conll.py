@@ -118,17 +118,35 @@ def _parsed(
             else:
                 rows.append((number, fields))
         sentences.append(rows)
-    if len(sentences[0]) > 0 and {name.lower() for name in sentences[0][0][1]} <= _NAMES:
-        comments.append(sentences[0].pop(0)[0])
-    # A comment may have as many words as a token has fields; its last is no tag then.
     place = _place(tags, width)
-    tag = width - 1 if place is None else place
+    comments += _taken_out(path, sentences, width - 1 if place is None else place)
+    return [rows for rows in sentences if rows], sorted(comments)
+
+
+def _taken_out(path: Path, sentences: Sequence[Rows], tag: int) -> list[int]:
+    """The lines of comments, and of names, that have as many words as a token has fields.
+
+    They are taken out of the sentences. The field of the tag holds no tag in them.
+
+    Raises:
+        InputError: one stands inside a sentence.
+    """
+    found: list[int] = []
+    if sentences[0] and {name.lower() for name in sentences[0][0][1]} <= _NAMES:
+        found.append(sentences[0].pop(0)[0])
     comment = _COMMENT.fullmatch
-    known = {row[tag] for rows in sentences for _, row in rows if not comment(row[0])}
+    known = {row[tag] for rows in sentences for _, row in rows if not comment(row[0])} | {"#"}
     for rows in sentences:
         while rows and comment(rows[0][1][0]) and rows[0][1][tag] not in known:
-            comments.append(rows.pop(0)[0])
-    return [rows for rows in sentences if rows], sorted(comments)
+            found.append(rows.pop(0)[0])
+        for number, row in rows:
+            if comment(row[0]) and row[tag] not in known:
+                raise InputError(
+                    f"{path}, line {number}: '{' '.join(row)[:40]}' looks like a comment inside a "
+                    f"sentence, as no other line has the tag '{row[tag]}'; put an empty line "
+                    "before it, or take it out"
+                )
+    return found
 
 
 def _fields(line: str, delimiter: str) -> list[str]:

@@ -50,8 +50,10 @@ def read(
         delimiter, skipped = _delimiter(path, own)
         if delimiter != own:
             say(f"{path}: fields are divided by {DELIMITERS.get(delimiter, repr(delimiter))}")
+        quotes = not own == delimiter == "\t"
+        mend = "quote fields that hold the delimiter" if quotes else "take tabs out of fields"
         with text_file.opened(path) as file:
-            rows = _rows(path, file, delimiter, quotes=not own == delimiter == "\t")
+            rows = _rows(path, file, delimiter, quotes=quotes)
             rows = (row for row in rows if row[0] > skipped)
             line, first = next(rows, (1, []))
             names = _names(first) if header else [str(i + 1) for i in range(len(first))]
@@ -61,8 +63,7 @@ def read(
                     if len(row) != len(names):
                         raise InputError(
                             f"{path}, line {line}: {len(row)} fields where the first line has "
-                            f"{len(names)} ({_shown(names)}); quote fields that hold the "
-                            "delimiter, or mend the line"
+                            f"{len(names)} ({_shown(names)}); {mend}, or mend the line"
                         )
                     lines.append(line)
                 columns = zip(*(row for _, row in block), strict=True)

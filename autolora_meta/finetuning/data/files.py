@@ -9,6 +9,7 @@ import datasets
 import pyarrow as pa
 import pyarrow.parquet
 from datasets import Dataset
+from datasets.exceptions import DatasetGenerationError
 
 from autolora_meta.errors import InputError, unknown
 from autolora_meta.finetuning.data import conll, delimited, tables, text_lines
@@ -75,7 +76,10 @@ def read(path: Path, laid_out: Layout, name: str) -> Part:
         raise InputError(f"data.source '{path}' is an empty file")
     try:
         part = reader(path, laid_out, name)
-    except (OSError, pa.ArrowException, datasets.exceptions.DatasetGenerationError) as error:
+    except InputError:
+        raise
+    # Whatever a broken file makes the libraries stumble over.
+    except (OSError, ValueError, pa.ArrowException, DatasetGenerationError) as error:
         raise InputError(
             f"data.source '{path}' cannot be read as a table: {str(error).strip()}"
         ) from None

@@ -44,7 +44,8 @@ def read(
     by_split: dict[str, list[Path]] = {}
     others: list[str] = []
     for path in sorted((below or [folder])[0].iterdir()):
-        if path.suffix.lower() in files.READERS and path.is_file():
+        readable = path.suffix.lower() in files.READERS and not path.name.startswith(".")
+        if readable and path.is_file():
             shard = _SHARD.fullmatch(path.stem)
             stem = (shard[1] if shard else path.stem).lower()
             split = split_of(stem) or (stem if shard else None)

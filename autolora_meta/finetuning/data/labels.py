@@ -9,7 +9,7 @@ from datasets import ClassLabel, List
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.data import tags
 from autolora_meta.finetuning.data.classes import declared_names, refuse_lone, say_alike, some
-from autolora_meta.finetuning.data.part import Part
+from autolora_meta.finetuning.data.part import Part, values
 
 Parts = Mapping[str, Part]
 
@@ -20,18 +20,18 @@ def numbers(parts: Parts, column: str) -> dict[str, list[float]]:
     Raises:
         InputError: a row has none, or something else.
     """
-    values = {split: list(part.rows[column]) for split, part in parts.items()}
-    for split, i, value in _each(values):
+    found = {split: values(part.rows, column) for split, part in parts.items()}
+    for split, i, value in _each(found):
         try:
-            values[split][i] = float(value)
+            found[split][i] = float(value)
         except (TypeError, ValueError):
-            values[split][i] = math.nan
-        if not math.isfinite(values[split][i]):
+            found[split][i] = math.nan
+        if not math.isfinite(found[split][i]):
             raise InputError(
                 f"{parts[split].place(i)}: column '{column}' holds {value!r}, not a number; mend "
                 "the row or take it out"
             )
-    return values
+    return found
 
 
 def tagged(
@@ -57,11 +57,11 @@ def tagged(
     names = declared_names(parts, columns[1])
     for split, part in parts.items():
         tokens[split] = [
-            _strings(part, i, columns[0], v) for i, v in enumerate(part.rows[columns[0]])
+            _strings(part, i, columns[0], v) for i, v in enumerate(values(part.rows, columns[0]))
         ]
         found[split] = [
             [t.strip() for t in _strings(part, i, columns[1], _named(names, row) if names else row)]
-            for i, row in enumerate(part.rows[columns[1]])
+            for i, row in enumerate(values(part.rows, columns[1]))
         ]
         for i, (words, marks) in enumerate(zip(tokens[split], found[split], strict=True)):
             if len(words) != len(marks):
@@ -76,6 +76,7 @@ def tagged(
     _refuse_unseen_kinds(parts, found, columns[1], trained)
     if not names or not used <= set(names):  # names of our own, or changed by another scheme
         names = tags.ordered(used)
+    names = list(dict.fromkeys(names))
     refuse_lone(used, columns[1])
     number = {tag: i for i, tag in enumerate(names)}
     numbered = {

@@ -10,7 +10,7 @@ from autolora_meta.finetuning.data import class_counts, missing, overlap, source
 from autolora_meta.finetuning.data.canonical import canonical
 from autolora_meta.finetuning.data.columns import GROUP, choose
 from autolora_meta.finetuning.data.options import DataOptions
-from autolora_meta.finetuning.data.part import PLACE, Part
+from autolora_meta.finetuning.data.part import PLACE, Part, values
 from autolora_meta.finetuning.data.roles import Role
 from autolora_meta.finetuning.data.sources import Given
 from autolora_meta.finetuning.data.split_names import split_of
@@ -159,15 +159,16 @@ def _distinct(
     pool = overlap.without_repeats(pool, roles, options.overlap, say)
     if test is not None:
         pool = overlap.apart(pool, test, roles, options.overlap, say)
-    label = next((role.name for role in roles if role.kind == "class"), None)
-    if label is None:
+    role = next((role for role in roles if role.kind in ("class", "tags")), None)
+    if role is None:
         return pool, test
+    label = role.name
     if options.rare == "refuse":
-        class_counts.refuse_lost(all_rows, pool, label)
-        if grouped and options.rare_below is None:
-            return pool, test  # not every part has every class then
+        class_counts.refuse_lost(all_rows, pool, role)
+    if role.kind == "tags" or (grouped and options.rare == "refuse" and not options.rare_below):
+        return pool, test  # not every part has every class then
     least = options.rare_below or (3 if test is None else 2)
-    present = {*all_rows[label], *(() if test is None else test[label])}
+    present = {*values(all_rows, label), *(() if test is None else values(test, label))}
     return class_counts.without_rare(pool, test, label, present, least, options.rare, say)
 
 
@@ -183,10 +184,10 @@ def _cut(
     if side is not None:
         # Those that take what is left come last: they do not mind a group more or less.
         order = sorted(counts, key=lambda split: wanted[split] is None)
-        groups = [tuple(v) if isinstance(v, list) else v for v in rows[side]]
+        groups = [tuple(v) if isinstance(v, list) else v for v in values(rows, side)]
         indices = splits.grouped(groups, {split: counts[split] for split in order}, seed)
     elif label is not None:
-        indices = splits.stratified(rows[label], counts, rows.features[label].names, seed)
+        indices = splits.stratified(values(rows, label), counts, rows.features[label].names, seed)
     else:
         indices = splits.shuffled(len(rows), counts, seed)
     return {split: rows.select(indices[split]) for split in wanted}
@@ -200,7 +201,7 @@ def _gathered(rows: Dataset, roles: Sequence[Role]) -> Dataset:
     said: dict[object, list[int]] = {}
     for i, content in enumerate(overlap.contents(rows, roles)):
         said.setdefault(content, []).append(i)
-    targets = list(rows[target])
+    targets = values(rows, target)
     references = [list(dict.fromkeys(targets[i] for i in there)) for there in said.values()]
     first = rows.select([there[0] for there in said.values()])[:]
     features = Features({**rows.features, REFERENCES: List(Value("string"))})
@@ -210,7 +211,7 @@ def _gathered(rows: Dataset, roles: Sequence[Role]) -> Dataset:
 def _size(rows: Dataset) -> str:
     if REFERENCES not in rows.column_names:
         return f"{len(rows)} rows"
-    return f"{len(rows)} inputs with {sum(map(len, rows[REFERENCES]))} references"
+    return f"{len(rows)} inputs with {sum(map(len, values(rows, REFERENCES)))} references"
 
 
 def _refuse_crossing(cut: dict[str, Dataset], roles: Sequence[Role], column: str) -> None:
@@ -224,7 +225,7 @@ def _refuse_crossing(cut: dict[str, Dataset], roles: Sequence[Role], column: str
         )
     for role in roles:
         if role.kind == "class":
-            seen = {split: set(part[role.name]) for split, part in cut.items()}
+            seen = {split: set(values(part, role.name)) for split, part in cut.items()}
             feature = cut["train"].features[role.name]
             assert isinstance(feature, ClassLabel)
             for lost in sorted(set().union(*seen.values()) - seen["train"]):

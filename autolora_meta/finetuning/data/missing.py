@@ -7,10 +7,11 @@ from typing import Literal
 from datasets import ClassLabel
 
 from autolora_meta.errors import InputError
-from autolora_meta.finetuning.data.part import Part
+from autolora_meta.finetuning.data.part import Part, values
 from autolora_meta.finetuning.data.roles import Kind, Role
 
 _WRITTEN = ("", "nan", "<na>")  # what an empty cell of a data frame becomes as text
+_WORDS = ("nan", "NaN", "<NA>", "None", "null", "NULL")  # a whole text of this may be one
 
 
 def without(
@@ -27,7 +28,7 @@ def without(
         chosen: the source's column for each role.
         roles: what the task reads.
         how: what is done with such rows.
-        say: told how many were dropped, and where they stood.
+        say: told how many were dropped, where they stood, and of texts that may be none.
 
     Raises:
         InputError: there are some and they are to be refused.
@@ -39,8 +40,10 @@ def without(
             continue
         for split, part in found.items():
             named = isinstance(part.rows.features[column], ClassLabel)
-            values = part.rows[column]
-            gone = [i for i, value in enumerate(values) if _missing(value, role.kind, named)]
+            column_values = values(part.rows, column)
+            gone = [i for i, value in enumerate(column_values) if _missing(value, role.kind, named)]
+            if role.kind == "text":
+                _say_words(part, column, column_values, say)
             if not gone:
                 continue
             stands = f"split '{split}' has {len(gone)} rows without a '{column}'"
@@ -50,8 +53,17 @@ def without(
                     "them out"
                 )
             say(f"{stands}, which are dropped: {part.places(gone)}")
-            found[split] = part.only(sorted({*range(len(values))} - {*gone}))
+            found[split] = part.only(sorted({*range(len(column_values))} - {*gone}))
     return found
+
+
+def _say_words(part: Part, column: str, texts: Sequence[object], say: Callable) -> None:
+    found = [i for i, text in enumerate(texts) if isinstance(text, str) and text.strip() in _WORDS]
+    if found:
+        say(
+            f"warning: {len(found)} rows of split '{part.name}' have a '{column}' such as "
+            f"'{texts[found[0]]}', which is read as a text: {part.places(found)}"
+        )
 
 
 def unlabelled(part: Part, column: str) -> bool:
@@ -63,7 +75,7 @@ def unlabelled(part: Part, column: str) -> bool:
         all(inner == -1 or no_label(inner) for inner in value)
         if isinstance(value, list)
         else value == -1 or no_label(value)
-        for value in part.rows[column]
+        for value in values(part.rows, column)
     )
 
 

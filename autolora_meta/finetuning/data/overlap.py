@@ -10,7 +10,7 @@ from datasets import Dataset, Image
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.data import splits
 from autolora_meta.finetuning.data.columns import GROUP
-from autolora_meta.finetuning.data.part import PLACE, joined
+from autolora_meta.finetuning.data.part import PLACE, joined, values
 from autolora_meta.finetuning.data.roles import Role
 
 Say = Callable[[str], None]
@@ -72,7 +72,7 @@ def _labelled_differently(
     feature = pool.features[role.name]
     labels: dict[Hashable, dict[Hashable, str]] = {}
     given = _hashable(pool, role.name)
-    for content, label, place in zip(found, given, pool[PLACE], strict=True):
+    for content, label, place in zip(found, given, values(pool, PLACE), strict=True):
         labels.setdefault(content, {}).setdefault(label, place)
 
     def words(label: Any) -> str:
@@ -106,12 +106,12 @@ def apart(
         return pool
     kinds = [(noun(roles), contents(pool, roles), contents(test, roles))]
     if GROUP in pool.column_names:
-        kinds.append((GROUP, pool[GROUP], test[GROUP]))
+        kinds.append((GROUP, values(pool, GROUP), values(test, GROUP)))
     for what, ours, theirs in kinds:
         if overlap == "refuse":
             _refuse(what, ours, theirs)
     held = [set(theirs) - {None} for _, _, theirs in kinds]
-    ours = zip(*(values for _, values, _ in kinds), strict=True)
+    ours = zip(*(of_pool for _, of_pool, _ in kinds), strict=True)
     kept = [
         i for i, row in enumerate(ours) if not any(v in h for v, h in zip(row, held, strict=True))
     ]
@@ -141,7 +141,7 @@ def _refuse(what: str, ours: Sequence[Hashable], theirs: Sequence[Hashable]) -> 
 
 
 def _hashable(rows: Dataset, column: str) -> list[Hashable]:
-    return [tuple(value) if isinstance(value, list) else value for value in rows[column]]
+    return [tuple(value) if isinstance(value, list) else value for value in values(rows, column)]
 
 
 def _pictures(rows: Dataset, column: str) -> list[Hashable]:

@@ -3,8 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from datasets import Dataset
+
+from autolora_meta.errors import InputError
 
 PLACE = "__place__"  # the column of ours that says where each row stands in the source
 
@@ -61,6 +64,19 @@ class Part:
             number = row if self.numbers is None else self.numbers[row]
             there = f"{self.file or f'split {self.name}'}, row {number + 1}"
         return there if token is None else f"{there}, token {token + 1}"
+
+
+def values(rows: Dataset, column: str) -> list[Any]:
+    """A whole column as plain values; by items, `datasets` takes ten times as long.
+
+    Raises:
+        InputError: it holds bytes that are no text, as a broken file does.
+    """
+    table: Any = rows.select_columns([column]).with_format("arrow")[:]
+    try:
+        return table[column].to_pylist()
+    except UnicodeDecodeError as error:
+        raise InputError(f"column '{column}' holds text that is not UTF-8: {error}") from None
 
 
 def joined(places: Sequence[str], count: int | None = None) -> str:

@@ -8,7 +8,7 @@ from datasets import Dataset, Features, Image, Value
 
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.data import images
-from autolora_meta.finetuning.data.part import Part
+from autolora_meta.finetuning.data.part import Part, values
 
 Content = str | bytes  # of a file, or its path
 
@@ -63,7 +63,7 @@ def _column(part: Part, column: str) -> Dataset:
         )
     # Beside the file that names them, unless a path is absolute.
     near = part.file.parent if part.file else None
-    paths = [(path or "").strip() for path in rows[column]]
+    paths = [(path or "").strip() for path in values(rows, column)]
     shown = [str(near / path) if near and path else path or None for path in paths]
     return Dataset.from_dict({column: shown}).cast_column(column, Image())
 

@@ -14,7 +14,14 @@ from autolora_meta.finetuning.data.files import Layout
 from autolora_meta.finetuning.data.options import DataOptions
 from autolora_meta.finetuning.data.part import Part
 from autolora_meta.finetuning.data.roles import Role
-from autolora_meta.finetuning.hub import could_be_id, is_slip_of, names_in, nearest, path_of
+from autolora_meta.finetuning.hub import (
+    could_be_id,
+    is_slip_of,
+    names_in,
+    nearest,
+    path_of,
+    slip_in_path,
+)
 
 EMBEDDED = "stdlib-docs"
 Given = Dataset | DatasetDict | Mapping[str, Dataset]
@@ -89,9 +96,9 @@ def _looks_like_path(source: str) -> bool:
     """Whether a source that is not here was meant to be; else it is one of the hub."""
     if Path(source).suffix.lower() in files.READERS or not could_be_id(source):
         return True
-    here = list(filter(_holds_rows, names_in(".")))
-    stems = [Path(name).stem for name in here]
-    return source in stems or is_slip_of(source, [EMBEDDED, *here, *stems]) is not None
+    stems = [Path(name).stem for name in names_in(".") if _holds_rows(name)]
+    slip = is_slip_of(source, [EMBEDDED, *stems]) or slip_in_path(source, _holds_rows)
+    return source in stems or slip is not None
 
 
 def _holds_rows(path: str) -> bool:
@@ -100,7 +107,7 @@ def _holds_rows(path: str) -> bool:
 
 def _there(source: str) -> Path:
     path = Path(os.path.expanduser(source))
-    if os.path.exists(path):
+    if os.path.isfile(path) or os.path.isdir(path):
         return path
     slip = is_slip_of(source, [EMBEDDED])
     near = f"did you mean '{slip}'?" if slip else nearest(source, _holds_rows, "data file")

@@ -7,7 +7,7 @@ from transformers import PreTrainedConfig
 
 from autolora_meta import plugins
 from autolora_meta.errors import InputError, unknown
-from autolora_meta.finetuning.tasks.base import Processor, Task
+from autolora_meta.finetuning.tasks.base import Processor, Say, Task
 from autolora_meta.finetuning.tasks.causal_lm import CausalLM
 from autolora_meta.finetuning.tasks.generation import Generation
 from autolora_meta.finetuning.tasks.image_classification import ImageClassification
@@ -22,10 +22,12 @@ __all__ = [
     "TASKS",
     "GenerationOptions",
     "Processor",
+    "Say",
     "Task",
     "TaskOptions",
     "build_task",
     "metric_called",
+    "refuse_lacking",
     "refuse_unmeasured",
     "task_class",
     "task_names",
@@ -112,11 +114,27 @@ def refuse_unmeasured(task: Task, metrics: Sequence[str], place: str = "compare.
         place: the setting that names them.
 
     Raises:
-        InputError: there is one.
+        InputError: there is one, other than for what this machine lacks (`refuse_lacking`).
     """
-    absent = [name for name in metrics if name not in task.measured]
+    absent = [name for name in metrics if name not in {*task.measured, *task.lacking}]
     if absent:
         raise InputError(
             f"{place} names {', '.join(absent)}, which is not measured on these rows; "
             f"measured: {', '.join(task.measured)}"
+        )
+
+
+def refuse_lacking(task: Task, metrics: Sequence[str]) -> None:
+    """Refuse metrics that this machine lacks something for, before work that ends with measuring.
+
+    A search measures none of them.
+
+    Raises:
+        InputError: there is one; with what to install.
+    """
+    absent = [name for name in metrics if name in task.lacking]
+    if absent:
+        raise InputError(
+            f"compare.metrics names {', '.join(absent)}, and {task.lacking[absent[0]]}; measured "
+            f"without: {', '.join(task.measured)}"
         )

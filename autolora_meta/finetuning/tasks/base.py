@@ -104,6 +104,11 @@ class Task(ABC):
         return tuple(self.measures)
 
     @property
+    def lacking(self) -> Mapping[str, str]:
+        """Metrics that this machine cannot measure -> what it lacks; nothing else is lacking."""
+        return {}
+
+    @property
     def compared(self) -> tuple[str, ...]:
         """What a comparison reports where the person names no metrics, the main one first."""
         return self.measured

@@ -1,6 +1,5 @@
 """The text itself: each token from those before it."""
 
-import copy
 import logging
 from dataclasses import dataclass
 from typing import Any, Self
@@ -15,7 +14,7 @@ from autolora_meta.finetuning.batches import Collate
 from autolora_meta.finetuning.data.roles import TEXT
 from autolora_meta.finetuning.evaluation import batches
 from autolora_meta.finetuning.tasks.base import Say, Task
-from autolora_meta.finetuning.tasks.encoding import IGNORED, encode_texts
+from autolora_meta.finetuning.tasks.encoding import IGNORED, encode_texts, padded_on
 from autolora_meta.finetuning.tasks.metrics import named
 from autolora_meta.finetuning.tasks.options import TaskOptions
 
@@ -77,9 +76,7 @@ class CausalLM(Task):
         On the right, whatever the tokenizer does: behind padding on the left the first token of a
         text would be predicted from nothing, and count.
         """
-        right = copy.copy(processor)
-        right.padding_side = "right"
-        return DataCollatorForSeq2Seq(right)
+        return DataCollatorForSeq2Seq(padded_on("right", processor))
 
     def evaluate(
         self,

@@ -1,5 +1,6 @@
 """What the tasks on texts share: token ids of texts and pairs, and what is said of those cut."""
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -41,3 +42,10 @@ def encode_texts(
     encoded = dict(tokenizer(texts, pairs, truncation=True, max_length=limit))
     say_cut(lengths, limit, say)
     return encoded
+
+
+def padded_on(side: str, tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
+    """Return a tokenizer that pads on this side, and is the same else."""
+    other = copy.copy(tokenizer)
+    other.padding_side = side
+    return other

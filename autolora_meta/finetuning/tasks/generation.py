@@ -1,8 +1,10 @@
 """A completion of each input: a description of a meaning, a translation, a summary."""
 
 import logging
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Self
+from functools import partial
+from typing import Any, Self
 
 import torch
 from datasets import Dataset, DatasetDict
@@ -21,7 +23,7 @@ from autolora_meta.finetuning.evaluation import by_length
 from autolora_meta.finetuning.tasks import written
 from autolora_meta.finetuning.tasks.base import Say, Task
 from autolora_meta.finetuning.tasks.causal_lm import token_metrics
-from autolora_meta.finetuning.tasks.encoding import IGNORED, say_cut, token_limit
+from autolora_meta.finetuning.tasks.encoding import IGNORED, padded_on, say_cut, token_limit
 from autolora_meta.finetuning.tasks.metrics import named
 from autolora_meta.finetuning.tasks.options import GenerationOptions, TaskOptions
 
@@ -67,12 +69,7 @@ class Generation(Task):
         base: PreTrainedConfig | None,
         dataset: str | None,
     ) -> Self:
-        """The task for this base.
-
-        Raises:
-            InputError: the packages that score texts are not installed.
-        """
-        written.refuse_absent_packages()
+        """The task for this base."""
         encoder_decoder = bool(getattr(base, "is_encoder_decoder", False))
         return cls(options.max_length, options.generation, encoder_decoder)
 
@@ -88,13 +85,18 @@ class Generation(Task):
 
     @property
     def measured(self) -> tuple[str, ...]:
-        """METEOR where WordNet is found."""
-        return tuple(m for m in self.measures if m != "meteor" or written.wordnet_found())
+        """Perplexity; the scores where their packages are installed, METEOR where WordNet is."""
+        return tuple(name for name in self.measures if name not in self.lacking)
+
+    @property
+    def lacking(self) -> Mapping[str, str]:
+        """Scores whose packages are not installed."""
+        return written.lacking()
 
     @property
     def compared(self) -> tuple[str, ...]:
         """Perplexity, which every step of training moves, and BLEU."""
-        return ("perplexity", "bleu")
+        return tuple(name for name in ("perplexity", "bleu") if name not in self.lacking)
 
     def encode(
         self, rows: Dataset, processor: PreTrainedTokenizerBase, say: Say = _log.info
@@ -131,16 +133,19 @@ class Generation(Task):
             references = [[target] for target in targets]
         else:
             references = list(rows["references"])
-            if "meteor" not in self.measured:
-                say(
-                    "METEOR is not measured: WordNet is not found (python -m nltk.downloader "
-                    "wordnet)"
-                )
+            if absent := self.lacking:
+                names = [self.measures[name].label.removeprefix("test ") for name in absent]
+                verb = "is" if len(names) == 1 else "are"
+                say(f"{', '.join(names)} {verb} not measured: {next(iter(absent.values()))}")
         return Dataset.from_dict({**encoded, "text": texts, "references": references})
 
     def collator(self, processor: PreTrainedTokenizerBase) -> Collate:
-        """Pads a batch to its longest row, labels with what the loss ignores."""
-        pad = DataCollatorForSeq2Seq(processor)
+        """Pads a batch to its longest row, labels with what the loss ignores.
+
+        On the right, whatever the tokenizer does: padding on the left would move positions, and in
+        labels it would be what an encoder-decoder model reads as the words before.
+        """
+        pad = DataCollatorForSeq2Seq(padded_on("right", processor))
         left_out = ("text", "references")
         return lambda rows: pad([{k: r[k] for k in r if k not in left_out} for r in rows])
 
@@ -165,6 +170,8 @@ class Generation(Task):
             batch_size,
             shifted=not self.encoder_decoder,
         )["perplexity"]
+        if "bleu" not in self.measured:
+            return {"perplexity": perplexity}
         completions = self.write(model, texts, processor, batch_size)
         scores = written.scores(completions, references, meteor="meteor" in self.measured)
         return {"perplexity": perplexity, **scores}
@@ -194,14 +201,14 @@ class Generation(Task):
             pad_token_id=processor.pad_token_id,
             eos_token_id=processor.eos_token_id,
         )
+        # What a causal model writes must stand right behind the prompt.
+        side = "right" if self.encoder_decoder else "left"
+        pad = partial(processor.pad, padding_side=side, return_tensors="pt")
+        if not self.encoder_decoder and _reads_padding(model, pad, prompts):
+            batch_size = 1
         completions = []
         for start in range(0, len(prompts), batch_size):
-            # What a causal model writes must stand right behind the prompt.
-            batch = processor.pad(
-                {"input_ids": prompts[start : start + batch_size]},
-                padding_side="right" if self.encoder_decoder else "left",
-                return_tensors="pt",
-            ).to(model.device)
+            batch = pad({"input_ids": prompts[start : start + batch_size]}).to(model.device)
             ids = model.generate(**batch, generation_config=settings)  # pyright: ignore[reportCallIssue]
             new = ids if self.encoder_decoder else ids[:, batch["input_ids"].shape[1] :]
             completions += processor.batch_decode(new, skip_special_tokens=True)
@@ -269,3 +276,23 @@ class Generation(Task):
 
     def _separator(self, tokenizer: PreTrainedTokenizerBase) -> list[int]:
         return tokenizer(self.options.separator, add_special_tokens=False)["input_ids"]
+
+
+def _reads_padding(
+    model: PreTrainedModel, pad: Callable[..., Any], prompts: list[list[int]]
+) -> bool:
+    """Return whether the first word written after the shortest prompt depends on padding before it.
+
+    `generate` counts positions behind the padding. A model that carries a state from word to word
+    and takes no mask (RWKV) reads padding all the same.
+    """
+    short, long = min(prompts, key=len), max(prompts, key=len)
+    settings = {"max_new_tokens": 1, "do_sample": False, "return_dict_in_generate": True}
+    alone, beside = (
+        model.generate(  # pyright: ignore[reportCallIssue]
+            **pad({"input_ids": some}).to(model.device), output_logits=True, **settings
+        ).logits[0][0]
+        for some in ([short], [short, long])
+    )
+    gap = (alone - beside).abs().max().item() / max(1.0, alone.abs().max().item())
+    return gap > (1e-3 if model.dtype.itemsize == 4 else 5e-2)

@@ -9,30 +9,25 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from itertools import zip_longest
 
-from autolora_meta.errors import InputError
 from autolora_meta.finetuning.tasks.cider import cider_d
 
+SCORES = ("bleu", "nist", "rouge_l", "ter", "cider", "meteor")
 _PACKAGES = ("sacrebleu", "rouge_score", "nltk")
 
 
-def refuse_absent_packages() -> None:
-    """Say how to mend it where the packages behind the scores are not installed.
-
-    Raises:
-        InputError: one is not there.
-    """
+def lacking() -> dict[str, str]:
+    """Score -> what this machine lacks to measure it, and how it is had; for a message."""
     absent = [name for name in _PACKAGES if find_spec(name) is None]
     if absent:
-        raise InputError(
-            f"task.type generation scores texts with {', '.join(_PACKAGES)}; "
-            f"{', '.join(absent)} is not installed: pip install 'autolora-meta[generation]'"
-        )
+        why = f"{', '.join(absent)} is not installed (pip install 'autolora-meta[generation]')"
+        return dict.fromkeys(SCORES, why)
+    if not wordnet_found():
+        return {"meteor": "WordNet is not found (python -m nltk.downloader wordnet)"}
+    return {}
 
 
 def wordnet_found() -> bool:
     """Whether NLTK finds WordNet on this machine, which METEOR's synonyms come from."""
-    if find_spec("nltk") is None:
-        return False
     import nltk.data
 
     for name in ("corpora/wordnet", "corpora/wordnet.zip"):

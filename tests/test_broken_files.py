@@ -1,0 +1,71 @@
+"""Files that a person or a crash has broken end in one sentence, whatever command reads them."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from autolora_meta.json_files import read_rows
+from tests.end_to_end import Tiny, command
+
+
+@pytest.mark.parametrize(
+    ("name", "command_name"),
+    [
+        ("environment.json", "plot"),
+        ("timings.jsonl", "plot"),
+        ("comparison.json", "plot"),
+        ("rows.json", "plot"),
+        ("search/search.json", "allocate"),
+        ("config.yaml", "export"),
+        ("adapter/adapter_config.json", "export"),
+    ],
+)
+def test_a_file_of_a_run(name: str, command_name: str, tiny: Tiny, tmp_path: Path) -> None:
+    shutil.copytree(tiny.run, tmp_path / "run")
+    assert (tmp_path / "run" / name).is_file()
+    (tmp_path / "run" / name).write_text("{broken\n")
+    said = command(command_name, tmp_path / "run")
+    assert said.status == 2
+    assert said.err.startswith("error: ") and said.err.count("error: ") == 1
+
+
+def test_the_half_line_of_a_writer_that_was_killed_is_no_mistake(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text('{"a": 1}\n{"a": ')
+    assert read_rows(tmp_path / "rows.jsonl") == [{"a": 1}]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name: x\nbase: 3", "unknown config '3'"),
+        ("name: x\nbase: quickstart\nvariants: {a: 3}", "unknown config '3'"),
+        ("name: x\nbase: quickstart\nsmoke: 3", "smoke is a section"),
+        ("name: x\nbase: quickstart\nepochs: 3", "unknown key 'epochs'; here it is retrain.steps"),
+        ("a: " + "[" * 3000 + "]" * 3000, "nested too deep"),
+    ],
+)
+def test_a_study_that_is_none(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "study.yaml").write_text(text)
+    smoke = ["--smoke"] if "smoke" in text else []
+    said = command("study", tmp_path / "study.yaml", *smoke, "--dry-run")
+    assert said.status == 2 and message in said.err, said.err
+
+
+def test_numbers_that_no_machine_takes(tiny: Tiny, tmp_path: Path) -> None:
+    said = command("search", tiny.config, "runtime.threads=100000", "--runs", tmp_path)
+    assert said.status == 2 and "runtime.threads: should be less than or equal to" in said.err
+    said = command("search", tiny.config, "lora.scale=1e30", "--runs", tmp_path)
+    assert said.status == 2 and "lora.scale" in said.err
+
+
+def test_an_option_of_ranks_by_its_whole_name(tiny: Tiny) -> None:
+    whole, short = (
+        command("allocate", tiny.run, key) for key in ("ranks.min_rank=1", "min_rank=1")
+    )
+    assert whole.status == 0 and whole.out == short.out
+
+
+def test_verify_looks_for_the_model_before_it_measures(tiny: Tiny) -> None:
+    said = command("verify", "--model", tiny.config, "model.name=./missing")
+    assert said.status == 2 and "is not a folder here" in said.err and "measuring" not in said.err
