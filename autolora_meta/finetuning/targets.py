@@ -143,7 +143,15 @@ def choose_targets(
     else:
         names, left_out = tuple(wanted), {}
     if not names:
-        raise InputError(f"lora.targets is {targets}, and the model has no linear layer to adapt")
+        free = [
+            name.rpartition(".")[2]
+            for name, module in modules.items()
+            if isinstance(module, nn.Conv2d) and _objection(model, name) is None
+        ]
+        hint = f"; convolutions get adapters by name, as lora.targets: [{free[-1]}]" if free else ""
+        raise InputError(
+            f"lora.targets is {targets}, and the model has no linear layer to adapt{hint}"
+        )
     _refuse_shared_weights(modules, names)
     return Targets(names, left_out)
 

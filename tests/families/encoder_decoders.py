@@ -40,9 +40,9 @@ LED = BART | {
 
 ENCODER_DECODERS: dict[str, Family] = {
     "t5": Family("T5Config", SEQ2SEQ, T5, 32, ("q", "v")),
-    "mt5": Family("MT5Config", SEQ2SEQ, T5),
-    "umt5": Family("UMT5Config", SEQ2SEQ, T5),
-    "longt5": Family("LongT5Config", SEQ2SEQ, T5 | {"local_radius": 4}),
+    "mt5": Family("MT5Config", SEQ2SEQ, T5, layers=36),
+    "umt5": Family("UMT5Config", SEQ2SEQ, T5, layers=36),
+    "longt5": Family("LongT5Config", SEQ2SEQ, T5 | {"local_radius": 4}, layers=32),
     "switch_transformers": Family(
         "SwitchTransformersConfig",
         SEQ2SEQ,
@@ -53,16 +53,17 @@ ENCODER_DECODERS: dict[str, Family] = {
             "num_sparse_encoder_layers": 1,
             "num_sparse_decoder_layers": 1,
         },
+        layers=38,
     ),
-    "bart": Family("BartConfig", SEQ2SEQ, BART),
-    "mbart": Family("MBartConfig", SEQ2SEQ, BART),
-    "marian": Family("MarianConfig", SEQ2SEQ, BART),
-    "pegasus": Family("PegasusConfig", SEQ2SEQ, BART),
-    "blenderbot": Family("BlenderbotConfig", SEQ2SEQ, BART),
-    "m2m_100": Family("M2M100Config", SEQ2SEQ, BART),
-    "led": Family("LEDConfig", SEQ2SEQ, LED),
+    "bart": Family("BartConfig", SEQ2SEQ, BART, layers=32),
+    "mbart": Family("MBartConfig", SEQ2SEQ, BART, layers=32),
+    "marian": Family("MarianConfig", SEQ2SEQ, BART, layers=32),
+    "pegasus": Family("PegasusConfig", SEQ2SEQ, BART, layers=32),
+    "blenderbot": Family("BlenderbotConfig", SEQ2SEQ, BART, layers=32),
+    "m2m_100": Family("M2M100Config", SEQ2SEQ, BART, layers=32),
+    "led": Family("LEDConfig", SEQ2SEQ, LED, layers=32),
     "bigbird_pegasus": Family(
-        "BigBirdPegasusConfig", SEQ2SEQ, BART | {"attention_type": "original_full"}
+        "BigBirdPegasusConfig", SEQ2SEQ, BART | {"attention_type": "original_full"}, layers=32
     ),
     "prophetnet": Family(
         "ProphetNetConfig",
@@ -84,5 +85,6 @@ ENCODER_DECODERS: dict[str, Family] = {
             "pad_token_id": 0,
             "decoder_start_token_id": 2,
         },
+        layers=34,
     ),
 }

@@ -36,7 +36,6 @@ class Family:
         pixels: side of a picture.
         lora: settings under `lora` that the family needs.
         refused: part of the message of the InputError that the family ends in.
-        known: what goes wrong today, part of its message; red once it does not.
     """
 
     config: str
@@ -47,7 +46,6 @@ class Family:
     pixels: int = 8
     lora: dict[str, Any] = field(default_factory=dict)
     refused: str = ""
-    known: str = ""
 
     @property
     def auto(self) -> Any:
@@ -105,3 +103,6 @@ LABELLED = ("SequenceClassification", "TokenClassification", "ImageClassificatio
 SEQUENCE, TOKENS, CAUSAL = "SequenceClassification", "TokenClassification", "CausalLM"
 IMAGES = "ImageClassification"
 QUERY_VALUE, PROJECTIONS = ("query", "value"), ("q_proj", "v_proj")
+# Why families are refused.
+NO_LINEAR = "the model has no linear layer to adapt"
+NO_TASK = "Unrecognized configuration class"

@@ -28,16 +28,16 @@ DEEPSEEK: dict[str, Any] = LLAMA | {
 }
 
 MIXTURES: dict[str, Family] = {
-    "mixtral": Family("MixtralConfig", CAUSAL, EXPERTS),
-    "qwen2_moe": Family("Qwen2MoeConfig", CAUSAL, EXPERTS),
-    "qwen3_moe": Family("Qwen3MoeConfig", CAUSAL, EXPERTS | {"head_dim": 8}),
-    "olmoe": Family("OlmoeConfig", CAUSAL, EXPERTS),
-    "deepseek_v2": Family("DeepseekV2Config", CAUSAL, DEEPSEEK),
-    "deepseek_v3": Family("DeepseekV3Config", CAUSAL, DEEPSEEK),
-    "gpt_oss": Family("GptOssConfig", CAUSAL, EXPERTS | {"head_dim": 8}),
-    "granitemoe": Family("GraniteMoeConfig", CAUSAL, EXPERTS),
-    "phimoe": Family("PhimoeConfig", CAUSAL, EXPERTS),
-    "glm4_moe": Family("Glm4MoeConfig", CAUSAL, DEEPSEEK | {"head_dim": 8}),
+    "mixtral": Family("MixtralConfig", CAUSAL, EXPERTS, layers=8),
+    "qwen2_moe": Family("Qwen2MoeConfig", CAUSAL, EXPERTS, layers=14),
+    "qwen3_moe": Family("Qwen3MoeConfig", CAUSAL, EXPERTS | {"head_dim": 8}, layers=8),
+    "olmoe": Family("OlmoeConfig", CAUSAL, EXPERTS, layers=8),
+    "deepseek_v2": Family("DeepseekV2Config", CAUSAL, DEEPSEEK, layers=10),
+    "deepseek_v3": Family("DeepseekV3Config", CAUSAL, DEEPSEEK, layers=10),
+    "gpt_oss": Family("GptOssConfig", CAUSAL, EXPERTS | {"head_dim": 8}, layers=8),
+    "granitemoe": Family("GraniteMoeConfig", CAUSAL, EXPERTS, layers=8),
+    "phimoe": Family("PhimoeConfig", CAUSAL, EXPERTS, layers=8),
+    "glm4_moe": Family("Glm4MoeConfig", CAUSAL, DEEPSEEK | {"head_dim": 8}, layers=8),
     "dbrx": Family(
         "DbrxConfig",
         CAUSAL,
@@ -51,5 +51,6 @@ MIXTURES: dict[str, Family] = {
             "ffn_config": {"ffn_hidden_size": 16, "moe_num_experts": 4, "moe_top_k": 2},
             "pad_token_id": 0,
         },
+        layers=6,
     ),
 }

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tests.families.family import IMAGES, PROJECTIONS, WIDTH, WORDS, Family
+from tests.families.family import IMAGES, NO_LINEAR, PROJECTIONS, WIDTH, WORDS, Family
 
 VIT: dict[str, Any] = {
     "hidden_size": WIDTH,
@@ -16,6 +16,14 @@ VIT: dict[str, Any] = {
 STAGES = {"hidden_sizes": [8, 16], "depths": [1, 1]}
 TEXT = {"vocab_size": WORDS, "hidden_size": WIDTH, "num_hidden_layers": 1, "num_attention_heads": 2}
 BOTH = {"vision_config": VIT, "text_config": TEXT | {"intermediate_size": 32}}
+POOLFORMER = {
+    "hidden_sizes": [8, 16],
+    "depths": [1, 1],
+    "num_encoder_blocks": 2,
+    "patch_sizes": [3, 3],
+    "strides": [2, 2],
+    "padding": [1, 1],
+}
 SWIN = {
     "image_size": 32,
     "patch_size": 4,
@@ -27,33 +35,57 @@ SWIN = {
 
 PICTURES: dict[str, Family] = {
     "vit": Family("ViTConfig", IMAGES, VIT, 12, PROJECTIONS),
-    "deit": Family("DeiTConfig", IMAGES, VIT | {"architectures": ["DeiTForImageClassification"]}),
-    "beit": Family("BeitConfig", IMAGES, VIT),
-    "data2vec-vision": Family("Data2VecVisionConfig", IMAGES, VIT),
-    "dinov2": Family("Dinov2Config", IMAGES, VIT),
-    "dinov2_with_registers": Family("Dinov2WithRegistersConfig", IMAGES, VIT),
-    "swin": Family("SwinConfig", IMAGES, SWIN, pixels=32),
-    "swinv2": Family("Swinv2Config", IMAGES, SWIN, pixels=32),
-    "clip": Family("CLIPConfig", IMAGES, BOTH | {"projection_dim": WIDTH}),
-    "siglip": Family("SiglipConfig", IMAGES, BOTH),
-    "convnext": Family("ConvNextConfig", IMAGES, STAGES | {"num_stages": 2}, pixels=32),
-    "convnextv2": Family("ConvNextV2Config", IMAGES, STAGES | {"num_stages": 2}, pixels=32),
-    "resnet": Family("ResNetConfig", IMAGES, STAGES | {"embedding_size": 8}, pixels=32),
-    "regnet": Family(
-        "RegNetConfig", IMAGES, STAGES | {"embedding_size": 8, "groups_width": 8}, pixels=32
+    "deit": Family(
+        "DeiTConfig", IMAGES, VIT | {"architectures": ["DeiTForImageClassification"]}, layers=12
     ),
-    "poolformer": Family(
+    "beit": Family("BeitConfig", IMAGES, VIT, layers=12),
+    "data2vec-vision": Family("Data2VecVisionConfig", IMAGES, VIT, layers=12),
+    "dinov2": Family("Dinov2Config", IMAGES, VIT, layers=12),
+    "dinov2_with_registers": Family("Dinov2WithRegistersConfig", IMAGES, VIT, layers=12),
+    "swin": Family("SwinConfig", IMAGES, SWIN, pixels=32, layers=13),
+    "swinv2": Family("Swinv2Config", IMAGES, SWIN, pixels=32, layers=16),
+    "clip": Family("CLIPConfig", IMAGES, BOTH | {"projection_dim": WIDTH}, layers=12),
+    "siglip": Family(
+        "SiglipConfig", IMAGES, BOTH, lora={"exclude": ["head.mlp.fc1", "head.mlp.fc2"]}, layers=12
+    ),
+    "convnext": Family("ConvNextConfig", IMAGES, STAGES | {"num_stages": 2}, pixels=32, layers=4),
+    "convnextv2": Family(
+        "ConvNextV2Config", IMAGES, STAGES | {"num_stages": 2}, pixels=32, layers=4
+    ),
+    "resnet": Family(
+        "ResNetConfig", IMAGES, STAGES | {"embedding_size": 8}, pixels=32, refused=NO_LINEAR
+    ),
+    "resnet, its convolutions": Family(
+        "ResNetConfig",
+        IMAGES,
+        STAGES | {"embedding_size": 8},
+        pixels=32,
+        lora={"targets": ["convolution"]},
+        layers=8,
+    ),
+    "regnet": Family(
+        "RegNetConfig",
+        IMAGES,
+        STAGES | {"embedding_size": 8, "groups_width": 8},
+        pixels=32,
+        refused=NO_LINEAR,
+    ),
+    "poolformer": Family("PoolFormerConfig", IMAGES, POOLFORMER, pixels=32, refused=NO_LINEAR),
+    "poolformer, its convolutions": Family(
         "PoolFormerConfig",
         IMAGES,
-        {
-            "hidden_sizes": [8, 16],
-            "depths": [1, 1],
-            "num_encoder_blocks": 2,
-            "patch_sizes": [3, 3],
-            "strides": [2, 2],
-            "padding": [1, 1],
-        },
+        POOLFORMER,
         pixels=32,
+        lora={"targets": ["conv1", "conv2"]},
+        refused="its name ends like that of a head",
+    ),
+    "mobilenet_v2, its convolutions": Family(
+        "MobileNetV2Config",
+        IMAGES,
+        {"image_size": 32, "depth_multiplier": 0.25},
+        pixels=32,
+        lora={"targets": ["convolution"]},
+        refused="nn.Conv2d with groups or dilation",
     ),
     "segformer": Family(
         "SegformerConfig",
@@ -70,6 +102,7 @@ PICTURES: dict[str, Family] = {
             "decoder_hidden_size": 16,
         },
         pixels=32,
+        layers=12,
     ),
     "mobilevit": Family(
         "MobileViTConfig",
@@ -81,9 +114,14 @@ PICTURES: dict[str, Family] = {
             "num_attention_heads": 2,
         },
         pixels=32,
+        layers=54,
     ),
     "mobilenet_v2": Family(
-        "MobileNetV2Config", IMAGES, {"image_size": 32, "depth_multiplier": 0.25}, pixels=32
+        "MobileNetV2Config",
+        IMAGES,
+        {"image_size": 32, "depth_multiplier": 0.25},
+        pixels=32,
+        refused=NO_LINEAR,
     ),
     "hiera": Family(
         "HieraConfig",
@@ -98,6 +136,7 @@ PICTURES: dict[str, Family] = {
             "masked_unit_size": [4, 4],
         },
         pixels=32,
+        layers=9,
     ),
     "focalnet": Family(
         "FocalNetConfig",
@@ -111,5 +150,6 @@ PICTURES: dict[str, Family] = {
             "focal_windows": [3, 3],
         },
         pixels=32,
+        layers=8,
     ),
 }

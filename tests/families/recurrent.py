@@ -44,16 +44,23 @@ QWEN3_NEXT = EXPERTS | {
 }
 
 RECURRENT: dict[str, Family] = {
-    "mamba": Family("MambaConfig", CAUSAL, MAMBA),
-    "mamba2": Family("Mamba2Config", CAUSAL, MAMBA | HEADS),
-    "falcon_mamba": Family("FalconMambaConfig", CAUSAL, MAMBA),
-    "rwkv": Family("RwkvConfig", CAUSAL, MAMBA | {"attention_hidden_size": 16}),
+    "mamba": Family("MambaConfig", CAUSAL, MAMBA, layers=4),
+    "mamba2": Family("Mamba2Config", CAUSAL, MAMBA | HEADS, layers=2),
+    "falcon_mamba": Family("FalconMambaConfig", CAUSAL, MAMBA, layers=4),
+    "rwkv": Family("RwkvConfig", CAUSAL, MAMBA | {"attention_hidden_size": 16}, layers=14),
     "recurrent_gemma": Family(
-        "RecurrentGemmaConfig", CAUSAL, LLAMA | {"lru_width": 16, "attention_window_size": 16}
+        "RecurrentGemmaConfig",
+        CAUSAL,
+        LLAMA | {"lru_width": 16, "attention_window_size": 16},
+        refused="cannot take a text of these rows",
     ),
-    "jamba": Family("JambaConfig", CAUSAL, JAMBA),
-    "lfm2": Family("Lfm2Config", CAUSAL, LLAMA | {"layer_types": ["conv", "full_attention"]}),
-    "qwen3_next": Family("Qwen3NextConfig", CAUSAL, QWEN3_NEXT),
-    "falcon_h1": Family("FalconH1Config", CAUSAL, LLAMA | MAMBA_HEADS),
-    "bamba": Family("BambaConfig", CAUSAL, LLAMA | MAMBA_HEADS | {"attn_layer_indices": [1]}),
+    "jamba": Family("JambaConfig", CAUSAL, JAMBA, layers=10),
+    "lfm2": Family(
+        "Lfm2Config", CAUSAL, LLAMA | {"layer_types": ["conv", "full_attention"]}, layers=12
+    ),
+    "qwen3_next": Family("Qwen3NextConfig", CAUSAL, QWEN3_NEXT, layers=7),
+    "falcon_h1": Family("FalconH1Config", CAUSAL, LLAMA | MAMBA_HEADS, layers=16),
+    "bamba": Family(
+        "BambaConfig", CAUSAL, LLAMA | MAMBA_HEADS | {"attn_layer_indices": [1]}, layers=12
+    ),
 }

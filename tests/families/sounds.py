@@ -1,6 +1,6 @@
 """Models of sounds, which no task of ours feeds."""
 
-from tests.families.family import CLASSES, ENCODER, WIDTH, WORDS, Family
+from tests.families.family import CLASSES, ENCODER, NO_TASK, WIDTH, WORDS, Family
 
 SPEECH = ENCODER | {"conv_dim": [8], "conv_stride": [4], "conv_kernel": [8]}
 WHISPER = {
@@ -21,7 +21,22 @@ WHISPER = {
 SOUND = "AudioClassification"
 
 SOUNDS: dict[str, Family] = {
-    "wav2vec2": Family("Wav2Vec2Config", SOUND, SPEECH),
-    "hubert": Family("HubertConfig", SOUND, SPEECH),
-    "whisper": Family("WhisperConfig", "SpeechSeq2Seq", WHISPER),
+    "wav2vec2": Family(
+        "Wav2Vec2Config",
+        SOUND,
+        SPEECH,
+        refused=NO_TASK,
+    ),
+    "hubert": Family(
+        "HubertConfig",
+        SOUND,
+        SPEECH,
+        refused=NO_TASK,
+    ),
+    "whisper": Family(
+        "WhisperConfig",
+        "SpeechSeq2Seq",
+        WHISPER,
+        refused=NO_TASK,
+    ),
 }

@@ -22,6 +22,7 @@ from autolora_meta.finetuning.lora import layer_costs, quiet_peft
 from autolora_meta.finetuning.models import load_model, quiet_loading
 from autolora_meta.finetuning.prepare import Prepared
 from autolora_meta.finetuning.retrain import RetrainResult
+from autolora_meta.program import program_of
 from autolora_meta.ranks.pattern import RankPattern
 from tests.families.family import CLASSES, IMAGES, TOKENS, Family
 from tests.tiny import TELLING, tiny_texts, tiny_tokenizer
@@ -46,10 +47,12 @@ class Arrival:
     Args:
         layers: how many got gates; 0 where it was refused.
         refused: the message of the InputError; empty where it works.
+        left_out: what `all-linear` leaves out, a sentence for each reason.
     """
 
     layers: int
     refused: str = ""
+    left_out: tuple[str, ...] = ()
 
 
 class Wrong(AssertionError):
@@ -70,6 +73,7 @@ def arrival(family: Family, place: Path) -> Arrival:
     config = RunConfig.model_validate(_settings(family, place))
     try:
         prepared = prepare(config, data=_rows(family.task, family.pixels))
+        left_out = program_of(config, prepared, config.seed).targets().sentences()
         ranks = search(config, prepared=prepared).ranks
         result = retrain(config, ranks, prepared=prepared)
     except InputError as error:
@@ -78,7 +82,7 @@ def arrival(family: Family, place: Path) -> Arrival:
     save_adapter(result, place / "adapter", "A test.", base=fresh)
     _compare_ranks(ranks, prepared, result, place / "adapter")
     _compare_answers(prepared, result, place)
-    return Arrival(len(ranks))
+    return Arrival(len(ranks), left_out=tuple(left_out))
 
 
 def base(family: Family, folder: Path) -> None:
@@ -190,7 +194,7 @@ def _compare_answers(prepared: Prepared, result: RetrainResult, place: Path) -> 
     if not gap <= 1e-5:
         raise Wrong(f"logits differ by {gap:g} after reloading")
     with quiet_loading():
-        metrics = task.evaluate(loaded, prepared.rows["test"], prepared.tokenizer, 64)  # pyright: ignore[reportArgumentType]
+        metrics = prepared.evaluate(loaded, prepared.rows["test"], 64)  # pyright: ignore[reportArgumentType]
     wrong = _differing(result.metrics, metrics)
     if wrong:
         raise Wrong(f"metrics differ after reloading: {wrong}")
