@@ -1,10 +1,12 @@
 """The local files that runs read, known by their content."""
 
 import hashlib
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
 from autolora_meta.config import RunConfig
+from autolora_meta.finetuning.hub import path_of
 
 
 def inputs(configs: Iterable[RunConfig]) -> dict[str, str]:
@@ -13,7 +15,7 @@ def inputs(configs: Iterable[RunConfig]) -> dict[str, str]:
     A folder stands for all files in it, by their relative paths and contents. What is not on this
     machine's disk (an id of a hub, data that a package carries) is left out.
     """
-    return {name: _hash(Path(name)) for name in sorted(paths(configs))}
+    return {name: _hash(path_of(name)) for name in sorted(paths(configs))}
 
 
 def paths(configs: Iterable[RunConfig]) -> set[str]:
@@ -22,7 +24,7 @@ def paths(configs: Iterable[RunConfig]) -> set[str]:
     for config in configs:
         source = config.data.source
         named |= {config.model.name, *([source] if isinstance(source, str) else source.values())}
-    return {name for name in named if Path(name).exists()}
+    return {name for name in named if os.path.exists(path_of(name))}
 
 
 def _hash(path: Path) -> str:

@@ -1,7 +1,6 @@
 """Study: a grid of configurations x arms x seeds, run once and for all, by any executor."""
 
 import logging
-import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Executor
 from contextlib import contextmanager
@@ -14,13 +13,13 @@ from autolora_meta.errors import InputError
 from autolora_meta.options import read
 from autolora_meta.places import writable
 from autolora_meta.progress import Bar, Progress
-from autolora_meta.studies import work
 from autolora_meta.studies.answers import primary
 from autolora_meta.studies.executor import Ended, Job, run_jobs
 from autolora_meta.studies.inputs import inputs, paths
 from autolora_meta.studies.ledger import Ledger
 from autolora_meta.studies.main_guard import refuse_unguarded
 from autolora_meta.studies.options import Layer, StudyOptions, read_study
+from autolora_meta.studies.outcomes import TIMES, keep_trace, row_of, tell
 from autolora_meta.studies.plan import Planned, plan
 from autolora_meta.studies.pool import local_pool
 from autolora_meta.studies.sharing import jobs_behind, refuse_all_unusable
@@ -30,7 +29,6 @@ from autolora_meta.tracking import Trackers
 Base = str | Path | Mapping[str, Any] | RunConfig
 
 _LOG = logging.getLogger(__name__)
-_TIMES = ("seconds", "allocation_seconds", "peak_memory")  # of a job: they differ from run to run
 
 
 class Study:
@@ -161,13 +159,13 @@ class Study:
             try:
                 for ended in _told(jobs, executor, self._base, progress):
                     if ended.value is not None:
-                        took = {key: ended.value[key] for key in _TIMES if key in ended.value}
+                        took = {key: ended.value[key] for key in TIMES if key in ended.value}
                         ledger.time({"job": ended.job.key} | took)
                     if ended.job.key in runs:
-                        ledger.append(_row(ended))
-                    _keep_trace(ended, ledger.folder)
+                        ledger.append(row_of(ended))
+                    keep_trace(ended, ledger.folder)
                     if runtime.report_to:
-                        _tell(trackers, ended, runs.get(ended.job.key))
+                        tell(trackers, ended, runs.get(ended.job.key))
             except BrokenExecutor as error:
                 if executor is None:
                     raise
@@ -279,32 +277,3 @@ def _told(
             yield ended
     finally:
         progress.close()
-
-
-def _row(ended: Ended) -> dict[str, Any]:
-    if ended.value is None:
-        return {"id": ended.job.key, "status": "failed", "error": ended.error}
-    told = {key: value for key, value in ended.value.items() if key not in _TIMES}
-    return {"id": ended.job.key, "status": "finished"} | told
-
-
-def _tell(trackers: Trackers, ended: Ended, run: Planned | None) -> None:
-    """Tell the trackers of a search, or of the retraining of a run, that has finished."""
-    if ended.value is None or ended.job.call is work.measure_once:
-        return
-    _, seed, name, place, *_ = ended.job.arguments
-    left = place / str(seed) / name
-    if run is None:
-        trackers.search(f"search/{name}/seed-{seed}/{ended.job.key}", left)
-    else:
-        trackers.retrain(f"retrain/{run.label}", left, ended.value["metrics"])
-
-
-def _keep_trace(ended: Ended, folder: Path) -> None:
-    """The traceback of a job that failed; that of an earlier attempt goes."""
-    place = folder / "errors" / f"{ended.job.key}.txt"
-    if ended.failure is None:
-        place.unlink(missing_ok=True)
-        return
-    place.parent.mkdir(exist_ok=True)
-    place.write_text("".join(traceback.format_exception(ended.failure)), encoding="utf-8")

@@ -8,6 +8,7 @@ from autolora_meta import InputError, RunConfig, prepare
 from autolora_meta.finetuning.data import hub as data_hub
 from autolora_meta.finetuning.hub import could_be_id, is_slip_of
 from autolora_meta.finetuning.models import locate, public_name
+from autolora_meta.studies.inputs import inputs
 from tests.tiny import tiny_csv
 
 
@@ -112,3 +113,14 @@ def test_a_name_that_goes_on_is_another() -> None:
     assert is_slip_of("my-encodr", ["my-encoder"]) == "my-encoder"
     assert is_slip_of("bert-base-uncased", ["bert-base-uncased-2"]) is None
     assert is_slip_of("owner/my-encodr", ["my-encoder"]) is None
+
+
+def test_files_below_the_home_folder_are_inputs_of_a_study(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(here))
+    config = RunConfig.load("quickstart", "data.source=~/tickets.csv", f"model.name={'n' * 300}")
+    before = inputs([config])
+    assert set(before) == {"~/tickets.csv"}
+    tiny_csv(here / "tickets.csv", 61)
+    assert inputs([config]) != before
