@@ -12,7 +12,7 @@ unexport PYTHONPATH
 unexport VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test lint clean
+.PHONY: help setup quickstart test families limits lint clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -24,6 +24,12 @@ quickstart: $(VENV)/.ready ## learn ranks for a real encoder, retrain, compare, 
 
 test: $(VENV)/.ready-dev ## run all tests that need neither GPU nor network
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist=worksteal
+
+families: $(VENV)/.ready-dev ## run a tiny model of each of 130 families end to end: a few minutes
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist=worksteal -m families
+
+limits: $(VENV)/.ready-dev ## run every family and write docs/limits.md
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.families.table
 
 lint: $(VENV)/.ready-dev ## check format, lint and types
 	$(BIN)/ruff format --check .

@@ -115,12 +115,20 @@ def _refuse(model: PeftModel, missed: list[str], names: Sequence[str]) -> None:
         )
     if any(getattr(module, "gradient_checkpointing", False) for module in model.modules()):
         raise InputError(f"no gradient reaches {len(lost)} layers, such as {lost[0]}: {_REENTRANT}")
-    out = sorted({Place.of(name).kind for name in lost})
+    reached = [name for name in names if name not in missed]
+    out = sorted({_ending(name, reached) for name in lost})
     raise InputError(
         f"no gradient reaches {len(lost)} of {len(names)} layers, for example {lost[0]}: the model "
         "computes them without gradients, detaches them, or does not use what they give. Leave "
         f"them out: lora.exclude: [{', '.join(out)}]"
     )
+
+
+def _ending(name: str, others: Sequence[str]) -> str:
+    """How to name a layer, its likes in other blocks with it, but none of the others."""
+    parts = name.split(".")
+    endings = [Place.of(name).kind, *(".".join(parts[i:]) for i in range(len(parts))[::-1])]
+    return next(e for e in endings if not any(f".{other}".endswith(f".{e}") for other in others))
 
 
 def _layer_drop(model: PeftModel) -> str:

@@ -94,6 +94,23 @@ def largest_rank(layer: nn.Module) -> int:
     return min(layer.weight.shape)
 
 
+def maps_linearly(layer: nn.Linear) -> bool:
+    """Whether a layer gives x W^T + b; those of a class with a forward of its own are tried."""
+    own = type(layer).__module__.startswith("transformers.models.")
+    if not own or type(layer).forward is nn.Linear.forward:
+        return True
+    x = torch.ones(1, layer.in_features, dtype=layer.weight.dtype, device=layer.weight.device)
+    try:
+        with torch.no_grad():
+            given: object = layer(x)
+    except (RuntimeError, TypeError, ValueError, IndexError):
+        return False
+    wanted = nn.functional.linear(x, layer.weight, layer.bias)
+    return isinstance(given, torch.Tensor) and (
+        given.shape == wanted.shape and torch.allclose(given, wanted, rtol=1e-3, atol=1e-5)
+    )
+
+
 def wrap_for_search(
     model: nn.Module,
     names: Sequence[str],

@@ -14,7 +14,7 @@ from transformers.pytorch_utils import Conv1D
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.architectures import expert_names, model_type, refused_by_peft
 from autolora_meta.finetuning.heads import head_modules
-from autolora_meta.finetuning.lora import largest_rank
+from autolora_meta.finetuning.lora import largest_rank, maps_linearly
 from autolora_meta.modes import evaluating
 from autolora_meta.randomness import RandomState, replay
 from autolora_meta.ranks.place import Place, alike
@@ -143,7 +143,15 @@ def choose_targets(
     else:
         names, left_out = tuple(wanted), {}
     if not names:
-        raise InputError(f"lora.targets is {targets}, and the model has no linear layer to adapt")
+        free = [
+            name.rpartition(".")[2]
+            for name, module in modules.items()
+            if isinstance(module, nn.Conv2d) and _objection(model, name) is None
+        ]
+        hint = f"; convolutions get adapters by name, as lora.targets: [{free[-1]}]" if free else ""
+        raise InputError(
+            f"lora.targets is {targets}, and the model has no linear layer to adapt{hint}"
+        )
     _refuse_shared_weights(modules, names)
     return Targets(names, left_out)
 
@@ -193,9 +201,8 @@ def _objection(model: nn.Module, name: str) -> str | None:
         return "it is nn.Conv2d with groups or dilation, which PEFT's lora_A does not follow"
     if not isinstance(module, nn.Linear | Conv1D | nn.Conv2d):
         return f"it is {type(module).__name__}"
-    own = type(module).__module__.startswith("transformers.models.")
-    if own and type(module).forward is not nn.Linear.forward:
-        return f"{type(module).__name__} has a forward of its own, as routers do"
+    if isinstance(module, nn.Linear) and not maps_linearly(module):
+        return f"{type(module).__name__} has a forward of its own that gives more than x W^T + b"
     architecture = model_type(model)
     if name.rpartition(".")[2] in expert_names(architecture):
         return f"in {architecture} PEFT takes a layer of this name for weights of the experts"

@@ -159,3 +159,24 @@ def test_experts_that_no_token_reached_are_looked_for_in_other_batches(
         assert not caplog.records
         assert go(Experts(), [up], of_vectors).ranks.names == ("experts.0", "experts.1")
     assert "no token of 8 batches reached 1 layers of experts, for example experts.1" in caplog.text
+
+
+class Unused(nn.Module):
+    """Blocks, and a branch of the same names that the loss does not use."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers, self.head = nn.ModuleList([Blocks(), Blocks()]), Blocks()
+        for block in self.layers:
+            block.second = nn.Linear(6, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for block in self.layers:
+            x = block(x)
+        self.head(x)
+        return x
+
+
+def test_what_is_to_be_left_out_is_named_so_that_nothing_else_is() -> None:
+    with pytest.raises(InputError, match=r"lora.exclude: \[head.first, head.second\]$"):
+        go(Unused(), VECTORS, of_vectors)

@@ -252,3 +252,10 @@ def test_what_peft_refuses_by_itself_is_one_sentence() -> None:
     model = causal(config_of("Mamba", STATES, time_step_rank=8))
     with pytest.raises(InputError, match=r"PEFT cannot put LoRA on this model.*lora.exclude"):
         wrap_for_search(model, ["backbone.layers.0.mixer.out_proj"], LoraOptions(k=2), seed=0)
+
+
+def test_linear_layers_with_a_forward_of_their_own_are_adapted() -> None:
+    config = transformers.FalconConfig(**SIZE)
+    names = target_layers(AutoModelForCausalLM.from_config(config), "all-linear")
+    kinds = {"query_key_value", "dense", "dense_h_to_4h", "dense_4h_to_h"}
+    assert {name.rpartition(".")[2] for name in names} == kinds
