@@ -26,8 +26,8 @@ HEAD = """# Limits: which families of models work
 `make limits` writes this file: it takes a tiny model of each family from a configuration through
 search, retraining and saving, and loads the adapter with stock transformers and stock PEFT onto a
 fresh base. A family works where the ranks of the saved file are those that were asked for, no layer
-of rank 0 has tensors, and logits and metrics after loading equal those before, to 1e-5. As a test it
-is `make families`. Weights are random: how well a family learns is not measured here.
+of rank 0 has tensors, and logits and metrics after loading equal those before, to 1e-5. As a test
+it is `make families`. Weights are random: how well a family learns is not measured here.
 
 Versions: transformers {transformers}, PEFT {peft}, torch {torch}. `layers` is how many the two
 blocks of the tiny model give to `lora.targets: all-linear`, or to the settings that are named.
