@@ -146,6 +146,8 @@ def test_warnings_stand_before_any_difference(tmp_path: Path) -> None:
     for told in (answer, words):
         grew = told.index("Seeds were added after results had been looked at (2, then 4)")
         assert told.index("Nothing was learned by uniform") < grew < told.index("beats")
+    Ledger(folder).looked([0, 2])  # chosen after a look
+    assert "looked at: 1, 3 had results and are left out here" in study_document(folder).answer
 
 
 def test_commands_of_a_page_hold_where_it_was_written(

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from autolora_meta.finetuning.tasks.metrics import Evaluation
+
 _NONE = 1e-9
 
 
@@ -10,29 +12,31 @@ def blind_answer(metrics: Mapping[str, float], blind_loss: float | None) -> str 
     """Return why these metrics show nothing learned, or None.
 
     Args:
-        metrics: on the test rows.
+        metrics: on the test rows; where they are `Evaluation`, one answer to all rows is said.
         blind_loss: the least loss there of an answer that does not look at its input
-            (`Task.blind_loss`); None: not known.
+            (`Task.blind_loss`); None: not known; 0: all rows have the same right answer.
 
     >>> blind_answer({"cross_entropy": 1.12, "matthews": 0.0}, 1.09)
-    'cross-entropy 1.120, no better than the class shares (1.090); Matthews correlation 0'
+    'cross-entropy 1.120, no better than the class shares (1.090); Matthews correlation 0 or less'
     """
     found = []
+    if isinstance(metrics, Evaluation) and metrics.alike:
+        found.append(metrics.alike)
     for name, label, what in (
         ("cross_entropy", "cross-entropy", "the class shares"),
         ("mean_squared_error", "mean squared error", "the mean of the labels"),
     ):
         value = metrics.get(name)
-        if value is not None and blind_loss is not None and value >= blind_loss:
+        if value is not None and blind_loss and value >= blind_loss:  # 0: one right answer
             found.append(f"{label} {value:.3f}, no better than {what} ({blind_loss:.3f})")
     for names, label in (
-        (("matthews",), "Matthews correlation 0"),
-        (("pearson",), "correlation 0"),
+        (("matthews",), "Matthews correlation 0 or less"),
+        (("pearson",), "correlation 0 or less"),
         (("entity_f1",), "no entity found"),
         (("bleu", "rouge_l"), "nothing of the references in what it writes"),
     ):
         values = [metrics[name] for name in names if name in metrics]
-        if values and all(abs(value) < _NONE for value in values):
+        if values and all(value < _NONE for value in values):
             found.append(label)
     return "; ".join(found) or None
 

@@ -24,7 +24,7 @@ from autolora_meta.finetuning.tasks import written
 from autolora_meta.finetuning.tasks.base import Say, Task
 from autolora_meta.finetuning.tasks.causal_lm import token_metrics
 from autolora_meta.finetuning.tasks.encoding import IGNORED, padded_on, say_cut, token_limit
-from autolora_meta.finetuning.tasks.metrics import named
+from autolora_meta.finetuning.tasks.metrics import Evaluation, alike, named
 from autolora_meta.finetuning.tasks.options import GenerationOptions, TaskOptions
 
 _log = logging.getLogger(__name__)
@@ -174,7 +174,11 @@ class Generation(Task):
             return {"perplexity": perplexity}
         completions = self.write(model, texts, processor, batch_size)
         scores = written.scores(completions, references, meteor="meteor" in self.measured)
-        return {"perplexity": perplexity, **scores}
+        right = [tuple(given) for given in references]
+        one = alike(
+            completions, right, lambda text: f"the text '{text[:40]}'" if text else "no text"
+        )
+        return Evaluation({"perplexity": perplexity, **scores}, one)
 
     @torch.no_grad()
     def write(

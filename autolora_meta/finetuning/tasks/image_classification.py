@@ -12,12 +12,13 @@ from autolora_meta.finetuning.batches import Collate
 from autolora_meta.finetuning.data.roles import LABEL, Role
 from autolora_meta.finetuning.evaluation import predictions
 from autolora_meta.finetuning.tasks.base import Say, Task
-from autolora_meta.finetuning.tasks.metrics import named
+from autolora_meta.finetuning.tasks.metrics import Evaluation, named
 from autolora_meta.finetuning.tasks.options import TaskOptions
 from autolora_meta.finetuning.tasks.sequence_classification import (
     class_entropy,
     class_metrics,
     class_settings,
+    one_class,
 )
 
 _log = logging.getLogger(__name__)
@@ -87,4 +88,5 @@ class ImageClassification(Task):
         """The `measures` of the model's logits."""
         logits, labels = predictions(model, rows, self.collator(processor), batch_size)
         metrics = class_metrics(logits, labels, len(self.labels))
-        return {name: metrics[name] for name in self.measures}
+        measured = {name: metrics[name] for name in self.measures}
+        return Evaluation(measured, one_class(logits, labels, self.labels))

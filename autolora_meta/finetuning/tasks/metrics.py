@@ -1,8 +1,8 @@
 """What the metrics of the tasks mean: which way is better, and in what unit they are read."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,35 @@ METRICS: dict[str, Metric] = {
     "meteor": _share("test METEOR"),
     "cider": Metric("higher", "", 1.0, "test CIDEr-D"),
 }
+
+
+class Evaluation(dict[str, float]):
+    """Metrics on test rows, and whether the answers behind them are all alike.
+
+    Args:
+        values: metric -> value.
+        alike: what the one answer to all rows is, in words; None: answers differ, or all rows have
+            the same right answer.
+    """
+
+    def __init__(self, values: Mapping[str, float], alike: str | None = None) -> None:
+        super().__init__(values)
+        self.alike = alike
+
+
+def alike(
+    answers: Sequence[object], right: Sequence[object], words: Callable[[Any], str]
+) -> str | None:
+    """Return `words` of the one answer that is given to all rows, or None.
+
+    Where all rows have the same right answer, one answer shows nothing: None too.
+
+    >>> alike([1, 1, 1], [0, 1, 1], lambda answer: f"class {answer}")
+    'class 1 for all 3 rows'
+    """
+    if len(set(answers)) != 1 or len(set(right)) < 2:
+        return None
+    return f"{words(answers[0])} for all {len(answers):,} rows"
 
 
 def named(*names: str) -> Mapping[str, Metric]:

@@ -13,7 +13,7 @@ from autolora_meta.finetuning.data.roles import TEXT, TEXT_PAIR, Role
 from autolora_meta.finetuning.evaluation import predictions
 from autolora_meta.finetuning.tasks.base import Say, Task
 from autolora_meta.finetuning.tasks.encoding import encode_texts
-from autolora_meta.finetuning.tasks.metrics import named
+from autolora_meta.finetuning.tasks.metrics import Evaluation, alike, named
 from autolora_meta.finetuning.tasks.options import TaskOptions
 
 _log = logging.getLogger(__name__)
@@ -80,7 +80,11 @@ class Regression(Task):
     ) -> dict[str, float]:
         """`number_metrics` of the model's outputs."""
         outputs, labels = predictions(model, rows, self.collator(processor), batch_size)
-        return number_metrics(outputs[:, 0], labels)
+        metrics = number_metrics(outputs[:, 0], labels)
+        # A hundredth of the labels' spread is no difference.
+        near = np.round((outputs[:, 0] - outputs[0, 0]) / (0.01 * np.std(labels) or 1.0)) + 0.0
+        one = alike(near.tolist(), labels.tolist(), lambda _: f"about {outputs[:, 0].mean():.4g}")
+        return Evaluation(metrics, one)
 
 
 def number_metrics(predicted: np.ndarray, labels: np.ndarray) -> dict[str, float]:

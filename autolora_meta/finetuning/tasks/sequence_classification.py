@@ -1,6 +1,7 @@
 """One class for each text, or pair of texts."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -15,7 +16,7 @@ from autolora_meta.finetuning.data.roles import LABEL, TEXT, TEXT_PAIR
 from autolora_meta.finetuning.evaluation import predictions
 from autolora_meta.finetuning.tasks.base import Say, Task
 from autolora_meta.finetuning.tasks.encoding import encode_texts
-from autolora_meta.finetuning.tasks.metrics import named
+from autolora_meta.finetuning.tasks.metrics import Evaluation, alike, named
 from autolora_meta.finetuning.tasks.options import TaskOptions
 
 _log = logging.getLogger(__name__)
@@ -99,9 +100,10 @@ class SequenceClassification(Task):
         processor: PreTrainedTokenizerBase,
         batch_size: int,
     ) -> dict[str, float]:
-        """`class_metrics` of the model's logits."""
+        """`class_metrics` of the model's logits, `Evaluation`."""
         logits, labels = predictions(model, rows, self.collator(processor), batch_size)
-        return class_metrics(logits, labels, len(self.labels))
+        metrics = class_metrics(logits, labels, len(self.labels))
+        return Evaluation(metrics, one_class(logits, labels, self.labels))
 
 
 def class_settings(labels: tuple[str, ...]) -> dict[str, Any]:
@@ -129,6 +131,18 @@ def class_entropy(labels: ArrayLike) -> float:
     """
     shares = np.unique(np.asarray(labels), return_counts=True)[1] / np.size(labels)
     return float(-(shares * np.log(shares)).sum())
+
+
+def one_class(logits: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> str | None:
+    """Return which class is predicted for all rows, in words, or None (`metrics.alike`).
+
+    Args:
+        logits: (n, C)
+        labels: (n,)
+        names: of the classes. (C,)
+    """
+    predicted = logits.argmax(axis=1).tolist()
+    return alike(predicted, labels.tolist(), lambda number: f"class '{names[number]}'")
 
 
 def class_metrics(logits: np.ndarray, labels: np.ndarray, classes: int) -> dict[str, float]:

@@ -21,7 +21,7 @@ from autolora_meta.finetuning.data.roles import Role
 from autolora_meta.finetuning.evaluation import batches
 from autolora_meta.finetuning.tasks.base import Say, Task
 from autolora_meta.finetuning.tasks.encoding import IGNORED, say_cut, token_limit
-from autolora_meta.finetuning.tasks.metrics import named
+from autolora_meta.finetuning.tasks.metrics import Evaluation, alike, named
 from autolora_meta.finetuning.tasks.options import TaskOptions
 from autolora_meta.finetuning.tasks.sequence_classification import class_entropy, class_settings
 
@@ -140,7 +140,9 @@ class TokenClassification(Task):
                 sentence = next(sentences)
                 for word, tag in zip(next(words), found[kept].tolist(), strict=True):
                     sentence[word] = tag
-        return self.tag_metrics(predicted, tags)
+        flat = [[tag for of_words in each for tag in of_words] for each in (predicted, tags)]
+        one = alike(flat[0], flat[1], lambda tag: f"tag '{self.labels[tag]}'")
+        return Evaluation(self.tag_metrics(predicted, tags), one and one.replace("rows", "words"))
 
     def tag_metrics(self, predicted: list[list[int]], tags: list[list[int]]) -> dict[str, float]:
         """Accuracy over words; precision, recall and F1 over entities, all types pooled.
