@@ -17,19 +17,19 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from autolora_meta.config import RunConfig
+    from autolora_meta.config.run import RunConfig
     from autolora_meta.errors import InputError
     from autolora_meta.finetuning.tasks import Task
-    from autolora_meta.program import prepare
+    from autolora_meta.pipeline.program import prepare
+    from autolora_meta.pipeline.result import SearchResult
+    from autolora_meta.pipeline.retrain import retrain
+    from autolora_meta.pipeline.search import search
     from autolora_meta.ranks.pattern import RankPattern
     from autolora_meta.reporting import plots
-    from autolora_meta.reporting.run import run
-    from autolora_meta.result import SearchResult
-    from autolora_meta.retrain import retrain
-    from autolora_meta.search import search
     from autolora_meta.studies.compare import compare
     from autolora_meta.studies.study import Study
     from autolora_meta.studies.table import StudyTable
+    from autolora_meta.workflow import run
 
 __all__ = [
     "InputError",
@@ -53,17 +53,17 @@ __all__ = [
 _HOMES = {
     "InputError": "autolora_meta.errors:InputError",
     "RankPattern": "autolora_meta.ranks.pattern:RankPattern",
-    "RunConfig": "autolora_meta.config:RunConfig",
-    "SearchResult": "autolora_meta.result:SearchResult",
+    "RunConfig": "autolora_meta.config.run:RunConfig",
+    "SearchResult": "autolora_meta.pipeline.result:SearchResult",
     "Study": "autolora_meta.studies.study:Study",
     "StudyTable": "autolora_meta.studies.table:StudyTable",
     "Task": "autolora_meta.finetuning.tasks:Task",
     "compare": "autolora_meta.studies.compare:compare",
     "plots": "autolora_meta.reporting.plots:",
-    "prepare": "autolora_meta.program:prepare",
-    "retrain": "autolora_meta.retrain:retrain",
-    "run": "autolora_meta.reporting.run:run",
-    "search": "autolora_meta.search:search",
+    "prepare": "autolora_meta.pipeline.program:prepare",
+    "retrain": "autolora_meta.pipeline.retrain:retrain",
+    "run": "autolora_meta.workflow:run",
+    "search": "autolora_meta.pipeline.search:search",
 }
 
 try:

@@ -13,11 +13,11 @@ from betty.engine import Engine
 from betty.problems import ImplicitProblem
 from torch import nn
 
-from autolora_meta import plugins
 from autolora_meta.bilevel.problem import to_device
-from autolora_meta.config import RunConfig
+from autolora_meta.config.run import RunConfig
 from autolora_meta.finetuning.prepare import Prepared
-from autolora_meta.program import program_of
+from autolora_meta.foundation import plugins
+from autolora_meta.pipeline.program import program_of
 
 Step = Callable[[], object]
 

@@ -12,7 +12,7 @@ from itertools import product
 import numpy as np
 
 from autolora_meta.reporting.summary import table
-from autolora_meta.statistics import paired_difference
+from autolora_meta.statistics.paired import paired_difference
 from autolora_meta.studies.comparison import Comparison, written
 
 METRICS = ("cross_entropy", "accuracy", "macro_f1")

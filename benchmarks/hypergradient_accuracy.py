@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from autolora_meta.config import RunConfig
+from autolora_meta.config.run import RunConfig
 from autolora_meta.reporting.accuracy import accuracy_table
 from autolora_meta.verification.accuracy import verify
 from autolora_meta.verification.targets import verdicts

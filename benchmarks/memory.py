@@ -5,10 +5,10 @@ import sys
 
 import torch
 
-from autolora_meta.config import RunConfig
+from autolora_meta.config.run import RunConfig
 from autolora_meta.finetuning.prepare import prepare
-from autolora_meta.memory import peak
-from autolora_meta.randomness import seed_everything
+from autolora_meta.foundation.memory import peak
+from autolora_meta.foundation.randomness import seed_everything
 from benchmarks.arms import ARMS, PLAIN, opened
 
 STEPS = 4

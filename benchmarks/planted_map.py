@@ -8,7 +8,7 @@ import argparse
 from pathlib import Path
 
 from autolora_meta.reporting.summary import table
-from autolora_meta.statistics import PairedDifference, paired_difference
+from autolora_meta.statistics.paired import PairedDifference, paired_difference
 from autolora_meta.verification.planted import Regime
 from benchmarks.planted_ranks import Row, Setting, run, seeds
 from benchmarks.planted_table import means

@@ -21,12 +21,12 @@ import torch
 from tqdm import tqdm
 
 from autolora_meta.bilevel.options import SearchOptions, Selection
-from autolora_meta.options import read
+from autolora_meta.foundation.options import read
+from autolora_meta.pipeline.search import search
 from autolora_meta.ranks.budget import Budget
 from autolora_meta.ranks.options import RankOptions
 from autolora_meta.ranks.pattern import RankPattern
 from autolora_meta.ranks.rules import uniform_pattern
-from autolora_meta.search import search
 from autolora_meta.verification.planted import REGIMES, SCALE, K, Planted, Regime, plant
 from autolora_meta.verification.planted_retrain import test_losses
 from benchmarks.planted_table import summary

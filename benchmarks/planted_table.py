@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from autolora_meta.reporting.summary import table
-from autolora_meta.statistics import paired_difference
+from autolora_meta.statistics.paired import paired_difference
 
 Row = dict[str, Any]
 KEY = ("arm", "method", "constraint", "importance", "rule")

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 from typer.testing import CliRunner
 
-from autolora_meta.cli import app
+from autolora_meta.cli.main import app
 from tests.tiny import tiny_bert, tiny_csv
 
 

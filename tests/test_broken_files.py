@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from autolora_meta.json_files import read_rows
+from autolora_meta.foundation.json_files import read_rows
 from tests.end_to_end import Tiny, command
 
 

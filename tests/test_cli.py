@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch.nn import functional as F
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from autolora_meta.config import RunConfig
+from autolora_meta.config.run import RunConfig
 from autolora_meta.finetuning.lora import quiet_peft
 from autolora_meta.finetuning.prepare import prepare
 from autolora_meta.hypergradients.methods import METHODS

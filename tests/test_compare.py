@@ -16,16 +16,16 @@ from scipy import stats
 
 from autolora_meta.allocators.random_gates import ALLOCATOR as RANDOM_GATES
 from autolora_meta.allocators.replicate import Replicate, allocator
-from autolora_meta.config import RunConfig
+from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import InputError
-from autolora_meta.progress import Silent
-from autolora_meta.ranks.stability import stability
-from autolora_meta.reporting.run import run
+from autolora_meta.foundation.progress import Silent
+from autolora_meta.pipeline.result import SearchResult
 from autolora_meta.reporting.summary import summary, warnings_of
-from autolora_meta.result import SearchResult
-from autolora_meta.statistics import holm, paired_difference
+from autolora_meta.statistics.paired import holm, paired_difference
+from autolora_meta.statistics.stability import stability
 from autolora_meta.studies.compare import Comparison, compare
 from autolora_meta.studies.work import retrain_once, search_once
+from autolora_meta.workflow import run
 from tests.end_to_end import Tiny, contents
 
 ARMS = ("learned", "uniform", "shuffled", "frozen")

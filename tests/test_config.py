@@ -10,11 +10,11 @@ import torch
 import yaml
 
 from autolora_meta.bilevel.options import SearchOptions
-from autolora_meta.config import RunConfig
-from autolora_meta.device import usable_device
+from autolora_meta.config.overlay import shipped
+from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import InputError
-from autolora_meta.layers import shipped
-from autolora_meta.options import read
+from autolora_meta.foundation.device import usable_device
+from autolora_meta.foundation.options import read
 
 
 def written(path: Path, text: str) -> Path:

@@ -16,12 +16,13 @@ from datasets import Dataset
 from PIL import Image
 from transformers import GPT2Config, GPT2LMHeadModel, ViTConfig, ViTImageProcessor, ViTModel
 
-from autolora_meta import RunConfig, plugins
-from autolora_meta.cli import app
+from autolora_meta import RunConfig
+from autolora_meta.cli.main import app
+from autolora_meta.config.overlay import shipped
 from autolora_meta.finetuning.data import DataOptions, files
 from autolora_meta.finetuning.data.columns import choose
 from autolora_meta.finetuning.tasks import TASKS, task_class
-from autolora_meta.layers import shipped
+from autolora_meta.foundation import plugins
 from autolora_meta.studies.options import read_study, shipped_studies
 from tests.tiny import tiny_bert, tiny_texts, tiny_tokenizer
 

@@ -25,18 +25,18 @@ from transformers import (
 )
 from typer.testing import CliRunner
 
-from autolora_meta.cli import _Teaching
-from autolora_meta.cli_export import export as command
-from autolora_meta.config import RunConfig
+from autolora_meta.cli.export import export as command
+from autolora_meta.cli.main import _Teaching
+from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import InputError
 from autolora_meta.exporting.export import export
 from autolora_meta.exporting.forms import FORMS
 from autolora_meta.exporting.source import find
 from autolora_meta.finetuning.lora import layer_costs, quiet_peft
+from autolora_meta.finetuning.lora_config import lora_config
 from autolora_meta.finetuning.models import load_model
 from autolora_meta.finetuning.targets import target_layers
 from autolora_meta.finetuning.tasks.sequence_classification import SequenceClassification
-from autolora_meta.ranks.export import lora_config
 from autolora_meta.ranks.pattern import RankPattern
 from tests.end_to_end import contents
 from tests.tiny import tiny_bert, tiny_tokenizer

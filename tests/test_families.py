@@ -9,12 +9,12 @@ from peft import PeftModel, get_peft_model
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from autolora_meta.bilevel.gating import GateOptions, Gates, gated
 from autolora_meta.exporting.export import export
 from autolora_meta.finetuning.heads import head_modules
 from autolora_meta.finetuning.lora import LoraOptions, quiet_peft, wrap_for_search
 from autolora_meta.finetuning.targets import target_layers
-from autolora_meta.gating import GateOptions, Gates, gated
-from autolora_meta.search import search
+from autolora_meta.pipeline.search import search
 from tests.families import FAMILIES
 
 FEW = {

@@ -10,8 +10,8 @@ from transformers.pipelines import SUPPORTED_TASKS
 
 from autolora_meta import InputError, RunConfig
 from autolora_meta.finetuning.tasks import TASKS, task_class
-from autolora_meta.foreign_names import FOREIGN, foreign
-from autolora_meta.options import keys
+from autolora_meta.foundation.foreign_names import FOREIGN, foreign
+from autolora_meta.foundation.options import keys
 from tests.end_to_end import command
 
 

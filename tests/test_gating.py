@@ -9,9 +9,9 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
+from autolora_meta.bilevel.gating import GateOptions, Gates, gated, lora_layers
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.lora import quiet_peft
-from autolora_meta.gating import GateOptions, Gates, gated, lora_layers
 
 K = 3
 CONSTRAINTS = ("softmax", "sigmoid", "free")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from autolora_meta import InputError, RunConfig, Study, compare, run
-from autolora_meta.progress import Silent
+from autolora_meta.foundation.progress import Silent
 from autolora_meta.studies.main_guard import _runs_at_import
 from autolora_meta.studies.pool import local_pool
 

@@ -5,7 +5,7 @@ import sys
 import pytest
 import torch
 
-from autolora_meta.memory import peak
+from autolora_meta.foundation.memory import peak
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="known on Linux alone")

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from datasets import ClassLabel, Dataset, Features, List, Value
 
-from autolora_meta.config import RunConfig
-from autolora_meta.layers import shipped
-from autolora_meta.retrain import retrain
-from autolora_meta.search import search
+from autolora_meta.config.overlay import shipped
+from autolora_meta.config.run import RunConfig
+from autolora_meta.pipeline.retrain import retrain
+from autolora_meta.pipeline.search import search
 from benchmarks.e2e_base import parts
 from tests.families import FAMILIES
 from tests.tiny import tiny_bert, tiny_texts, tiny_tokenizer

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from autolora_meta import InputError, RunConfig, SearchResult, Study, compare
-from autolora_meta.places import unused, writable
+from autolora_meta.foundation.places import unused, writable
 from tests.end_to_end import Tiny, command
 
 UNFIT: dict[str, tuple[Callable[[Path], Path], str]] = {

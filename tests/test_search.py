@@ -15,16 +15,16 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 from transformers import AutoModel, BertConfig, BertForSequenceClassification
 
-from autolora_meta.config import RunConfig
+from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.lora import quiet_peft
-from autolora_meta.program import prepare
-from autolora_meta.progress import Silent
+from autolora_meta.foundation.progress import Silent
+from autolora_meta.pipeline.program import prepare
+from autolora_meta.pipeline.result import SearchResult
+from autolora_meta.pipeline.retrain import retrain
+from autolora_meta.pipeline.search import check, search
 from autolora_meta.ranks.rules import RankOptions
 from autolora_meta.reporting.summary import search_words
-from autolora_meta.result import SearchResult
-from autolora_meta.retrain import retrain
-from autolora_meta.search import check, search
 from tests.tiny import tiny_bert, tiny_csv, tiny_tokenizer
 
 FEW = {"outer_steps": 3, "warmup_steps": 2, "outer": {"learning_rate": 0.1}}

@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from autolora_meta.bilevel.gating import GateOptions, Gates, gated, lora_layers
+from autolora_meta.bilevel.sensitivity import sensitivity
 from autolora_meta.finetuning.lora import LoraOptions, wrap_for_search
-from autolora_meta.gating import GateOptions, Gates, gated, lora_layers
-from autolora_meta.hypergradients.products import Cost
-from autolora_meta.progress import Silent
+from autolora_meta.foundation.cost import Cost
+from autolora_meta.foundation.progress import Silent
 from autolora_meta.ranks.importance import Components
-from autolora_meta.sensitivity import sensitivity
 
 K = 3
 X, Y = torch.randn(2, 10, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(1))

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from autolora_meta.claims import sentence, shown
 from autolora_meta.errors import InputError
-from autolora_meta.statistics import (
+from autolora_meta.statistics.claims import sentence, shown
+from autolora_meta.statistics.paired import (
     PairedDifference,
     holm,
     paired_difference,

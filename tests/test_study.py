@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import yaml
 
-from autolora_meta.config import RunConfig
-from autolora_meta.environment import environment, recorded
+from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import InputError
+from autolora_meta.foundation.environment import environment, recorded
 from autolora_meta.reporting.study import study_summary
 from autolora_meta.studies import work
 from autolora_meta.studies.jobs import Outcome, effective

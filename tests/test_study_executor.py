@@ -16,8 +16,8 @@ from typing import Any
 import psutil
 import pytest
 
-from autolora_meta.config import RunConfig
-from autolora_meta.progress import Silent
+from autolora_meta.config.run import RunConfig
+from autolora_meta.foundation.progress import Silent
 from autolora_meta.studies.executor import Ended, Job, run_jobs
 from autolora_meta.studies.pool import local_pool
 

@@ -11,7 +11,7 @@ import pytest
 
 from autolora_meta.errors import InputError
 from autolora_meta.reporting.study import study_summary
-from autolora_meta.statistics import holm, paired_difference
+from autolora_meta.statistics.paired import holm, paired_difference
 from autolora_meta.studies.options import StudyOptions
 from autolora_meta.studies.table import StudyTable
 

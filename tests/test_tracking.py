@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from autolora_meta import tracking
-from autolora_meta.config import RunConfig
+from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import InputError
+from autolora_meta.foundation import tracking
+from autolora_meta.foundation.tracking import Trackers
 from autolora_meta.studies import work
 from autolora_meta.studies.study import Study
-from autolora_meta.tracking import Trackers
 from tests.end_to_end import Tiny, command
 
 Told = dict[str, list[tuple[int, dict[str, float]]]]

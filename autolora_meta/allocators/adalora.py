@@ -14,9 +14,9 @@ from autolora_meta.allocators.scored import by_scores
 from autolora_meta.allocators.training import Training, learned_work, peer_program, peer_steps
 from autolora_meta.allocators.uniform import allocate as uniform
 from autolora_meta.finetuning.lora import unwrapped_afterwards, with_adapter
-from autolora_meta.program import Program
-from autolora_meta.randomness import derive, seeded
-from autolora_meta.ranks.export import lora_config, plain
+from autolora_meta.finetuning.lora_config import lora_config, plain
+from autolora_meta.foundation.randomness import derive, seeded
+from autolora_meta.pipeline.program import Program
 from autolora_meta.ranks.pattern import RankPattern
 
 CUTS = 100  # how often the budget is cut at most; PEFT's default is every step

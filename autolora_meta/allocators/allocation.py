@@ -12,10 +12,10 @@ from torch import Tensor
 
 from autolora_meta.allocators.replicate import Allocator, Replicate
 from autolora_meta.allocators.scored import by_scores
-from autolora_meta.device import threads
-from autolora_meta.hypergradients.products import Cost
-from autolora_meta.json_files import read_json
-from autolora_meta.memory import peak
+from autolora_meta.foundation.cost import Cost
+from autolora_meta.foundation.device import threads
+from autolora_meta.foundation.json_files import read_json
+from autolora_meta.foundation.memory import peak
 from autolora_meta.ranks.pattern import RankPattern
 
 T = TypeVar("T")

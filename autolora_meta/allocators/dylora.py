@@ -11,8 +11,8 @@ from torch import Tensor
 from autolora_meta.allocators.replicate import Replicate
 from autolora_meta.allocators.scored import scored
 from autolora_meta.allocators.training import Training, learned_work, peer_steps, plain_lora
-from autolora_meta.gating import Gates, lora_layers
-from autolora_meta.randomness import derive
+from autolora_meta.bilevel.gating import Gates, lora_layers
+from autolora_meta.foundation.randomness import derive
 from autolora_meta.ranks.directions import Factors
 
 BATCHES = 2  # validation batches on which a rank is judged

@@ -12,9 +12,9 @@ from autolora_meta.allocators.training import learned_work, peer_program, peer_s
 from autolora_meta.bilevel.batches import to_device
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.lora import unwrapped_afterwards
-from autolora_meta.hypergradients.products import Cost
-from autolora_meta.progress import Silent
-from autolora_meta.randomness import derive, seeded
+from autolora_meta.foundation.cost import Cost
+from autolora_meta.foundation.progress import Silent
+from autolora_meta.foundation.randomness import derive, seeded
 
 CONVERGED = 0.99  # cosine of a direction with itself one batch before: PEFT's default of tau
 

@@ -9,9 +9,9 @@ from autolora_meta.allocators.training import peer_program
 from autolora_meta.allocators.weights import weight_of
 from autolora_meta.bilevel.batches import to_device
 from autolora_meta.finetuning.lora import unwrapped_afterwards
-from autolora_meta.hypergradients.products import Cost
-from autolora_meta.progress import Silent
-from autolora_meta.randomness import derive, seeded
+from autolora_meta.foundation.cost import Cost
+from autolora_meta.foundation.progress import Silent
+from autolora_meta.foundation.randomness import derive, seeded
 
 BATCHES = 64  # over which the gradient is averaged; the training of other peers is longer
 

@@ -9,9 +9,9 @@ from datasets import DatasetDict
 from autolora_meta.allocators.replicate import Allocator, Replicate
 from autolora_meta.allocators.scored import by_scores
 from autolora_meta.allocators.uniform import allocate as uniform
-from autolora_meta.config import RunConfig
+from autolora_meta.config.run import RunConfig
 from autolora_meta.finetuning.retrain import retrain
-from autolora_meta.hypergradients.products import Cost
+from autolora_meta.foundation.cost import Cost
 from autolora_meta.ranks.pattern import RankPattern
 from autolora_meta.ranks.rules import GOLDEN
 

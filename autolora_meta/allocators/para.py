@@ -8,7 +8,7 @@ from torch import Tensor
 from autolora_meta.allocators.replicate import Replicate
 from autolora_meta.allocators.scored import scored
 from autolora_meta.allocators.training import Training, learned_work, peer_steps, plain_lora
-from autolora_meta.gating import lora_layers
+from autolora_meta.bilevel.gating import lora_layers
 from autolora_meta.ranks.importance import Components
 
 

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from autolora_meta.allocators.replicate import Replicate
 from autolora_meta.allocators.scored import scored
-from autolora_meta.randomness import derive
+from autolora_meta.foundation.randomness import derive
 
 
 def scores(replicate: Replicate) -> Tensor:

@@ -9,21 +9,21 @@ from pathlib import Path
 
 from torch import Tensor
 
-from autolora_meta import plugins
 from autolora_meta.bilevel.engine import Row
 from autolora_meta.bilevel.options import Selection
-from autolora_meta.config import RunConfig
+from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.lora import layer_costs
 from autolora_meta.finetuning.prepare import Prepared
 from autolora_meta.finetuning.tasks import refuse_lacking
-from autolora_meta.hypergradients.products import Cost
-from autolora_meta.program import fingerprint, prepare, program_of
-from autolora_meta.progress import Progress
+from autolora_meta.foundation import plugins
+from autolora_meta.foundation.cost import Cost
+from autolora_meta.foundation.progress import Progress
+from autolora_meta.pipeline.program import fingerprint, prepare, program_of
+from autolora_meta.pipeline.result import SearchResult
+from autolora_meta.pipeline.search import search
 from autolora_meta.ranks.budget import Budget
 from autolora_meta.ranks.pattern import RankPattern
-from autolora_meta.result import SearchResult
-from autolora_meta.search import search
 
 
 class Replicate:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from autolora_meta.allocators.replicate import Allocator, Replicate
-from autolora_meta.config import RunConfig
+from autolora_meta.config.run import RunConfig
 from autolora_meta.ranks.importance import Components
 from autolora_meta.ranks.pattern import RankPattern
 from autolora_meta.ranks.rules import allocate

@@ -2,7 +2,7 @@
 
 from autolora_meta.allocators.learned import allocate as learned
 from autolora_meta.allocators.replicate import Allocator, Replicate
-from autolora_meta.randomness import derive
+from autolora_meta.foundation.randomness import derive
 from autolora_meta.ranks.pattern import RankPattern
 from autolora_meta.ranks.rules import shuffled_pattern
 

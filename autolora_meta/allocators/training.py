@@ -12,12 +12,12 @@ from torch import nn
 
 from autolora_meta.allocators.replicate import Replicate
 from autolora_meta.bilevel.batches import to_device
-from autolora_meta.config import RunConfig
+from autolora_meta.bilevel.gating import GateOptions, Gates
+from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import InputError
-from autolora_meta.gating import GateOptions, Gates
-from autolora_meta.hypergradients.products import Cost
-from autolora_meta.program import Program, program_of
-from autolora_meta.progress import Silent
+from autolora_meta.foundation.cost import Cost
+from autolora_meta.foundation.progress import Silent
+from autolora_meta.pipeline.program import Program, program_of
 
 # gate = 1 + logit: 1 leaves a component as LoRA has it, 0 takes it away.
 _PLAIN = GateOptions(constraint="free", gate_sum="k")

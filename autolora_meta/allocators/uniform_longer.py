@@ -3,7 +3,7 @@
 from autolora_meta.allocators.replicate import Allocator
 from autolora_meta.allocators.training import learned_work
 from autolora_meta.allocators.uniform import allocate
-from autolora_meta.config import RunConfig
+from autolora_meta.config.run import RunConfig
 
 
 def extra_steps(config: RunConfig) -> int:

@@ -8,10 +8,10 @@ import torch
 from peft import PeftModel
 from torch import Tensor
 
+from autolora_meta.bilevel.gating import Gates, lora_layers
 from autolora_meta.bilevel.states import restored
 from autolora_meta.errors import InputError
-from autolora_meta.gating import Gates, lora_layers
-from autolora_meta.randomness import RandomState, replay
+from autolora_meta.foundation.randomness import RandomState, replay
 from autolora_meta.ranks.place import Place, alike
 
 LOG = logging.getLogger("autolora_meta")

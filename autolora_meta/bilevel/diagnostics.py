@@ -9,12 +9,13 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from autolora_meta.bilevel.base import quantisation
+from autolora_meta.foundation.cost import Cost
+from autolora_meta.foundation.randomness import RandomState, derive, replay
 from autolora_meta.hypergradients.implicit import implicit_gradient, make_products
 from autolora_meta.hypergradients.nystrom import NystromOptions
-from autolora_meta.hypergradients.products import AutogradProducts, Cost, FiniteDifferenceProducts
+from autolora_meta.hypergradients.products import AutogradProducts, FiniteDifferenceProducts
 from autolora_meta.hypergradients.updates import inner_update
 from autolora_meta.hypergradients.vectors import Vector, add_scaled, dot, filled, norm
-from autolora_meta.randomness import RandomState, derive, replay
 
 if TYPE_CHECKING:
     from autolora_meta.bilevel.problem import LoraProblem

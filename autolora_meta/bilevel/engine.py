@@ -11,14 +11,14 @@ from betty.logging import get_logger
 from torch import Tensor
 
 from autolora_meta.bilevel import hypergradient as _registered  # noqa: F401
+from autolora_meta.bilevel.gating import Gates
 from autolora_meta.bilevel.guards import check_replay, check_second_order, stop_unless_finite_loss
 from autolora_meta.bilevel.options import SearchOptions, Selection
 from autolora_meta.bilevel.problem import LoraProblem
 from autolora_meta.bilevel.watch import Watch
-from autolora_meta.gating import Gates
-from autolora_meta.hypergradients.products import Cost, plain_steps
-from autolora_meta.progress import Progress, Silent
-from autolora_meta.randomness import RandomState
+from autolora_meta.foundation.cost import Cost, plain_steps
+from autolora_meta.foundation.progress import Progress, Silent
+from autolora_meta.foundation.randomness import RandomState
 
 Row = dict[str, Any]
 Dependencies = dict[Literal["u2l", "l2u"], dict[LoraProblem, list[LoraProblem]]]

@@ -10,8 +10,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from autolora_meta.bilevel.base import coarse_dtype, quantisation
 from autolora_meta.bilevel.watch import REPLAY
 from autolora_meta.errors import InputError
+from autolora_meta.foundation.cost import Cost
 from autolora_meta.hypergradients.methods import METHODS
-from autolora_meta.hypergradients.products import AutogradProducts, Cost, FiniteDifferenceProducts
+from autolora_meta.hypergradients.products import AutogradProducts, FiniteDifferenceProducts
 from autolora_meta.hypergradients.vectors import Vector, add_scaled, norm
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from autolora_meta.gating import GateOptions
+from autolora_meta.bilevel.gating import GateOptions
+from autolora_meta.foundation.cost import Cost, plain_steps
+from autolora_meta.foundation.options import Options
 from autolora_meta.hypergradients.choice import HypergradientOptions, parse
-from autolora_meta.hypergradients.products import Cost, plain_steps
-from autolora_meta.options import Options
 
 # frozen leaves all gates at their start: plain LoRA, read out the same way. random moves them along
 # noise in place of the hypergradient. Both are controls.

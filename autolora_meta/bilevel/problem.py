@@ -24,8 +24,9 @@ from autolora_meta.bilevel.diagnostics import Examination, cosine
 from autolora_meta.bilevel.guards import stop_unless_finite
 from autolora_meta.bilevel.records import HypergradientRecord, InnerStep
 from autolora_meta.bilevel.states import States, restored
+from autolora_meta.foundation.cost import Cost
+from autolora_meta.foundation.randomness import RandomState, replay
 from autolora_meta.hypergradients.choice import HypergradientOptions
-from autolora_meta.hypergradients.products import Cost
 from autolora_meta.hypergradients.solvers import SolverRecord
 from autolora_meta.hypergradients.unrolled import (
     RecordedStep,
@@ -33,7 +34,6 @@ from autolora_meta.hypergradients.unrolled import (
     record_step,
 )
 from autolora_meta.hypergradients.vectors import add_scaled, assign, filled, norm, scale
-from autolora_meta.randomness import RandomState, replay
 
 BETTY_NAME = "autolora_meta"  # under which our hypergradient stands in betty's table
 

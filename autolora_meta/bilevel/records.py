@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from autolora_meta.bilevel.diagnostics import Examination
+from autolora_meta.foundation.randomness import RandomState
 from autolora_meta.hypergradients.solvers import SolverRecord
-from autolora_meta.randomness import RandomState
 
 
 class InnerStep(NamedTuple):

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from autolora_meta.gating import Constraint
+from autolora_meta.bilevel.gating import Constraint
 
 LOG = logging.getLogger("autolora_meta")
 # Same masks, same batch: float32 kernels repeat themselves to well below this.

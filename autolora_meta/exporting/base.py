@@ -13,9 +13,9 @@ from transformers import AutoConfig, PreTrainedModel
 
 from autolora_meta.errors import InputError
 from autolora_meta.exporting.source import Source
+from autolora_meta.exporting.stored import WEIGHTS
 from autolora_meta.finetuning.models import locate, quiet_loading
-from autolora_meta.randomness import RandomState, replay, seeded
-from autolora_meta.ranks.stored import WEIGHTS
+from autolora_meta.foundation.randomness import RandomState, replay, seeded
 
 _CLASSES = {
     "SEQ_CLS": "AutoModelForSequenceClassification",

@@ -14,10 +14,10 @@ from autolora_meta.exporting.base import adapted, load_base, outputs, small_inpu
 from autolora_meta.exporting.forms import FORMS
 from autolora_meta.exporting.limits import SUBTRACTED, refuse_lost_bias, refuse_unfit
 from autolora_meta.exporting.source import find
+from autolora_meta.exporting.stored import read_adapter
 from autolora_meta.finetuning.lora import quiet_peft
 from autolora_meta.finetuning.models import quiet_loading
-from autolora_meta.places import unused
-from autolora_meta.ranks.stored import read_adapter
+from autolora_meta.foundation.places import unused
 
 
 def export(

@@ -20,13 +20,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import AutoConfig, PreTrainedModel
 
+from autolora_meta.exporting import formats
 from autolora_meta.exporting.base import adapted, model_class
 from autolora_meta.exporting.limits import SUBTRACTED
 from autolora_meta.exporting.source import Source
+from autolora_meta.exporting.stored import CONFIG, WEIGHTS, read_adapter, read_config
 from autolora_meta.exporting.surgery import as_difference, merge, pad, untie
-from autolora_meta.randomness import seeded
-from autolora_meta.ranks import formats
-from autolora_meta.ranks.stored import CONFIG, WEIGHTS, read_adapter, read_config
+from autolora_meta.foundation.randomness import seeded
 
 # What tokenizers and image processors save; a Trainer's checkpoint holds its optimizer beside them.
 _PROCESSOR = ("*token*.json", "vocab*", "merges.txt", "bpe.codes", "*.model", "*.tiktoken")

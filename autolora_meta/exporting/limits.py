@@ -8,7 +8,7 @@ from safetensors import safe_open
 from torch import nn
 
 from autolora_meta.errors import InputError
-from autolora_meta.ranks.stored import FACTORS, WEIGHTS
+from autolora_meta.exporting.stored import FACTORS, WEIGHTS
 
 # Initialisations that take c B0 A0 out of the base's weights, and find the same A0 and B0 again in
 # a fresh base: PEFT does so whenever it loads such an adapter, and other engines never do.

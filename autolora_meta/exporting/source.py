@@ -5,13 +5,13 @@ from pathlib import Path
 
 from peft import LoraConfig
 
-from autolora_meta.config import RunConfig
+from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import InputError
+from autolora_meta.exporting.stored import CONFIG, read_adapter
+from autolora_meta.finetuning.lora_config import lora_config
 from autolora_meta.finetuning.models import ModelOptions, local_name, public_name
-from autolora_meta.json_files import read_json
-from autolora_meta.ranks.export import lora_config
+from autolora_meta.foundation.json_files import read_json
 from autolora_meta.ranks.pattern import RankPattern
-from autolora_meta.ranks.stored import CONFIG, read_adapter
 
 
 @dataclass(frozen=True)

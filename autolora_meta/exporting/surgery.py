@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
-from autolora_meta.ranks.export import plain
-from autolora_meta.ranks.stored import FACTORS, PREFIX, StoredAdapter
+from autolora_meta.exporting.stored import FACTORS, PREFIX, StoredAdapter
+from autolora_meta.finetuning.lora_config import plain
 
 
 def pad(adapter: StoredAdapter, weights: dict[str, Tensor]) -> tuple[LoraConfig, dict[str, Tensor]]:

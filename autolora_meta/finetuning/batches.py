@@ -7,7 +7,7 @@ import torch
 from datasets import Dataset
 
 from autolora_meta.errors import InputError
-from autolora_meta.randomness import RandomState, derive, replay
+from autolora_meta.foundation.randomness import RandomState, derive, replay
 
 Batch = Any
 Collate = Callable[[list[dict[str, Any]]], dict[str, Any]]

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from autolora_meta.errors import InputError
-from autolora_meta.randomness import RandomState, replay
+from autolora_meta.foundation.randomness import RandomState, replay
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel
 
 from autolora_meta.errors import InputError
-from autolora_meta.randomness import RandomState, replay
+from autolora_meta.foundation.randomness import RandomState, replay
 
 _LONG = 64  # tokens that are looked at
 

@@ -17,9 +17,9 @@ from transformers.pytorch_utils import Conv1D
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.architectures import model_type
 from autolora_meta.finetuning.heads import refuse_other_heads, train_in_float32
-from autolora_meta.options import Options
-from autolora_meta.randomness import RandomState, replay
-from autolora_meta.ranks.export import lora_config
+from autolora_meta.finetuning.lora_config import lora_config
+from autolora_meta.foundation.options import Options
+from autolora_meta.foundation.randomness import RandomState, replay
 from autolora_meta.ranks.pattern import RankPattern
 
 

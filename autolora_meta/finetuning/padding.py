@@ -16,7 +16,7 @@ from autolora_meta.errors import InputError
 from autolora_meta.finetuning.batches import Collate
 from autolora_meta.finetuning.tasks import TASKS, Say, Task
 from autolora_meta.finetuning.tasks.encoding import padded_on
-from autolora_meta.randomness import RandomState, replay
+from autolora_meta.foundation.randomness import RandomState, replay
 
 _ROUNDING = {4: 2e-5, 2: 1e-2}  # bytes of a number -> share of the loss that is not the padding's
 _LONG = 256  # tokens: a longer row is measured only where there is no shorter one

@@ -20,14 +20,14 @@ from autolora_meta.finetuning.buffers import refuse_moving_buffers, standing_sti
 from autolora_meta.finetuning.evaluation import by_length
 from autolora_meta.finetuning.heads import refuse_new_and_frozen
 from autolora_meta.finetuning.lora import adapter_parameters, refuse_other_layers, with_adapter
+from autolora_meta.finetuning.lora_config import lora_config
 from autolora_meta.finetuning.prepare import Prepared
+from autolora_meta.finetuning.start import Start
 from autolora_meta.finetuning.tasks import Processor
-from autolora_meta.options import Options
-from autolora_meta.progress import Progress, Silent
-from autolora_meta.randomness import derive, seeded
-from autolora_meta.ranks.export import lora_config
+from autolora_meta.foundation.options import Options
+from autolora_meta.foundation.progress import Progress, Silent
+from autolora_meta.foundation.randomness import derive, seeded
 from autolora_meta.ranks.pattern import RankPattern
-from autolora_meta.ranks.start import Start
 
 
 class RetrainOptions(Options):

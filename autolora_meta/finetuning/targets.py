@@ -15,8 +15,8 @@ from autolora_meta.errors import InputError
 from autolora_meta.finetuning.architectures import expert_names, model_type, refused_by_peft
 from autolora_meta.finetuning.heads import head_modules
 from autolora_meta.finetuning.lora import largest_rank, maps_linearly
-from autolora_meta.modes import evaluating
-from autolora_meta.randomness import RandomState, replay
+from autolora_meta.foundation.modes import evaluating
+from autolora_meta.foundation.randomness import RandomState, replay
 from autolora_meta.ranks.place import Place, alike
 
 ALL_LINEAR, DEFAULT = "all-linear", "default"

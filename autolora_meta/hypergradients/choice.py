@@ -7,9 +7,10 @@ from pydantic import Field, ValidationError, model_serializer, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from autolora_meta.errors import InputError, unknown
+from autolora_meta.foundation.cost import Cost
+from autolora_meta.foundation.options import Options
 from autolora_meta.hypergradients.methods import METHODS, SOLVERS, Method, compose, method
-from autolora_meta.hypergradients.products import Cost, FiniteDifferenceOptions
-from autolora_meta.options import Options
+from autolora_meta.hypergradients.products import FiniteDifferenceOptions
 
 
 class HypergradientOptions(Options):

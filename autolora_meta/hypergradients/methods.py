@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from autolora_meta.errors import InputError, unknown
+from autolora_meta.foundation.cost import Cost
+from autolora_meta.foundation.options import Options
 from autolora_meta.hypergradients import nystrom as nystrom_solver
 from autolora_meta.hypergradients import solvers
-from autolora_meta.hypergradients.products import Cost, FiniteDifferenceOptions
+from autolora_meta.hypergradients.products import FiniteDifferenceOptions
 from autolora_meta.hypergradients.unrolled import UnrolledOptions
-from autolora_meta.options import Options
 
 SolverName = Literal["zero", "identity", "adam", "neumann", "conjugate_gradient", "nystrom"]
 ProductsName = Literal["autograd", "finite_difference"]

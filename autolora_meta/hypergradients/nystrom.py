@@ -4,9 +4,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from autolora_meta.foundation.options import Options
 from autolora_meta.hypergradients.solvers import DAMPING, InnerUpdate, Matvec, SolverRecord, Stopped
 from autolora_meta.hypergradients.vectors import Vector, flatten, unflatten
-from autolora_meta.options import Options
 
 
 class NystromOptions(Options):

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import torch
@@ -12,36 +11,12 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from autolora_meta.errors import InputError
+from autolora_meta.foundation.cost import Cost
+from autolora_meta.foundation.options import Options
 from autolora_meta.hypergradients.vectors import Vector, add_scaled, filled, norm, scale, zeros_like
-from autolora_meta.options import Options
 
 Loss = Callable[[], Tensor]
 Scheme = Literal["central", "forward"]
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What was run: forwards, backwards (gradients) and double backwards.
-
-    >>> Cost(1, 1) + Cost(double_backwards=3)
-    Cost(forwards=1, backwards=1, double_backwards=3)
-    """
-
-    forwards: int = 0
-    backwards: int = 0
-    double_backwards: int = 0
-
-    def __add__(self, other: "Cost") -> "Cost":
-        return Cost(
-            self.forwards + other.forwards,
-            self.backwards + other.backwards,
-            self.double_backwards + other.double_backwards,
-        )
-
-
-def plain_steps(cost: Cost) -> float:
-    """A cost in plain steps: a forward with its backward is one, a double backward is two."""
-    return (cost.forwards + cost.backwards) / 2 + 2 * cost.double_backwards
 
 
 class Products(Protocol):

@@ -17,6 +17,7 @@ from pydantic import Field
 from torch import Tensor
 
 from autolora_meta.errors import InputError
+from autolora_meta.foundation.options import Options
 from autolora_meta.hypergradients.vectors import (
     Vector,
     add_scaled,
@@ -25,7 +26,6 @@ from autolora_meta.hypergradients.vectors import (
     scale,
     zeros_like,
 )
-from autolora_meta.options import Options
 
 Matvec = Callable[[Vector], list[Tensor]]
 # The Hessian of gated LoRA factors is indefinite: curvatures from about -1 to 6 were met on a small

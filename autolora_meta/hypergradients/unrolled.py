@@ -11,10 +11,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from autolora_meta.hypergradients.products import AutogradProducts, Cost, Loss
+from autolora_meta.foundation.cost import Cost
+from autolora_meta.foundation.options import Options
+from autolora_meta.hypergradients.products import AutogradProducts, Loss
 from autolora_meta.hypergradients.updates import Rule, State, rules_of
 from autolora_meta.hypergradients.vectors import Vector, add_scaled, assign, scale, zeros_like
-from autolora_meta.options import Options
 
 
 class UnrolledOptions(Options):

@@ -12,7 +12,7 @@ from pydantic import (
 )
 
 from autolora_meta.errors import InputError, unknown
-from autolora_meta.options import Options, read
+from autolora_meta.foundation.options import Options, read
 from autolora_meta.ranks.budget import Budget, unspent_words
 from autolora_meta.ranks.importance import IMPORTANCE
 from autolora_meta.ranks.pattern import RankPattern

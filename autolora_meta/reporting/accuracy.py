@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from autolora_meta.errors import InputError
-from autolora_meta.hypergradients.products import plain_steps
+from autolora_meta.foundation.cost import plain_steps
 from autolora_meta.reporting.style import BRIGHT, DARK, axes, panels, styled
 from autolora_meta.reporting.summary import table
 

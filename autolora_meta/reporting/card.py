@@ -6,7 +6,7 @@ from collections import Counter
 import yaml
 from transformers import BaseImageProcessor
 
-from autolora_meta.config import RunConfig
+from autolora_meta.config.run import RunConfig
 from autolora_meta.finetuning.prepare import Prepared
 from autolora_meta.finetuning.retrain import RetrainResult
 from autolora_meta.ranks.pattern import RankPattern

@@ -6,11 +6,11 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from autolora_meta.errors import InputError, unknown
-from autolora_meta.places import unused
+from autolora_meta.foundation.places import unused
+from autolora_meta.pipeline.result import SearchResult
 from autolora_meta.reporting import plots
 from autolora_meta.reporting.ranked import Ranked, labels, read_ranked
 from autolora_meta.reporting.style import known_format, save, save_all
-from autolora_meta.result import SearchResult
 
 
 def _ranks(given: Sequence[Ranked]) -> Figure:

@@ -5,9 +5,9 @@ import shutil
 from itertools import count
 from pathlib import Path
 
-from autolora_meta.config import RunConfig
+from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import InputError
-from autolora_meta.places import writable
+from autolora_meta.foundation.places import writable
 
 
 def free(folder: Path) -> Path:

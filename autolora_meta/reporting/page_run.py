@@ -6,9 +6,10 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
-from autolora_meta.config import RunConfig
-from autolora_meta.environment import recorded
+from autolora_meta.config.run import RunConfig
 from autolora_meta.finetuning.tasks import metric_called
+from autolora_meta.foundation.environment import recorded
+from autolora_meta.pipeline.result import SearchResult
 from autolora_meta.reporting.document import Code, Document, Picture, Section, Table
 from autolora_meta.reporting.rows import section as rows_section
 from autolora_meta.reporting.seconds import job_seconds, mean_seconds
@@ -20,8 +21,7 @@ from autolora_meta.reporting.summary import (
     secondary_words,
     warnings_of,
 )
-from autolora_meta.result import SearchResult
-from autolora_meta.statistics import MIN_REPLICATES
+from autolora_meta.statistics.paired import MIN_REPLICATES
 from autolora_meta.studies.compare import Comparison
 
 _RANKS = {

@@ -20,7 +20,7 @@ from autolora_meta.reporting.study import (
     primary_first,
     study_cells,
 )
-from autolora_meta.statistics import MIN_REPLICATES
+from autolora_meta.statistics.paired import MIN_REPLICATES
 from autolora_meta.studies.answers import answers
 from autolora_meta.studies.contrasts import Contrast
 from autolora_meta.studies.options import ARM, StudyOptions, read_study

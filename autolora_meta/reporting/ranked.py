@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autolora_meta.errors import InputError
+from autolora_meta.exporting.stored import CONFIG, read_adapter
+from autolora_meta.pipeline.result import SearchResult
 from autolora_meta.ranks.pattern import RankPattern
-from autolora_meta.ranks.stored import CONFIG, read_adapter
-from autolora_meta.result import SearchResult
 from autolora_meta.studies.contrasts import Row, value_of
 from autolora_meta.studies.options import ARM
 from autolora_meta.studies.plan import value_label, words

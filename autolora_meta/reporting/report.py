@@ -7,13 +7,15 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from autolora_meta.config import RunConfig
+from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import InputError
-from autolora_meta.finetuning.adapter import save_adapter
+from autolora_meta.exporting.adapter import save_adapter
 from autolora_meta.finetuning.models import load_model
 from autolora_meta.finetuning.prepare import Prepared
 from autolora_meta.finetuning.retrain import RetrainResult
 from autolora_meta.finetuning.tasks import metric_called
+from autolora_meta.pipeline.result import SearchResult
+from autolora_meta.pipeline.search import Plan
 from autolora_meta.ranks.pattern import RankPattern
 from autolora_meta.reporting import plots
 from autolora_meta.reporting.card import model_card
@@ -24,8 +26,6 @@ from autolora_meta.reporting.ranked import ranks_by_value, ranks_of_study, read_
 from autolora_meta.reporting.seconds import mean_seconds
 from autolora_meta.reporting.style import save_all
 from autolora_meta.reporting.summary import ranks_table, summary, warnings_of
-from autolora_meta.result import SearchResult
-from autolora_meta.search import Plan
 from autolora_meta.studies.answers import answers
 from autolora_meta.studies.compare import Comparison
 from autolora_meta.studies.options import read_study

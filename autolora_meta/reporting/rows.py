@@ -3,9 +3,9 @@
 import json
 from pathlib import Path
 
-from autolora_meta.json_files import read_json
+from autolora_meta.foundation.json_files import read_json
+from autolora_meta.pipeline.search import Plan
 from autolora_meta.reporting.document import Section, Table
-from autolora_meta.search import Plan
 
 FILE = "rows.json"
 _OPEN = 20  # classes in a table that need not be opened

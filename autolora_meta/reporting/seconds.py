@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from autolora_meta.allocators.replicate import allocator
-from autolora_meta.config import RunConfig
-from autolora_meta.json_files import read_rows
+from autolora_meta.config.run import RunConfig
+from autolora_meta.foundation.json_files import read_rows
 
 
 def mean_seconds(config: RunConfig, folder: Path) -> dict[str, float]:

@@ -4,15 +4,15 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from autolora_meta.config import CompareOptions
+from autolora_meta.config.run import CompareOptions
 from autolora_meta.finetuning.tasks import metric_called
 from autolora_meta.finetuning.tasks.blind import blind_arms_words
 from autolora_meta.hypergradients.choice import parse
 from autolora_meta.hypergradients.methods import METHODS
+from autolora_meta.pipeline.result import SearchResult
 from autolora_meta.ranks.pattern import RankPattern
 from autolora_meta.reporting.grid import layer_grid
-from autolora_meta.result import SearchResult
-from autolora_meta.statistics import MIN_REPLICATES
+from autolora_meta.statistics.paired import MIN_REPLICATES
 from autolora_meta.studies.compare import Comparison
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from autolora_meta.config import RunConfig
+from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.tasks import metric_called
 from autolora_meta.studies.contrasts import Contrast, corrected

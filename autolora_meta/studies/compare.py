@@ -10,14 +10,14 @@ from typing import Any, get_args
 from autolora_meta.allocators.replicate import allocator
 from autolora_meta.bilevel.options import Selection
 from autolora_meta.bilevel.watch import STOPPED_EARLY
-from autolora_meta.config import CompareOptions, RunConfig
+from autolora_meta.config.run import CompareOptions, RunConfig
 from autolora_meta.finetuning.tasks.blind import blind_arms
-from autolora_meta.hypergradients.products import Cost, plain_steps
-from autolora_meta.places import writable
-from autolora_meta.progress import Progress, Silent
-from autolora_meta.ranks.stability import stability
-from autolora_meta.result import SearchResult
-from autolora_meta.statistics import paired_difference
+from autolora_meta.foundation.cost import Cost, plain_steps
+from autolora_meta.foundation.places import writable
+from autolora_meta.foundation.progress import Progress, Silent
+from autolora_meta.pipeline.result import SearchResult
+from autolora_meta.statistics.paired import paired_difference
+from autolora_meta.statistics.stability import stability
 from autolora_meta.studies.comparison import Comparison, written
 from autolora_meta.studies.jobs import Keep, Outcome, run_all
 from autolora_meta.studies.main_guard import refuse_unguarded

@@ -7,11 +7,11 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from autolora_meta.claims import same_sentence, sentence, shown
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.tasks import metric_called
-from autolora_meta.ranks.stability import Stability
-from autolora_meta.statistics import PairedDifference, holm
+from autolora_meta.statistics.claims import same_sentence, sentence, shown
+from autolora_meta.statistics.paired import PairedDifference, holm
+from autolora_meta.statistics.stability import Stability
 
 
 @dataclass(frozen=True)

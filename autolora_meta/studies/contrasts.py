@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from autolora_meta.claims import same_sentence, sentence, shown
 from autolora_meta.errors import InputError, unknown
 from autolora_meta.finetuning.tasks import metric_called
-from autolora_meta.statistics import PairedDifference, holm, paired_difference
+from autolora_meta.statistics.claims import same_sentence, sentence, shown
+from autolora_meta.statistics.paired import PairedDifference, holm, paired_difference
 from autolora_meta.studies.options import ARM
 from autolora_meta.studies.plan import value_label, words
 

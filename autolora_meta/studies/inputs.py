@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from autolora_meta.config import RunConfig
+from autolora_meta.config.run import RunConfig
 from autolora_meta.finetuning.hub import path_of
 
 

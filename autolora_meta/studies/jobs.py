@@ -12,16 +12,16 @@ from typing import Any, get_args
 from autolora_meta.allocators.allocation import Measured, allocation, measure
 from autolora_meta.allocators.replicate import Replicate, allocator
 from autolora_meta.bilevel.options import Selection
-from autolora_meta.config import RunConfig
+from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.prepare import Prepared
 from autolora_meta.finetuning.retrain import RetrainResult
 from autolora_meta.finetuning.tasks.blind import blind_answer
-from autolora_meta.hypergradients.products import plain_steps
-from autolora_meta.memory import peak
-from autolora_meta.progress import Progress
+from autolora_meta.foundation.cost import plain_steps
+from autolora_meta.foundation.memory import peak
+from autolora_meta.foundation.progress import Progress
+from autolora_meta.pipeline.retrain import retrain
 from autolora_meta.ranks.pattern import RankPattern
-from autolora_meta.retrain import retrain
 from autolora_meta.studies.executor import Job, run_jobs
 from autolora_meta.studies.pool import local_pool, progress_of, whole_progress
 

@@ -14,7 +14,7 @@ import psutil
 from filelock import FileLock, Timeout
 
 from autolora_meta.errors import InputError
-from autolora_meta.json_files import read_json, read_rows
+from autolora_meta.foundation.json_files import read_json, read_rows
 
 
 class Ledger:

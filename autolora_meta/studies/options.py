@@ -8,10 +8,10 @@ from typing import Any
 import yaml
 from pydantic import Field, field_validator, model_validator
 
-from autolora_meta import plugins
+from autolora_meta.config.overlay import STUDIES, file_text, setting, yaml_content
 from autolora_meta.errors import InputError, unknown
-from autolora_meta.layers import STUDIES, file_text, setting, yaml_content
-from autolora_meta.options import Options, read
+from autolora_meta.foundation import plugins
+from autolora_meta.foundation.options import Options, read
 
 ARM, VARIANT, SEED = "arm", "variant", "seed"
 Layer = str | dict[str, Any]

@@ -4,10 +4,10 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from autolora_meta.foundation.tracking import Trackers
 from autolora_meta.studies import work
 from autolora_meta.studies.executor import Ended
 from autolora_meta.studies.plan import Planned
-from autolora_meta.tracking import Trackers
 
 TIMES = ("seconds", "allocation_seconds", "peak_memory")  # of a job: they differ from run to run
 

@@ -11,10 +11,10 @@ from typing import Any
 from autolora_meta import __version__
 from autolora_meta.allocators.replicate import allocator
 from autolora_meta.bilevel.options import Selection
-from autolora_meta.config import RunConfig
+from autolora_meta.config.overlay import nested
+from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import InputError
-from autolora_meta.layers import nested
-from autolora_meta.program import fingerprint
+from autolora_meta.pipeline.program import fingerprint
 from autolora_meta.studies.options import VARIANT, StudyOptions
 
 # What a run depends on; name, arms beside it and workers change nothing in it.

@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from autolora_meta.config import RunConfig
-from autolora_meta.progress import Part, Progress, Sender, Silent, listening
+from autolora_meta.config.run import RunConfig
+from autolora_meta.foundation.progress import Part, Progress, Sender, Silent, listening
 from autolora_meta.studies.main_guard import import_failed
 from autolora_meta.studies.orphans import end_with_parent
 

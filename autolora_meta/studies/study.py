@@ -7,12 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from autolora_meta.config import RunConfig
-from autolora_meta.environment import record
+from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import InputError
-from autolora_meta.options import read
-from autolora_meta.places import writable
-from autolora_meta.progress import Bar, Progress
+from autolora_meta.foundation.environment import record
+from autolora_meta.foundation.options import read
+from autolora_meta.foundation.places import writable
+from autolora_meta.foundation.progress import Bar, Progress
+from autolora_meta.foundation.tracking import Trackers
 from autolora_meta.studies.answers import primary
 from autolora_meta.studies.executor import Ended, Job, run_jobs
 from autolora_meta.studies.inputs import inputs, paths
@@ -24,7 +25,6 @@ from autolora_meta.studies.plan import Planned, plan
 from autolora_meta.studies.pool import local_pool
 from autolora_meta.studies.sharing import jobs_behind, refuse_all_unusable
 from autolora_meta.studies.table import StudyTable
-from autolora_meta.tracking import Trackers
 
 Base = str | Path | Mapping[str, Any] | RunConfig
 

@@ -14,10 +14,10 @@ from typing import Any, TypeVar
 from autolora_meta.allocators.allocation import Measured
 from autolora_meta.allocators.replicate import allocator
 from autolora_meta.bilevel.options import Selection
-from autolora_meta.config import RunConfig
+from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import InputError
-from autolora_meta.hypergradients.products import Cost, plain_steps
-from autolora_meta.result import START, SearchResult
+from autolora_meta.foundation.cost import Cost, plain_steps
+from autolora_meta.pipeline.result import START, SearchResult
 from autolora_meta.studies.jobs import effective, run_measure, run_retrain, run_search
 from autolora_meta.studies.orphans import end_with_parent
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
-from autolora_meta.config import RunConfig
-from autolora_meta.randomness import seed_everything
+from autolora_meta.config.run import RunConfig
+from autolora_meta.foundation.randomness import seed_everything
 from autolora_meta.verification.betty_rows import NAMES, betty_accuracy
 from autolora_meta.verification.case import Case
 from autolora_meta.verification.measure import AccuracyRow, accuracy

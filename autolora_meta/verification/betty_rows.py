@@ -8,7 +8,7 @@ from betty.configs import Config
 from betty.hypergradient import jvp_fn_mapping
 from torch import Tensor
 
-from autolora_meta.hypergradients.products import Cost
+from autolora_meta.foundation.cost import Cost
 from autolora_meta.hypergradients.vectors import add_scaled, scale
 from autolora_meta.verification.case import Case
 from autolora_meta.verification.measure import AccuracyRow, row_of

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from autolora_meta.bilevel.problem import to_device
-from autolora_meta.config import RunConfig
+from autolora_meta.config.run import RunConfig
 from autolora_meta.finetuning.prepare import Prepared, prepare
+from autolora_meta.foundation.randomness import RandomState, replay
 from autolora_meta.hypergradients.vectors import Vector
-from autolora_meta.program import program_of
-from autolora_meta.randomness import RandomState, replay
+from autolora_meta.pipeline.program import program_of
 from autolora_meta.verification.case import Case
 from autolora_meta.verification.objective import Objective
 

@@ -18,7 +18,7 @@ from scipy.stats import spearmanr
 from torch import Tensor, nn
 
 from autolora_meta.errors import InputError, unknown
-from autolora_meta.randomness import derive, seeded
+from autolora_meta.foundation.randomness import derive, seeded
 from autolora_meta.ranks.pattern import RankPattern
 from autolora_meta.verification.networks import Attention, Residual
 

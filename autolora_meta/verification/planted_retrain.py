@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from autolora_meta.randomness import derive, seeded
+from autolora_meta.foundation.randomness import derive, seeded
 from autolora_meta.ranks.pattern import RankPattern
 from autolora_meta.verification.planted import Planted
 

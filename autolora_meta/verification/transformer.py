@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 from transformers import BertConfig, BertForSequenceClassification
 
+from autolora_meta.bilevel.gating import GateOptions, Gates, gated
 from autolora_meta.finetuning.lora import LoraOptions, wrap_for_search
 from autolora_meta.finetuning.targets import target_layers
-from autolora_meta.gating import GateOptions, Gates, gated
+from autolora_meta.foundation.randomness import RandomState, replay
 from autolora_meta.hypergradients.vectors import Vector
-from autolora_meta.randomness import RandomState, replay
 from autolora_meta.verification.case import ONE_STEP, Case
 from autolora_meta.verification.objective import Objective
 

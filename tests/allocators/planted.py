@@ -8,7 +8,7 @@ from datasets import Dataset, DatasetDict
 from torch import Tensor, nn
 
 from autolora_meta.allocators.replicate import Replicate
-from autolora_meta.config import RunConfig
+from autolora_meta.config.run import RunConfig
 from autolora_meta.finetuning.prepare import Prepared
 from autolora_meta.finetuning.tasks import Task
 from autolora_meta.finetuning.tasks.metrics import named

@@ -9,7 +9,7 @@ from autolora_meta.allocators.allocation import allocation
 from autolora_meta.allocators.replicate import Replicate, allocator
 from autolora_meta.allocators.scored import by_scores, in_proportion
 from autolora_meta.errors import InputError
-from autolora_meta.hypergradients.products import Cost
+from autolora_meta.foundation.cost import Cost
 from autolora_meta.ranks.pattern import RankPattern
 from tests.allocators.planted import Layers, blocks, planted, replicate_of
 

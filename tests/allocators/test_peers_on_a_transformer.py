@@ -20,8 +20,8 @@ from autolora_meta.allocators import (
 )
 from autolora_meta.allocators.allocation import Measured, allocation, measure
 from autolora_meta.allocators.replicate import Allocator, Replicate
-from autolora_meta.config import RunConfig
-from autolora_meta.hypergradients.products import Cost
+from autolora_meta.config.run import RunConfig
+from autolora_meta.foundation.cost import Cost
 from tests.end_to_end import tiny_setting
 
 PEERS = {

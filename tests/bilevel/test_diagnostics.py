@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from autolora_meta.bilevel.watch import Watch
-from autolora_meta.hypergradients.products import Cost
+from autolora_meta.foundation.cost import Cost
 from tests.bilevel import program as programs
 from tests.bilevel.program import program
 

@@ -5,9 +5,9 @@ from autolora_meta.problems.autolora import Finetune, Validation
 from torch import Tensor
 
 from autolora_meta.bilevel.engine import SearchEngine
+from autolora_meta.bilevel.gating import Gates
 from autolora_meta.bilevel.options import SearchOptions
 from autolora_meta.finetuning.batches import LoaderStream
-from autolora_meta.gating import Gates
 from tests.bilevel.program import batches, loss, program
 
 OPTIONS = {

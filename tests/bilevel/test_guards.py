@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from autolora_meta.bilevel.base import coarse_dtype, quantisation
 from autolora_meta.bilevel.engine import SearchEngine
+from autolora_meta.bilevel.gating import Gates, gated
 from autolora_meta.bilevel.options import SearchOptions
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.batches import LoaderStream
-from autolora_meta.gating import Gates, gated
-from autolora_meta.hypergradients.products import Cost
+from autolora_meta.foundation.cost import Cost
 from tests.bilevel.program import program
 
 SECOND_ORDER = ["one_step", "cg", "neumann", "nystrom", "unrolled"]

@@ -8,10 +8,10 @@ from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from autolora_meta.bilevel.engine import SearchEngine
-from autolora_meta.gating import Gates
+from autolora_meta.bilevel.gating import Gates
+from autolora_meta.foundation.randomness import RandomState, replay
 from autolora_meta.hypergradients.exact import dense_hessian, dense_mixed
 from autolora_meta.hypergradients.vectors import flatten
-from autolora_meta.randomness import RandomState, replay
 from tests.bilevel.program import batches, program
 
 ETA = 0.1

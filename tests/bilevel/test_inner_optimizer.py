@@ -10,10 +10,10 @@ from autolora_meta.problems.autolora import autolora
 from torch import Tensor, nn
 
 from autolora_meta.bilevel.engine import SearchEngine
+from autolora_meta.bilevel.gating import Gates, gated
 from autolora_meta.bilevel.options import InnerOptimizerOptions, SearchOptions
 from autolora_meta.finetuning.batches import LoaderStream
 from autolora_meta.finetuning.lora import LoraOptions, wrap_for_search
-from autolora_meta.gating import Gates, gated
 
 WIDTH = 4
 ADAMW = {"name": "adamw", "learning_rate": 1e-2}  # with the decay that null stands for

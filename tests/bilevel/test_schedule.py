@@ -5,10 +5,10 @@ import torch
 
 from autolora_meta.bilevel.engine import SearchEngine
 from autolora_meta.errors import InputError
+from autolora_meta.foundation.cost import Cost
+from autolora_meta.foundation.randomness import replay
 from autolora_meta.hypergradients.choice import parse
 from autolora_meta.hypergradients.methods import METHODS
-from autolora_meta.hypergradients.products import Cost
-from autolora_meta.randomness import replay
 from tests.bilevel.program import batches, loss, program
 
 ADAMW = {"name": "adamw", "learning_rate": 1e-2}

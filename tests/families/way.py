@@ -17,12 +17,12 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from autolora_meta import InputError, RunConfig, prepare, retrain, search
-from autolora_meta.finetuning.adapter import save_adapter
+from autolora_meta.exporting.adapter import save_adapter
 from autolora_meta.finetuning.lora import layer_costs, quiet_peft
 from autolora_meta.finetuning.models import load_model, quiet_loading
 from autolora_meta.finetuning.prepare import Prepared
 from autolora_meta.finetuning.retrain import RetrainResult
-from autolora_meta.program import program_of
+from autolora_meta.pipeline.program import program_of
 from autolora_meta.ranks.pattern import RankPattern
 from tests.families.family import CLASSES, IMAGES, TOKENS, Family
 from tests.tiny import TELLING, tiny_texts, tiny_tokenizer

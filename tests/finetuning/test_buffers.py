@@ -19,7 +19,7 @@ from transformers import (
 
 from autolora_meta import prepare, retrain, search
 from autolora_meta.errors import InputError
-from autolora_meta.finetuning.adapter import save_adapter
+from autolora_meta.exporting.adapter import save_adapter
 from autolora_meta.finetuning.models import load_model
 from tests.finetuning.tiny_task import tiny_config
 

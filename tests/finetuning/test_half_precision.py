@@ -8,7 +8,7 @@ from peft import PeftModel
 from transformers import BertConfig, BertForSequenceClassification
 
 from autolora_meta import RunConfig, prepare, retrain, search
-from autolora_meta.finetuning.adapter import save_adapter
+from autolora_meta.exporting.adapter import save_adapter
 from autolora_meta.finetuning.models import load_model
 from tests.finetuning.tiny_task import tiny_config
 from tests.tiny import tiny_csv

@@ -28,8 +28,8 @@ from transformers.models.pp_lcnet import PPLCNetConfig, PPLCNetForImageClassific
 
 from autolora_meta import RunConfig, prepare, retrain, search
 from autolora_meta.errors import InputError
+from autolora_meta.exporting.adapter import save_adapter
 from autolora_meta.exporting.export import export
-from autolora_meta.finetuning.adapter import save_adapter
 from autolora_meta.finetuning.heads import head_modules
 from autolora_meta.finetuning.models import load_model
 from tests.finetuning.tiny_task import tiny_config

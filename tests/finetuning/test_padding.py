@@ -16,7 +16,7 @@ from transformers import (
 
 from autolora_meta import RunConfig, prepare, retrain, search
 from autolora_meta.errors import InputError
-from autolora_meta.finetuning.adapter import save_adapter
+from autolora_meta.exporting.adapter import save_adapter
 from autolora_meta.finetuning.lora import quiet_peft
 from autolora_meta.finetuning.models import load_model
 from autolora_meta.finetuning.prepare import Prepared

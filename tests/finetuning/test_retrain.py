@@ -15,8 +15,8 @@ from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from autolora_meta.errors import InputError
-from autolora_meta.finetuning import adapter
-from autolora_meta.finetuning.adapter import save_adapter
+from autolora_meta.exporting import adapter
+from autolora_meta.exporting.adapter import save_adapter
 from autolora_meta.finetuning.heads import head_modules
 from autolora_meta.finetuning.lora import layer_costs, quiet_peft
 from autolora_meta.finetuning.models import ModelOptions, load_model

@@ -18,6 +18,7 @@ from transformers import (
 from autolora_meta import search
 from autolora_meta.errors import InputError
 from autolora_meta.exporting.export import export
+from autolora_meta.exporting.stored import read_adapter
 from autolora_meta.finetuning.lora import (
     LoraOptions,
     layer_costs,
@@ -25,10 +26,9 @@ from autolora_meta.finetuning.lora import (
     refuse_other_layers,
     wrap_for_search,
 )
+from autolora_meta.finetuning.lora_config import lora_config, pattern_of
 from autolora_meta.finetuning.targets import choose_targets, target_layers
-from autolora_meta.ranks.export import lora_config, pattern_of
 from autolora_meta.ranks.pattern import RankPattern
-from autolora_meta.ranks.stored import read_adapter
 
 SIZE: dict[str, Any] = {
     "vocab_size": 40,

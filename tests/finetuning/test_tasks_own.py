@@ -10,11 +10,12 @@ from datasets import Dataset, DatasetDict
 from torch import Tensor, nn
 from torch.nn.functional import huber_loss
 
-from autolora_meta import RunConfig, Task, plugins, prepare, retrain, search
+from autolora_meta import RunConfig, Task, prepare, retrain, search
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.data.roles import TEXT, Role
 from autolora_meta.finetuning.evaluation import predictions
 from autolora_meta.finetuning.tasks.metrics import Metric
+from autolora_meta.foundation import plugins
 from tests.finetuning.tiny_task import falls, tiny_config
 
 OFFSET = 100.0

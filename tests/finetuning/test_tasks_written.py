@@ -21,7 +21,7 @@ from autolora_meta import RunConfig, prepare, retrain, search
 from autolora_meta.allocators.grid import uniform_in, validation_score
 from autolora_meta.allocators.replicate import Replicate
 from autolora_meta.errors import InputError
-from autolora_meta.finetuning.adapter import save_adapter
+from autolora_meta.exporting.adapter import save_adapter
 from autolora_meta.finetuning.models import load_model
 from autolora_meta.finetuning.prepare import Prepared
 from autolora_meta.finetuning.tasks import written
@@ -30,8 +30,8 @@ from autolora_meta.finetuning.tasks.cider import cider_d
 from autolora_meta.finetuning.tasks.encoding import IGNORED
 from autolora_meta.finetuning.tasks.generation import Generation
 from autolora_meta.finetuning.tasks.options import GenerationOptions
-from autolora_meta.program import refuse_unusable
-from autolora_meta.search import check
+from autolora_meta.pipeline.program import refuse_unusable
+from autolora_meta.pipeline.search import check
 from tests.finetuning.tiny_task import falls, tiny_config
 
 WORDS = ["name", "food", "pub", "inn", "is", "a", "the", "place", "good", "bad", ":", "|"]

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from autolora_meta.foundation.randomness import RandomState, replay
 from autolora_meta.hypergradients.products import Loss
 from autolora_meta.hypergradients.vectors import Vector, add_scaled, flatten, norm, unflatten
-from autolora_meta.randomness import RandomState, replay
 
 
 def spectrum(condition: float, size: int = 20, largest: float = 1.0, seed: int = 0) -> Tensor:

@@ -2,13 +2,9 @@ import pytest
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from autolora_meta.foundation.cost import Cost
 from autolora_meta.hypergradients.exact import dense_hessian, dense_mixed
-from autolora_meta.hypergradients.products import (
-    AutogradProducts,
-    Cost,
-    FiniteDifferenceProducts,
-    Scheme,
-)
+from autolora_meta.hypergradients.products import AutogradProducts, FiniteDifferenceProducts, Scheme
 from autolora_meta.hypergradients.vectors import flatten, scale, unflatten, zeros_like
 from tests.hypergradients.closed_forms import attention, outer_gradient, relative_error, ridge
 

@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from autolora_meta.errors import InputError
-from autolora_meta.hypergradients.products import AutogradProducts, Cost
+from autolora_meta.foundation.cost import Cost
+from autolora_meta.hypergradients.products import AutogradProducts
 from autolora_meta.hypergradients.unrolled import record_step, unrolled_gradient
 from autolora_meta.hypergradients.updates import adam_jacobian, inner_update, rules_of
 from autolora_meta.hypergradients.vectors import add_scaled, scale

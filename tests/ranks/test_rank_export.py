@@ -10,7 +10,7 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from autolora_meta.errors import InputError
-from autolora_meta.ranks.export import lora_config, pattern_of
+from autolora_meta.finetuning.lora_config import lora_config, pattern_of
 from autolora_meta.ranks.pattern import RankPattern
 
 # PEFT sets fan_in_fan_out by itself for each kind of layer, and says so where kinds are mixed.

@@ -9,8 +9,8 @@ import torch
 import yaml
 from pydantic import ValidationError
 
+from autolora_meta.bilevel.gating import GateOptions, Gates
 from autolora_meta.errors import InputError
-from autolora_meta.gating import GateOptions, Gates
 from autolora_meta.ranks.budget import Budget, unspent, unspent_words
 from autolora_meta.ranks.importance import Components
 from autolora_meta.ranks.pattern import RankPattern

@@ -11,7 +11,7 @@ from scipy import stats
 from autolora_meta.errors import InputError
 from autolora_meta.ranks.importance import Components
 from autolora_meta.ranks.rules import RankOptions
-from autolora_meta.ranks.stability import (
+from autolora_meta.statistics.stability import (
     Stability,
     agreement,
     kendall_w,

@@ -9,10 +9,10 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
+from autolora_meta.bilevel.gating import lora_layers
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.lora import quiet_peft
-from autolora_meta.gating import lora_layers
-from autolora_meta.ranks.start import Start
+from autolora_meta.finetuning.start import Start
 
 K = 3
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from autolora_meta.environment import environment
 from autolora_meta.errors import InputError
+from autolora_meta.foundation.environment import environment
 from autolora_meta.ranks.pattern import RankPattern
 from autolora_meta.reporting.document import Code, Document, Picture, Section, Table
 from autolora_meta.reporting.page import page

@@ -17,7 +17,7 @@ from autolora_meta.reporting import plots
 from autolora_meta.reporting.grid import layer_grid
 from autolora_meta.reporting.measured import measured
 from autolora_meta.reporting.style import save
-from autolora_meta.statistics import paired_difference
+from autolora_meta.statistics.paired import paired_difference
 from tests.reporting.pages import study_table
 
 KINDS = ("attention.self.query", "attention.output.dense", "output.dense")

@@ -7,8 +7,8 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from autolora_meta.cli import app
-from autolora_meta.config import RunConfig
+from autolora_meta.cli.main import app
+from autolora_meta.config.run import RunConfig
 from autolora_meta.hypergradients.exact import dense_hessian
 from autolora_meta.hypergradients.methods import METHODS
 from autolora_meta.reporting.accuracy import accuracy_against_cost, accuracy_table

@@ -10,10 +10,10 @@ from peft import get_peft_model
 from torch import Tensor, nn
 
 from autolora_meta.errors import InputError
-from autolora_meta.randomness import derive, seeded
-from autolora_meta.ranks.export import lora_config
+from autolora_meta.finetuning.lora_config import lora_config
+from autolora_meta.foundation.randomness import derive, seeded
+from autolora_meta.pipeline.search import search
 from autolora_meta.ranks.pattern import RankPattern
-from autolora_meta.search import search
 from autolora_meta.verification import planted_retrain
 from autolora_meta.verification.planted import BATCH, REGIMES, Planted, Regime, plant
 from autolora_meta.verification.planted_retrain import test_losses as losses_of

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from autolora_meta.pipeline.search import search
 from autolora_meta.ranks.options import RankOptions
-from autolora_meta.search import search
 from autolora_meta.verification import planted_retrain
 from autolora_meta.verification.planted import REGIMES, Regime
 from benchmarks import planted_ranks, planted_table

@@ -2,7 +2,7 @@
 
 import pytest
 
-from autolora_meta.config import RunConfig
+from autolora_meta.config.run import RunConfig
 from autolora_meta.finetuning.prepare import Prepared, prepare
 from benchmarks.arms import ARMS, PLAIN, Arm, opened
 from benchmarks.step_cost import verdicts

@@ -14,7 +14,7 @@ from autolora_meta.finetuning.data.part import PLACE, Part, values
 from autolora_meta.finetuning.data.roles import Role
 from autolora_meta.finetuning.data.sources import Given
 from autolora_meta.finetuning.data.split_names import split_of
-from autolora_meta.randomness import derive
+from autolora_meta.foundation.randomness import derive
 
 TEST = ("test", "test_matched")
 VALIDATION = ("validation", "validation_matched", "valid", "val", "dev", "eval")

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from autolora_meta.options import Options
+from autolora_meta.foundation.options import Options
 
 Split = Literal["train", "validation", "test"]
 # A number of rows, or a share of the rows that there are to cut from.

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from datasets import DatasetDict
 from transformers import PreTrainedConfig
 
-from autolora_meta import plugins
 from autolora_meta.errors import InputError, unknown
 from autolora_meta.finetuning.tasks.base import Processor, Say, Task
 from autolora_meta.finetuning.tasks.causal_lm import CausalLM
@@ -17,6 +16,7 @@ from autolora_meta.finetuning.tasks.regression import Regression
 from autolora_meta.finetuning.tasks.sequence_classification import SequenceClassification
 from autolora_meta.finetuning.tasks.synonyms import unknown_task
 from autolora_meta.finetuning.tasks.token_classification import TokenClassification
+from autolora_meta.foundation import plugins
 
 __all__ = [
     "TASKS",

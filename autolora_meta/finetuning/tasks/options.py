@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from autolora_meta.options import Options
+from autolora_meta.foundation.options import Options
 
 
 class GenerationOptions(Options):

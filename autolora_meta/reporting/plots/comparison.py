@@ -15,7 +15,7 @@ from autolora_meta.reporting.plots.forest import (
     label_rows,
 )
 from autolora_meta.reporting.style import axes, panels, styled
-from autolora_meta.statistics import PairedDifference
+from autolora_meta.statistics.paired import PairedDifference
 
 
 @styled

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from autolora_meta.reporting.style import DARK, GREY
-from autolora_meta.statistics import MIN_REPLICATES, PairedDifference
+from autolora_meta.statistics.paired import MIN_REPLICATES, PairedDifference
 
 Better = Literal["higher", "lower"] | None
 TICKS = 5  # more, and numbers with four decimals run into each other

@@ -9,11 +9,11 @@ from matplotlib.figure import Figure
 
 from autolora_meta.errors import InputError
 from autolora_meta.ranks.pattern import RankPattern
-from autolora_meta.ranks.stability import MIN_SEARCHES, agreement, layer_groups
 from autolora_meta.reporting.aligned import aligned
 from autolora_meta.reporting.grid import LayerGrid, layer_grid
 from autolora_meta.reporting.plots.heatmap import cells_height, cells_width, draw_cells
 from autolora_meta.reporting.style import axes, colour_bar, panels, styled
+from autolora_meta.statistics.stability import MIN_SEARCHES, agreement, layer_groups
 
 
 @styled

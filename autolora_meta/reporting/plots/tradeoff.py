@@ -11,7 +11,7 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 from autolora_meta.errors import InputError
 from autolora_meta.reporting.plots.forest import Better
 from autolora_meta.reporting.style import GREY, PALETTE, SHAPES, axes, styled
-from autolora_meta.statistics import MIN_REPLICATES, paired_difference
+from autolora_meta.statistics.paired import MIN_REPLICATES, paired_difference
 
 _APART = 0.03  # share of the axis between series that stand at the same place, if they are few
 _SAME = 0.02  # sizes that differ by less count as the same: arms at one budget

@@ -8,12 +8,12 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from autolora_meta.cli_export import export
-from autolora_meta.cli_plot import plot
-from autolora_meta.cli_study import study
-from autolora_meta.cli_verify import verify
+from autolora_meta.cli.export import export
+from autolora_meta.cli.plot import plot
+from autolora_meta.cli.study import study
+from autolora_meta.cli.verify import verify
 from autolora_meta.errors import InputError
-from autolora_meta.foreign_names import foreign
+from autolora_meta.foundation.foreign_names import foreign
 
 # What a disk or a name has against a file, wherever it turns up.
 _OF_THE_DISK = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
@@ -80,8 +80,8 @@ def run(layers: Layers, runs: Runs = Path("runs"), overwrite: Overwrite = False)
 
     Example: `autolora-meta run quickstart cg compare.replicates=3`
     """
-    from autolora_meta.progress import Bar
-    from autolora_meta.reporting.run import run as run_all
+    from autolora_meta.foundation.progress import Bar
+    from autolora_meta.workflow import run as run_all
 
     config, folder = _placed(layers, runs, overwrite)
     run_all(config, folder, overwrite=overwrite, progress=Bar(), say=typer.echo)
@@ -93,13 +93,13 @@ def search(layers: Layers, runs: Runs = Path("runs"), overwrite: Overwrite = Fal
 
     Example: `autolora-meta search quickstart darts name=mine`
     """
-    from autolora_meta.progress import Bar
+    from autolora_meta.foundation.progress import Bar
+    from autolora_meta.foundation.tracking import Trackers
+    from autolora_meta.pipeline.search import check
+    from autolora_meta.pipeline.search import search as run_search
     from autolora_meta.reporting.folder import made
     from autolora_meta.reporting.report import draw_search, plan_words
     from autolora_meta.reporting.summary import search_words
-    from autolora_meta.search import check
-    from autolora_meta.search import search as run_search
-    from autolora_meta.tracking import Trackers
 
     config, folder = _placed(layers, runs, overwrite)
     trackers = Trackers(config.runtime.report_to, config.name, folder / "trackers")
@@ -135,10 +135,10 @@ def allocate(
 
     Example: `autolora-meta allocate runs/quickstart budget=uniform:2 importance=singular`
     """
-    from autolora_meta.layers import setting
-    from autolora_meta.places import unused
+    from autolora_meta.config.overlay import setting
+    from autolora_meta.foundation.places import unused
+    from autolora_meta.pipeline.result import SearchResult
     from autolora_meta.reporting.summary import ranks_table
-    from autolora_meta.result import SearchResult
 
     if output is not None:
         unused(output)
@@ -179,14 +179,14 @@ def retrain(
 
     Example: `autolora-meta retrain runs/quickstart --ranks wide.json --output adapters/wide`
     """
-    from autolora_meta.config import RunConfig
-    from autolora_meta.places import unused
-    from autolora_meta.program import prepare
-    from autolora_meta.progress import Bar
+    from autolora_meta.config.run import RunConfig
+    from autolora_meta.foundation.places import unused
+    from autolora_meta.foundation.progress import Bar
+    from autolora_meta.pipeline.program import prepare
+    from autolora_meta.pipeline.result import SearchResult
+    from autolora_meta.pipeline.retrain import retrain as run_retrain
     from autolora_meta.ranks.pattern import RankPattern
     from autolora_meta.reporting.report import KeepAdapter
-    from autolora_meta.result import SearchResult
-    from autolora_meta.retrain import retrain as run_retrain
 
     unused(output)
     config = RunConfig.load(
@@ -224,14 +224,14 @@ def config(layers: Layers) -> None:
 
     Example: `autolora-meta config quickstart neumann search.outer_steps=40`
     """
-    from autolora_meta.config import RunConfig
+    from autolora_meta.config.run import RunConfig
 
     typer.echo(RunConfig.load(*layers).to_yaml(), nl=False)
 
 
 def _placed(layers: list[str], runs: Path, overwrite: bool) -> tuple[Any, Path]:
     """The configuration and the folder of its run: another than a taken one, if nobody named it."""
-    from autolora_meta.config import RunConfig
+    from autolora_meta.config.run import RunConfig
     from autolora_meta.reporting.folder import free, vacant
 
     config = RunConfig.load(*layers)

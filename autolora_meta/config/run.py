@@ -10,9 +10,8 @@ from typing import Any
 import yaml
 from pydantic import Field, field_validator, model_validator
 
-from autolora_meta import plugins
 from autolora_meta.bilevel.options import SearchOptions
-from autolora_meta.device import ALLOWED, known_device, usable_device
+from autolora_meta.config.overlay import Layer, merged
 from autolora_meta.errors import InputError, unknown
 from autolora_meta.finetuning.data import DataOptions
 from autolora_meta.finetuning.lora import LoraOptions
@@ -25,10 +24,11 @@ from autolora_meta.finetuning.tasks import (
     task_names,
     unknown_task,
 )
-from autolora_meta.layers import Layer, merged
-from autolora_meta.options import Options, read
+from autolora_meta.foundation import plugins
+from autolora_meta.foundation.device import ALLOWED, known_device, usable_device
+from autolora_meta.foundation.options import Options, read
+from autolora_meta.foundation.tracking import START
 from autolora_meta.ranks.options import RankOptions, bounds
-from autolora_meta.tracking import START
 
 
 class PrimaryOptions(Options):

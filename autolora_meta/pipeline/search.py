@@ -10,8 +10,7 @@ from transformers import PreTrainedModel
 
 from autolora_meta.bilevel.engine import Row
 from autolora_meta.bilevel.options import SearchOptions, Selection
-from autolora_meta.config import RunConfig
-from autolora_meta.device import threads, usable_device
+from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.batches import LoaderStream
 from autolora_meta.finetuning.buffers import running_statistics
@@ -19,13 +18,14 @@ from autolora_meta.finetuning.heads import head_modules
 from autolora_meta.finetuning.lora import LoraOptions
 from autolora_meta.finetuning.prepare import Prepared
 from autolora_meta.finetuning.tasks import refuse_lacking
-from autolora_meta.options import read
-from autolora_meta.program import Loss, Program, prepare, program_of, search_seeds
-from autolora_meta.progress import Progress
-from autolora_meta.randomness import derive
+from autolora_meta.foundation.device import threads, usable_device
+from autolora_meta.foundation.options import read
+from autolora_meta.foundation.progress import Progress
+from autolora_meta.foundation.randomness import derive
+from autolora_meta.pipeline.program import Loss, Program, prepare, program_of, search_seeds
+from autolora_meta.pipeline.result import SearchResult
+from autolora_meta.pipeline.running import run_programs
 from autolora_meta.ranks.options import RankOptions, kept_under
-from autolora_meta.result import SearchResult
-from autolora_meta.running import run_programs
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import math
 from typing import Literal
 
-from autolora_meta.statistics import MIN_REPLICATES, PairedDifference
+from autolora_meta.statistics.paired import MIN_REPLICATES, PairedDifference
 
 
 def shown(difference: PairedDifference, p_corrected: float | None = None) -> bool:

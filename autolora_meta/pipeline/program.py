@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from autolora_meta import __version__
 from autolora_meta.bilevel.arrival import refuse_unreached
 from autolora_meta.bilevel.batches import Loss, to_device
+from autolora_meta.bilevel.gating import Gates, gated
 from autolora_meta.bilevel.options import SearchOptions, Selection
-from autolora_meta.config import RunConfig
+from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.batches import BatchStream
 from autolora_meta.finetuning.buffers import refuse_moving_buffers, standing_still
@@ -33,8 +34,7 @@ from autolora_meta.finetuning.prepare import Prepared, task_and_rows
 from autolora_meta.finetuning.prepare import prepare as prepare_parts
 from autolora_meta.finetuning.targets import Targets, choose_targets
 from autolora_meta.finetuning.tasks import Task, refuse_lacking, refuse_unmeasured
-from autolora_meta.gating import Gates, gated
-from autolora_meta.randomness import derive, seeded
+from autolora_meta.foundation.randomness import derive, seeded
 from autolora_meta.ranks.rules import RankOptions, bounds
 
 _LOG = logging.getLogger(__name__)

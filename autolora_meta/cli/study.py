@@ -50,7 +50,7 @@ def study(
 
     `autolora-meta study mine.yaml seeds=10 name=mine-long`
     """
-    from autolora_meta.progress import Bar
+    from autolora_meta.foundation.progress import Bar
     from autolora_meta.reporting.page import page
     from autolora_meta.reporting.report import draw_run
     from autolora_meta.reporting.study import study_plan, write_summary

@@ -15,9 +15,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from autolora_meta.errors import InputError
-from autolora_meta.modes import evaluating
-from autolora_meta.options import Options
-from autolora_meta.randomness import RandomState, replay
+from autolora_meta.foundation.modes import evaluating
+from autolora_meta.foundation.options import Options
+from autolora_meta.foundation.randomness import RandomState, replay
 from autolora_meta.ranks.place import Place, alike
 
 Constraint = Literal["softmax", "sigmoid", "free"]

@@ -1,15 +1,15 @@
 """The retraining of a run: a configuration and ranks in; a trained PEFT adapter out."""
 
-from autolora_meta.config import RunConfig
-from autolora_meta.device import threads
+from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning import retrain as stock
 from autolora_meta.finetuning.prepare import Prepared
+from autolora_meta.finetuning.start import Start
 from autolora_meta.finetuning.tasks import refuse_lacking
-from autolora_meta.program import prepare
-from autolora_meta.progress import Progress
+from autolora_meta.foundation.device import threads
+from autolora_meta.foundation.progress import Progress
+from autolora_meta.pipeline.program import prepare
 from autolora_meta.ranks.pattern import RankPattern
-from autolora_meta.ranks.start import Start
 
 
 def retrain(

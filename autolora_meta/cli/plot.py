@@ -53,7 +53,7 @@ def plot(
 
     `autolora-meta plot runs/seed-* --output figures/seeds`
     """
-    from autolora_meta.places import writable
+    from autolora_meta.foundation.places import writable
     from autolora_meta.reporting.draw import draw_ranks
     from autolora_meta.reporting.page import page
     from autolora_meta.reporting.report import draw_run

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from autolora_meta.json_files import read_json
+from autolora_meta.foundation.json_files import read_json
 
 _PACKAGES = (
     "autolora-meta",

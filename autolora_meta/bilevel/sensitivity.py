@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from autolora_meta.bilevel.batches import Loss
-from autolora_meta.gating import Gates, lora_layers
-from autolora_meta.hypergradients.products import Cost, plain_steps
+from autolora_meta.bilevel.gating import Gates, lora_layers
+from autolora_meta.foundation.cost import Cost, plain_steps
+from autolora_meta.foundation.progress import Progress
+from autolora_meta.foundation.randomness import RandomState, replay
 from autolora_meta.hypergradients.vectors import assign
-from autolora_meta.progress import Progress
-from autolora_meta.randomness import RandomState, replay
 from autolora_meta.ranks.directions import Factors, singular_directions
 
 

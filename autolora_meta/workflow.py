@@ -5,19 +5,19 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from autolora_meta.config import RunConfig
-from autolora_meta.environment import record
-from autolora_meta.progress import Progress
+from autolora_meta.config.run import RunConfig
+from autolora_meta.foundation.environment import record
+from autolora_meta.foundation.progress import Progress
+from autolora_meta.foundation.tracking import Trackers
+from autolora_meta.pipeline.search import check
 from autolora_meta.reporting import rows
 from autolora_meta.reporting.folder import made, vacant
 from autolora_meta.reporting.page import page
 from autolora_meta.reporting.report import KeepAdapter, conclude, plan_words
 from autolora_meta.reporting.summary import primary_ahead
-from autolora_meta.search import check
 from autolora_meta.studies.compare import Comparison, compare
 from autolora_meta.studies.jobs import Outcome
 from autolora_meta.studies.main_guard import refuse_unguarded
-from autolora_meta.tracking import Trackers
 
 _LOG = logging.getLogger(__name__)
 

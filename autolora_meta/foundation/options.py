@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
 from autolora_meta.errors import InputError, unknown
-from autolora_meta.foreign_names import foreign
+from autolora_meta.foundation.foreign_names import foreign
 
 
 class Options(BaseModel):

@@ -8,19 +8,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from autolora_meta import plugins
 from autolora_meta.bilevel.batches import to_device
 from autolora_meta.bilevel.engine import Row
+from autolora_meta.bilevel.gating import lora_layers
+from autolora_meta.bilevel.sensitivity import sensitivity
 from autolora_meta.finetuning.architectures import model_type
-from autolora_meta.gating import lora_layers
-from autolora_meta.program import Program
-from autolora_meta.progress import Part, Progress, Silent
+from autolora_meta.finetuning.start import Start
+from autolora_meta.foundation import plugins
+from autolora_meta.foundation.progress import Part, Progress, Silent
+from autolora_meta.pipeline.program import Program
+from autolora_meta.pipeline.result import SearchResult
 from autolora_meta.ranks.directions import Factors
 from autolora_meta.ranks.importance import Components
 from autolora_meta.ranks.rules import allocate
-from autolora_meta.ranks.start import Start
-from autolora_meta.result import SearchResult
-from autolora_meta.sensitivity import sensitivity
 
 
 def run_programs(

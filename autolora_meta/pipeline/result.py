@@ -15,13 +15,13 @@ from torch import Tensor
 
 from autolora_meta.bilevel.engine import Row
 from autolora_meta.errors import InputError
-from autolora_meta.hypergradients.products import Cost
-from autolora_meta.ranks.export import lora_config
+from autolora_meta.finetuning.lora_config import lora_config
+from autolora_meta.finetuning.start import Start
+from autolora_meta.foundation.cost import Cost
 from autolora_meta.ranks.importance import Components
 from autolora_meta.ranks.pattern import RankPattern
 from autolora_meta.ranks.rules import RankOptions, allocate
-from autolora_meta.ranks.stability import Stability, stability
-from autolora_meta.ranks.start import Start
+from autolora_meta.statistics.stability import Stability, stability
 
 START = "start.safetensors"  # in `search`, beside the importance
 _BLIND = 0.97  # three standard errors below 1 at 20 outer steps of 32 rows of two classes

@@ -1,0 +1,1 @@
+"""Configuration of a run: the options of each part put together, and overlays read from YAML."""

@@ -1,0 +1,1 @@
+"""Foundation: what any part of the library may use."""

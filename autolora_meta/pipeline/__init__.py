@@ -1,0 +1,1 @@
+"""Pipeline: one verb a file, and the records that they hand on."""

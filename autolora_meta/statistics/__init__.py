@@ -1,0 +1,1 @@
+"""Statistics: paired differences, intervals, stability over seeds, and what may be claimed."""
