@@ -3,32 +3,23 @@
 import math
 from dataclasses import replace
 
-import torch
 from datasets import DatasetDict
 
 from autolora_meta.allocators.replicate import Allocator, Replicate
-from autolora_meta.allocators.scored import by_scores
 from autolora_meta.allocators.uniform import allocate as uniform
 from autolora_meta.config.run import RunConfig
 from autolora_meta.finetuning.retrain import retrain
 from autolora_meta.foundation.cost import Cost
+from autolora_meta.ranks.options import bounds
 from autolora_meta.ranks.pattern import RankPattern
-from autolora_meta.ranks.rules import GOLDEN
+from autolora_meta.ranks.rules import narrow_pattern
 
 
 def uniform_in(replicate: Replicate, rank: int) -> RankPattern:
-    """Rank `rank` in as many layers as the budget pays for, spread evenly over depth.
-
-    The layers follow one another in the order of `uniform_pattern`; what is left when all have
-    `rank` goes out one at a time, in the same order.
-    """
-    names, k = replicate.layers[0], replicate.config.lora.k
-    order = sorted(range(len(names)), key=lambda i: (i * GOLDEN) % 1)
-    turn = torch.empty(len(names), 1, dtype=torch.float64)
-    turn[order, 0] = torch.arange(len(names), dtype=torch.float64)
-    place = torch.arange(k, dtype=torch.float64).expand(len(names), k)
-    rounds = torch.where(place < rank, 0.0, place)
-    return by_scores(replicate, -(rounds * len(names) + turn))
+    """Rank `rank` in as many layers as the budget pays for (`narrow_pattern`)."""
+    (names, costs), lora = replicate.layers, replicate.config.lora
+    limits = bounds(lora.k, replicate.config.ranks)
+    return narrow_pattern(names, costs, lora.k, lora.scale, replicate.budget, rank, limits)
 
 
 def candidates(replicate: Replicate) -> dict[int, RankPattern]:

@@ -7,9 +7,9 @@ from torch import Tensor
 
 from autolora_meta.allocators.replicate import Allocator, Replicate
 from autolora_meta.config.run import RunConfig
-from autolora_meta.ranks.importance import Components
+from autolora_meta.ranks.options import bounds
 from autolora_meta.ranks.pattern import RankPattern
-from autolora_meta.ranks.rules import allocate
+from autolora_meta.ranks.rules import spend
 
 
 def by_scores(replicate: Replicate, scores: Tensor) -> RankPattern:
@@ -23,18 +23,10 @@ def by_scores(replicate: Replicate, scores: Tensor) -> RankPattern:
         scores: of the components of every layer, in any order within a layer. (L, k)
     """
     names, costs = replicate.layers
-    config = replicate.config
-    ones = torch.ones_like(scores)
-    components = Components(names, costs, config.lora.scale, ones, ones, ones, scores)
-    options = config.ranks.model_copy(
-        update={
-            "rule": "budget",
-            "budget": replicate.budget,
-            "importance": "singular",  # the one that is the scores as they are
-            "per": "component",
-        }
-    )
-    return allocate(components, options)
+    lora, ranks = replicate.config.lora, replicate.config.ranks
+    least, most = bounds(lora.k, ranks)
+    spent = spend(scores, costs, replicate.budget, least=least, most=most)
+    return RankPattern(names, spent, costs, lora.k, lora.scale)
 
 
 def in_proportion(replicate: Replicate, weights: Tensor) -> RankPattern:

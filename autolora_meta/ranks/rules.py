@@ -3,6 +3,7 @@
 import math
 import random
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -59,15 +60,14 @@ def allocate(components: Components, options: RankOptions) -> RankPattern:
     scores = _finite(components, options.importance)
     least, most = bounds(components.k, options)
     if options.rule == "budget":
-        ranks = _spend(scores, components.costs, least, most, options)
+        limits = {"least": least, "most": most}
+        ranks = spend(scores, components.costs, options.budget, **limits, per=options.per)
     else:
         if options.rule == "threshold" and options.threshold_unit == "score":
             scores = _in_their_unit(components, options.importance)
         kept = _above_gap(scores, options) if options.rule == "gap" else _reached(scores, options)
-        ranks = kept.sum(dim=1).clamp(least, most).tolist()
-    return RankPattern(
-        components.names, tuple(ranks), components.costs, components.k, components.scale
-    )
+        ranks = tuple(kept.sum(dim=1).clamp(least, most).tolist())
+    return RankPattern(components.names, ranks, components.costs, components.k, components.scale)
 
 
 def _finite(components: Components, importance: str) -> Tensor:
@@ -112,16 +112,46 @@ def _above_gap(scores: Tensor, options: RankOptions) -> Tensor:
     return scores >= ordered[ratios.index(widest)]
 
 
-def _spend(
-    scores: Tensor, costs: tuple[int, ...], least: int, most: int, options: RankOptions
-) -> list[int]:
-    limit, units = options.budget.checked_limit(costs, least)
-    ordered = scores.sort(dim=1, descending=True, stable=True).values  # (L, k)
-    priority = ordered
-    if options.per == "parameter":
+def spend(
+    scores: Tensor,
+    costs: Sequence[int],
+    budget: Budget,
+    *,
+    least: int = 0,
+    most: int | None = None,
+    per: Literal["component", "parameter"] = "component",
+) -> tuple[int, ...]:
+    """Spend a budget on the components of highest score. (L,)
+
+    Components enter in descending score, over all layers, for as long as they fit; one that does
+    not fit is passed over. Ties go to the component that stands higher in its own layer, then to
+    the layer that comes first.
+
+    Args:
+        scores: of the components of every layer, in any order within a layer. (L, k)
+        costs: parameters of one rank in each layer. (L,)
+        budget: what may be spent.
+        least: the rank that every layer gets first.
+        most: largest rank of a layer; None: k.
+        per: rank components by their score, or by score * |score| / cost.
+
+    Raises:
+        InputError: the budget is too small, or a score is not finite.
+
+    Example:
+        >>> spend(torch.tensor([[3.0, 1.0], [2.0, 0.5]]), [10, 10], Budget(30))
+        (2, 1)
+    """
+    limit, units = budget.checked_limit(costs, least)
+    if not scores.isfinite().all():
+        raise InputError(
+            "the scores of some components are not finite: what measured them diverged"
+        )
+    priority = scores.sort(dim=1, descending=True, stable=True).values  # (L, k)
+    if per == "parameter":
         # s |s| / cost: for singular values, the share of ||Delta W||_F^2 that a unit of budget
         # buys; a score below zero stays below
-        priority = ordered * ordered.abs() / torch.tensor(units, dtype=ordered.dtype)[:, None]
+        priority = priority * priority.abs() / torch.tensor(units, dtype=scores.dtype)[:, None]
     ranks = [least] * len(units)
     left = limit - least * sum(units)
     # Flattened place by place, a stable sort breaks ties by place in the layer, then by layer.
@@ -131,7 +161,7 @@ def _spend(
         if units[layer] <= left:
             ranks[layer] += 1
             left -= units[layer]
-    return ranks
+    return tuple(ranks)
 
 
 def uniform_pattern(
@@ -145,10 +175,9 @@ def uniform_pattern(
     """The control: the largest equal rank that fits, and what is left spread over depth.
 
     The remainder goes out one rank at a time, to each layer that it still pays for, in the order
-    of frac(i (sqrt(5) - 1) / 2), i being the place of the layer: any first part of that order is
-    spread evenly over the depth of the model, and does not favour one kind of module as a fixed
-    stride would. The walk is repeated until nothing fits. No rank is above `max_rank`, so a budget
-    above that everywhere is not all spent: `unspent(pattern, budget)` says how much is left.
+    of `spread_over_depth`, which favours no kind of module as a fixed stride would. The walk is
+    repeated until nothing fits. No rank is above `max_rank`, so a budget above that everywhere is
+    not all spent: `unspent(pattern, budget)` says how much is left.
 
     Args:
         names: layers in the order of the model. (L,)
@@ -170,7 +199,7 @@ def uniform_pattern(
     even = min(limit // sum(units), most)
     ranks = [even] * len(units)
     left = limit - even * sum(units)
-    order = sorted(range(len(units)), key=lambda i: (i * GOLDEN) % 1)
+    order = spread_over_depth(len(units))
     fits = True
     while fits:
         fits = False
@@ -180,6 +209,53 @@ def uniform_pattern(
                 left -= units[i]
                 fits = True
     return RankPattern(tuple(names), tuple(ranks), tuple(costs), k, scale)
+
+
+def narrow_pattern(
+    names: Sequence[str],
+    costs: Sequence[int],
+    k: int,
+    scale: float,
+    budget: Budget,
+    rank: int,
+    limits: tuple[int, int],
+) -> RankPattern:
+    """One rank in as many layers as the budget pays for, spread evenly over depth.
+
+    What is left when all layers have `rank` goes out one rank at a time, in the same order.
+
+    Args:
+        names, costs, k, scale, budget: as of `uniform_pattern`.
+        rank: of the layers that get one.
+        limits: smallest and largest rank of a layer.
+
+    Example:
+        >>> narrow_pattern(["a", "b"], [10, 10], 4, 1.0, Budget(30), rank=3, limits=(0, 4)).ranks
+        (3, 0)
+    """
+    least, most = limits
+    limit, units = budget.checked_limit(costs, least)
+    order = spread_over_depth(len(units))
+    ranks = [least] * len(units)
+    left = limit - least * sum(units)
+    in_turn = [layer for layer in order for _ in range(least, min(rank, most))]
+    in_turn += order * max(0, most - max(rank, least))
+    for layer in in_turn:
+        if units[layer] <= left:
+            ranks[layer] += 1
+            left -= units[layer]
+    return RankPattern(tuple(names), tuple(ranks), tuple(costs), k, scale)
+
+
+def spread_over_depth(layers: int) -> list[int]:
+    """An order of the layers whose every first part is spread evenly over the depth of the model.
+
+    By frac(i (sqrt(5) - 1) / 2), i being the place of a layer.
+
+    >>> spread_over_depth(5)
+    [0, 2, 4, 1, 3]
+    """
+    return sorted(range(layers), key=lambda i: (i * GOLDEN) % 1)
 
 
 def shuffled_pattern(pattern: RankPattern, seed: int) -> RankPattern:
