@@ -9,12 +9,11 @@
 >>> run(config, "runs/mine")           # the whole job: every arm in every replicate, and a report
 """
 
-import sys
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pkgutil import resolve_name
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
+
+from autolora_meta.foundation.version import __version__
 
 if TYPE_CHECKING:
     from autolora_meta.config.run import RunConfig
@@ -66,42 +65,19 @@ _HOMES = {
     "search": "autolora_meta.pipeline.search:search",
 }
 
-try:
-    __version__ = version("autolora-meta")
-    _ourselves = "autolora-meta"
-except PackageNotFoundError:  # a checkout that was not installed
-    __version__ = "0+unknown"
-    _ourselves = "-e ."
-
 if find_spec("betty") is None:
     raise ImportError(
         "autolora_meta needs betty-ml, which pip refuses on Python 3.11 and newer unless it comes "
         'first: pip install --no-deps --ignore-requires-python "betty-ml>=0.2.1,<0.3" '
-        f"and then: pip install {_ourselves}"
+        "and then (of a checkout: pip install -e .) pip install autolora-meta"
     )
-
-
-class _Package(ModuleType):
-    """This package: `autolora_meta.search` is the function, whatever was imported first.
-
-    Importing the submodule of that name binds it on its package, over the function; here the
-    function is bound in its place. The submodule stays in sys.modules.
-    """
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name in _HOMES and getattr(value, "__name__", None) == f"{__name__}.{name}":
-            value = getattr(value, name)
-        super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = resolve_name(_HOMES[name])
-    setattr(sys.modules[__name__], name, value)
+    globals()[name] = value
     return value
 
 

@@ -107,7 +107,7 @@ def autolora(
     """The two problems of AutoLoRA, tied by an engine that is ready to `run`.
 
     Args:
-        model: a PeftModel whose components `gates` weighs (`autolora_meta.gating.gated`).
+        model: a PeftModel whose components `gates` weighs (`autolora_meta.bilevel.gating.gated`).
         gates: the selection variables.
         train_batches: endless training batches, for the inner problem.
         validation_batches: endless validation batches, for the outer problem.

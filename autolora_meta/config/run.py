@@ -1,6 +1,6 @@
 """RunConfig: everything a run depends on, put together from the options of each wing.
 
-A configuration is made of layers, applied left to right (`autolora_meta.layers`).
+A configuration is made of layers, applied left to right (`autolora_meta.config.overlay`).
 """
 
 import re

@@ -13,7 +13,6 @@ from datasets import Dataset, DatasetDict
 from peft import PeftModel
 from torch import Tensor, nn
 
-from autolora_meta import __version__
 from autolora_meta.bilevel.arrival import refuse_unreached
 from autolora_meta.bilevel.batches import Loss, to_device
 from autolora_meta.bilevel.gating import Gates, gated
@@ -35,6 +34,7 @@ from autolora_meta.finetuning.prepare import prepare as prepare_parts
 from autolora_meta.finetuning.targets import Targets, choose_targets
 from autolora_meta.finetuning.tasks import Task, refuse_lacking, refuse_unmeasured
 from autolora_meta.foundation.randomness import derive, seeded
+from autolora_meta.foundation.version import __version__
 from autolora_meta.ranks.rules import RankOptions, bounds
 
 _LOG = logging.getLogger(__name__)
