@@ -60,9 +60,9 @@ def test_every_command_finds_it_before_the_work(
         raise AssertionError("the work began")
 
     for begun in (
-        (import_module("autolora_meta.program"), "prepare"),
-        (import_module("autolora_meta.search"), "check"),
-        (import_module("autolora_meta.reporting.run"), "check"),
+        (import_module("autolora_meta.pipeline.program"), "prepare"),
+        (import_module("autolora_meta.pipeline.search"), "check"),
+        (import_module("autolora_meta.workflow"), "check"),
         (import_module("autolora_meta.verification.accuracy"), "verify"),
         (import_module("autolora_meta.exporting.export"), "find"),
         (import_module("autolora_meta.reporting.draw"), "read_ranked"),

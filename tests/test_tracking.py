@@ -121,7 +121,7 @@ def test_a_tracker_that_fails_is_dropped_and_said_so(
     monkeypatch.setitem(tracking.START, "mlflow", lambda *_: broken)
     monkeypatch.setattr(tracking, "find_spec", lambda name: name)
     trackers = Trackers(["mlflow", "wandb"], "mine", "nowhere")
-    with caplog.at_level(logging.WARNING, "autolora_meta.tracking"):
+    with caplog.at_level(logging.WARNING, "autolora_meta.foundation.tracking"):
         for name in ("one", "two"):
             trackers.tell(name, [{"step": 1, "loss": 1.0}])
     assert [r.getMessage() for r in caplog.records] == [
