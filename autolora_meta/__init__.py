@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from autolora_meta.config.run import RunConfig
     from autolora_meta.errors import InputError
     from autolora_meta.finetuning.tasks import Task
-    from autolora_meta.pipeline.program import prepare
+    from autolora_meta.pipeline.prepare import prepare
     from autolora_meta.pipeline.result import SearchResult
     from autolora_meta.pipeline.retrain import retrain
     from autolora_meta.pipeline.search import search
@@ -59,7 +59,7 @@ _HOMES = {
     "Task": "autolora_meta.finetuning.tasks:Task",
     "compare": "autolora_meta.studies.compare:compare",
     "plots": "autolora_meta.reporting.plots:",
-    "prepare": "autolora_meta.pipeline.program:prepare",
+    "prepare": "autolora_meta.pipeline.prepare:prepare",
     "retrain": "autolora_meta.pipeline.retrain:retrain",
     "run": "autolora_meta.workflow:run",
     "search": "autolora_meta.pipeline.search:search",

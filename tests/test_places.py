@@ -60,7 +60,7 @@ def test_every_command_finds_it_before_the_work(
         raise AssertionError("the work began")
 
     for begun in (
-        (import_module("autolora_meta.pipeline.program"), "prepare"),
+        (import_module("autolora_meta.pipeline.prepare"), "prepare"),
         (import_module("autolora_meta.pipeline.search"), "check"),
         (import_module("autolora_meta.workflow"), "check"),
         (import_module("autolora_meta.verification.accuracy"), "verify"),

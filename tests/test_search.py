@@ -19,7 +19,7 @@ from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.lora import quiet_peft
 from autolora_meta.foundation.progress import Silent
-from autolora_meta.pipeline.program import prepare
+from autolora_meta.pipeline.prepare import prepare
 from autolora_meta.pipeline.result import SearchResult
 from autolora_meta.pipeline.retrain import retrain
 from autolora_meta.pipeline.search import check, search

@@ -19,7 +19,8 @@ from autolora_meta.finetuning.tasks import refuse_lacking
 from autolora_meta.foundation import plugins
 from autolora_meta.foundation.cost import Cost
 from autolora_meta.foundation.progress import Progress
-from autolora_meta.pipeline.program import fingerprint, prepare, program_of
+from autolora_meta.pipeline.prepare import prepare
+from autolora_meta.pipeline.program import fingerprint, program_of
 from autolora_meta.pipeline.result import SearchResult
 from autolora_meta.pipeline.search import search
 from autolora_meta.ranks.budget import Budget

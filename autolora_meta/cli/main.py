@@ -182,7 +182,7 @@ def retrain(
     from autolora_meta.config.run import RunConfig
     from autolora_meta.foundation.places import unused
     from autolora_meta.foundation.progress import Bar
-    from autolora_meta.pipeline.program import prepare
+    from autolora_meta.pipeline.prepare import prepare
     from autolora_meta.pipeline.result import SearchResult
     from autolora_meta.pipeline.retrain import retrain as run_retrain
     from autolora_meta.ranks.pattern import RankPattern

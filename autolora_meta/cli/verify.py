@@ -42,7 +42,7 @@ def verify(
 
     from autolora_meta.config.run import RunConfig
     from autolora_meta.foundation.places import unused
-    from autolora_meta.pipeline.program import refuse_unusable
+    from autolora_meta.pipeline.prepare import refuse_unusable
     from autolora_meta.reporting.accuracy import accuracy_against_cost, accuracy_table
     from autolora_meta.reporting.style import known_format, save
     from autolora_meta.verification.accuracy import verify as run_verify

@@ -8,7 +8,7 @@ from autolora_meta.finetuning.start import Start
 from autolora_meta.finetuning.tasks import refuse_lacking
 from autolora_meta.foundation.device import threads
 from autolora_meta.foundation.progress import Progress
-from autolora_meta.pipeline.program import prepare
+from autolora_meta.pipeline.prepare import prepare
 from autolora_meta.ranks.pattern import RankPattern
 
 

@@ -22,7 +22,8 @@ from autolora_meta.foundation.device import threads, usable_device
 from autolora_meta.foundation.options import read
 from autolora_meta.foundation.progress import Progress
 from autolora_meta.foundation.randomness import derive
-from autolora_meta.pipeline.program import Loss, Program, prepare, program_of, search_seeds
+from autolora_meta.pipeline.prepare import prepare
+from autolora_meta.pipeline.program import Loss, Program, program_of, search_seeds
 from autolora_meta.pipeline.result import SearchResult
 from autolora_meta.pipeline.running import run_programs
 from autolora_meta.ranks.options import RankOptions, kept_under

@@ -7,7 +7,7 @@ from pathlib import Path
 from autolora_meta.allocators.replicate import allocator
 from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import InputError
-from autolora_meta.pipeline.program import refuse_unusable
+from autolora_meta.pipeline.prepare import refuse_unusable
 from autolora_meta.studies import work
 from autolora_meta.studies.executor import Job
 from autolora_meta.studies.plan import Planned

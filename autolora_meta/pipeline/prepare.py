@@ -1,0 +1,69 @@
+"""Prepare: from a configuration to the model, task and rows of one replicate."""
+
+import logging
+from collections.abc import Callable
+
+from datasets import Dataset, DatasetDict
+
+from autolora_meta.config.run import RunConfig
+from autolora_meta.finetuning.prepare import Prepared, task_and_rows
+from autolora_meta.finetuning.prepare import prepare as prepare_parts
+from autolora_meta.finetuning.tasks import Task, refuse_lacking, refuse_unmeasured
+
+_LOG = logging.getLogger(__name__)
+
+
+def prepare(
+    config: RunConfig,
+    seed: int | None = None,
+    *,
+    data: DatasetDict | Dataset | None = None,
+    task: Task | type[Task] | None = None,
+    say: Callable[[str], None] = _LOG.info,
+) -> Prepared:
+    """Load, split and encode everything that one replicate of a run needs.
+
+    Args:
+        config: of the run.
+        seed: of the replicate: of its split and its head; `config.seed` where it is not given.
+        data: rows at hand, in the place of `config.data.source`; splits and columns are found, and
+            cut, in the same way.
+        task: a task of your own, in the place of `config.task.type`.
+        say: told what was chosen, dropped and cut.
+
+    Raises:
+        InputError: data or model cannot be used as given.
+
+    >>> prepare(RunConfig.load("quickstart")).rows["train"]  # doctest: +SKIP
+    >>> mine = prepare(config, data=dataset)                 # doctest: +SKIP
+    >>> result = search(config, prepared=mine)
+    >>> retrain(config, result.ranks, prepared=mine)
+    """
+    seed = config.seed if seed is None else seed
+    sections = config.model, config.data, config.task
+    prepared = prepare_parts(*sections, seed, given=data, task=task, say=say)
+    _refuse_unmeasured(prepared.task, config)
+    return prepared
+
+
+def refuse_unusable(config: RunConfig, seed: int, say: Callable[[str], None] = _LOG.debug) -> None:
+    """Refuse data, a task or a model that no run could use, before anything long begins.
+
+    Rows are read and split; of the model, its configuration is.
+
+    Args:
+        config, seed: of the run.
+        say: told what was chosen and dropped, and the classes.
+
+    Raises:
+        InputError: as of `prepare`.
+    """
+    task, _ = task_and_rows(config.model, config.data, config.task, seed, say=say)
+    _refuse_unmeasured(task, config)
+    refuse_lacking(task, config.compare.named)
+
+
+def _refuse_unmeasured(task: Task, config: RunConfig) -> None:
+    primary = config.compare.primary.metric
+    refuse_unmeasured(task, config.compare.metrics or (), "compare.metrics")
+    refuse_unmeasured(task, [primary] if primary else (), "compare.primary.metric")
