@@ -12,8 +12,8 @@ from autolora_meta.reporting.page_run import again, paths_count, pictures, setti
 from autolora_meta.reporting.ranked import ranks_by_value, ranks_of_study
 from autolora_meta.reporting.seconds import job_seconds
 from autolora_meta.reporting.study import (
-    added_seeds,
     blind_words,
+    changed_after_look,
     family_words,
     leading,
     nothing_learned,
@@ -51,7 +51,7 @@ def study_document(folder: Path) -> Document:
         settings(folder, "study.yaml"),
     ]
     question = options.question or _question(options)
-    warned = [*nothing_learned(found), *added_seeds(folder)]
+    warned = [*nothing_learned(found), *changed_after_look(folder)]
     answer = " ".join([*warned, _answer(contrasts), *_reserves(found)])
     return Document(options.name, question, answer, sections)
 

@@ -3,6 +3,7 @@
 import json
 import statistics
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 
 from autolora_meta.finetuning.tasks import metric_called
@@ -43,9 +44,24 @@ def nothing_learned(found: StudyTable) -> list[str]:
     return blind_arms_words(blind_arms(once.values()))
 
 
-def added_seeds(folder: Path) -> list[str]:
-    """What is to be said of a study whose seeds grew after its results had been there."""
+def changed_after_look(folder: Path) -> list[str]:
+    """Warnings about seeds or a primary comparison that changed when there were results."""
     looks = Ledger(folder).looks()
+    named = list(dict.fromkeys(look["primary"] for look in looks))
+    return [*_changed_primary(named), *_changed_seeds([look["seeds"] for look in looks])]
+
+
+def _changed_primary(named: Sequence[str]) -> list[str]:
+    if len(named) < 2:
+        return []
+    return [
+        "The primary comparison was changed after results had been looked at (first "
+        f"{named[0]}): it is no longer one that was named before the run, and counts as secondary."
+    ]
+
+
+def _changed_seeds(looks: Sequence[Sequence[int]]) -> list[str]:
+    looks = [list(seeds) for seeds, _ in groupby(looks)]
     if len(looks) < 2:
         return []
     if dropped := sorted(set().union(*map(set, looks)) - set(looks[-1])):
@@ -90,7 +106,7 @@ def write_summary(folder: Path) -> str:
         What it says.
     """
     options, found = read_study(folder / "study.yaml"), StudyTable.load(folder)
-    words = study_summary(options, found, added_seeds(folder))
+    words = study_summary(options, found, changed_after_look(folder))
     (folder / "summary.md").write_text(words, encoding="utf-8")
     return words
 

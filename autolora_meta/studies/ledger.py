@@ -123,15 +123,20 @@ class Ledger:
             return {}
         return {row["job"]: row for row in read_rows(self.timings) if "allocation_seconds" in row}
 
-    def looked(self, seeds: Sequence[int]) -> None:
-        """Record that there were results of these seeds to look at."""
-        looks = self.looks()
-        if not looks or set(looks[-1]) != set(seeds):
-            place = self.folder / "looks.json"
-            place.write_text(json.dumps([*looks, list(seeds)]) + "\n", encoding="utf-8")
+    def looked(self, seeds: Sequence[int], primary: str) -> None:
+        """Record that there were results to look at.
 
-    def looks(self) -> list[list[int]]:
-        """The seeds that there were results of, each time that they changed."""
+        Args:
+            seeds: that they are of.
+            primary: the primary comparison, in words.
+        """
+        looks, look = self.looks(), {"seeds": sorted(set(seeds)), "primary": primary}
+        if not looks or looks[-1] != look:
+            place = self.folder / "looks.json"
+            place.write_text(json.dumps([*looks, look]) + "\n", encoding="utf-8")
+
+    def looks(self) -> list[dict[str, Any]]:
+        """`seeds` and `primary` of the results that there were, each time that they changed."""
         place = self.folder / "looks.json"
         return json.loads(place.read_text(encoding="utf-8")) if place.is_file() else []
 

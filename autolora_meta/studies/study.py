@@ -14,7 +14,7 @@ from autolora_meta.foundation.options import read
 from autolora_meta.foundation.places import writable
 from autolora_meta.foundation.progress import Bar, Progress
 from autolora_meta.foundation.tracking import Trackers
-from autolora_meta.studies.answers import primary
+from autolora_meta.studies.answers import primary, primary_words
 from autolora_meta.studies.executor import Ended, Job, run_jobs
 from autolora_meta.studies.inputs import inputs, paths
 from autolora_meta.studies.ledger import Ledger
@@ -177,7 +177,7 @@ class Study:
                 table = self.table()
                 table.save(self.folder / "table.json")
                 if any(row["status"] == "finished" for row in table.rows):
-                    ledger.looked(self.options.seeds)
+                    ledger.looked(self.options.seeds, primary_words(self.options))
                 record(self.folder)
         failed = {row["id"]: row["error"] for row in table.failed if row["id"] in runs}
         if failed:

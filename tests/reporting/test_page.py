@@ -140,14 +140,17 @@ def test_warnings_stand_before_any_difference(tmp_path: Path) -> None:
     ]
     replace(table, rows=tuple(blind)).save(folder / "table.json")
     for seeds in ([0, 1], [0, 1], [0, 1, 2, 3]):  # the second time nothing was added
-        Ledger(folder).looked(seeds)
+        Ledger(folder).looked(seeds, "learned against uniform")
     answer, words = study_document(folder).answer, write_summary(folder)
     assert answer.startswith("Nothing was learned by uniform in 15 of 15 runs (Matthews")
     for told in (answer, words):
         grew = told.index("Seeds were added after results had been looked at (2, then 4)")
         assert told.index("Nothing was learned by uniform") < grew < told.index("beats")
-    Ledger(folder).looked([0, 2])  # chosen after a look
+    Ledger(folder).looked([0, 2], "learned against uniform")  # chosen after a look
     assert "looked at: 1, 3 had results and are left out here" in study_document(folder).answer
+    Ledger(folder).looked([0, 2], "learned against eva")
+    changed = "was changed after results had been looked at (first learned against uniform)"
+    assert changed in study_document(folder).answer
 
 
 def test_commands_of_a_page_hold_where_it_was_written(
