@@ -242,6 +242,30 @@ def test_one_replicate_with_the_paper_s_rule_and_an_iterative_method(
     assert command("plot", tmp_path / "tiny").status == 0
 
 
+@pytest.mark.parametrize(
+    ("kind", "names", "words"),
+    [
+        ("methods", ("darts", "cg"), "valid when"),
+        ("arms", ("learned", "eva"), "arXiv 2410.07170"),
+        ("tasks", ("regression", "causal-lm"), "perplexity"),
+        ("problems", ("autolora",), "arXiv 2403.09113"),
+        ("configs", ("quickstart", "paper/cola"), "engine_configs/quickstart.yaml"),
+        ("studies", ("controls",), "engine_configs/studies/controls.yaml"),
+    ],
+)
+def test_what_can_be_named_is_listed(kind: str, names: tuple[str, ...], words: str) -> None:
+    whole, listed = command("list").out, command("list", kind).out
+    assert words in listed
+    for name in names:
+        assert re.search(rf"^\| {name} +\| \w", listed, re.MULTILINE)
+        assert re.search(rf"^{kind}: .*\b{name}\b", whole, re.MULTILINE)
+
+
+def test_a_kind_that_there_is_not() -> None:
+    said = command("list", "armz")
+    assert said.status == 2 and "unknown kind 'armz' (did you mean 'arms'?)" in said.err
+
+
 def test_methods_are_listed_and_the_configuration_printed(tiny: Tiny) -> None:
     listed = command("methods")
     assert listed.status == 0
@@ -255,6 +279,6 @@ def test_methods_are_listed_and_the_configuration_printed(tiny: Tiny) -> None:
     config = RunConfig.load(yaml.safe_load(printed.out))
     assert config.search.hypergradient.method == "neumann"
     assert config.search.outer_steps == 40
-    for name in ("run", "search", "allocate", "retrain", "plot", "methods", "config"):
+    for name in ("run", "search", "allocate", "retrain", "plot", "methods", "list", "config"):
         assert name in command("--help").out
         assert command(name, "--help").status == 0

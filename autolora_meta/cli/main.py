@@ -218,6 +218,26 @@ def methods() -> None:
     typer.echo(methods_table())
 
 
+@app.command(name="list")
+def list_(
+    kind: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[KIND]",
+            help="methods, arms, tasks, problems, configs or studies.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """List what a configuration can name, each with a summary and its source.
+
+    Example: `autolora-meta list arms`
+    """
+    from autolora_meta.reporting.catalogue import catalogue
+
+    typer.echo(catalogue(kind))
+
+
 @app.command()
 def config(layers: Layers) -> None:
     """Print the resolved configuration as YAML.

@@ -1,0 +1,104 @@
+"""Catalogue: what can be named in a configuration, each with a summary and its source."""
+
+import inspect
+import re
+from collections.abc import Callable
+from importlib.resources import files
+
+from autolora_meta.config.overlay import shipped
+from autolora_meta.errors import InputError, unknown
+from autolora_meta.finetuning.tasks import task_class, task_names
+from autolora_meta.foundation import plugins
+from autolora_meta.hypergradients.methods import METHODS
+from autolora_meta.reporting.summary import table
+from autolora_meta.studies.options import shipped_studies
+
+Rows = list[tuple[str, str, str]]
+
+
+def catalogue(kind: str | None = None) -> str:
+    """Return a table of one kind of things, or the names of all kinds.
+
+    Args:
+        kind: one of `KINDS`; None: all.
+
+    Raises:
+        InputError: there is no such kind.
+    """
+    if kind is None:
+        lines = [f"{name}: {', '.join(row[0] for row in rows())}" for name, rows in KINDS.items()]
+        return "\n".join([*lines, "", "More on each: autolora-meta list KIND"])
+    if kind not in KINDS:
+        raise InputError(unknown("kind", kind, KINDS))
+    rows = KINDS[kind]()
+    last = {"methods": "valid when", "tasks": "measures"}.get(kind, "source")
+    header = [kind.removesuffix("s") if kind != "studies" else "study", "what it is", last]
+    return table(header, rows)
+
+
+def _methods() -> Rows:
+    return [
+        (name, f"{method.summary} ({method.source})", method.valid_when)
+        for name, method in METHODS.items()
+    ]
+
+
+def _arms() -> Rows:
+    found = {
+        name: plugins.load(plugins.ALLOCATORS, name) for name in plugins.names(plugins.ALLOCATORS)
+    }
+    return [(name, arm.summary, arm.source) for name, arm in found.items()]
+
+
+def _tasks() -> Rows:
+    found = {name: task_class(name) for name in task_names()}
+    return [(name, _first_line(task), ", ".join(task.measures)) for name, task in found.items()]
+
+
+def _problems() -> Rows:
+    found = {name: plugins.load(plugins.PROBLEMS, name) for name in plugins.names(plugins.PROBLEMS)}
+    return [(name, _first_line(build), _paper(build)) for name, build in found.items()]
+
+
+def _configs() -> Rows:
+    return [(name, _heading(f"{name}.yaml"), f"engine_configs/{name}.yaml") for name in shipped()]
+
+
+def _studies() -> Rows:
+    return [
+        (name, _heading(f"studies/{name}.yaml"), f"engine_configs/studies/{name}.yaml")
+        for name in shipped_studies()
+    ]
+
+
+KINDS: dict[str, Callable[[], Rows]] = {
+    "methods": _methods,
+    "arms": _arms,
+    "tasks": _tasks,
+    "problems": _problems,
+    "configs": _configs,
+    "studies": _studies,
+}
+
+
+def _first_line(thing: object) -> str:
+    return (inspect.getdoc(thing) or "").partition("\n")[0]
+
+
+def _paper(thing: object) -> str:
+    """The first paper that the module of a problem names."""
+    words = f"{inspect.getdoc(thing)} {inspect.getdoc(inspect.getmodule(thing))}"
+    found = re.search(r"arXiv[: ]\d{4}\.\d{4,5}", words)
+    return found[0] if found else "-"
+
+
+def _heading(path: str) -> str:
+    """The first sentence of the comment at the head of a shipped file, after its command."""
+    content = files("autolora_meta.engine_configs").joinpath(path).read_text("utf-8")
+    comment = []
+    for line in content.splitlines():
+        if not line.startswith("#"):
+            break
+        comment.append(line.lstrip("# ").strip())
+    words = " ".join(line for line in comment if line and not line.startswith("autolora-meta "))
+    return re.split(r"(?<=\.)\s", words)[0]
