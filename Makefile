@@ -25,7 +25,7 @@ quickstart: $(VENV)/.ready ## learn ranks for a real encoder, retrain, compare, 
 test: $(VENV)/.ready-dev ## run all tests that need neither GPU nor network
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist=worksteal
 
-families: $(VENV)/.ready-dev ## run a tiny model of each of 130 families end to end: a few minutes
+families: $(VENV)/.ready-dev ## run a tiny model of each of 130 families end to end: a minute
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist=worksteal -m families
 
 limits: $(VENV)/.ready-dev ## run every family and write docs/limits.md
