@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from autolora_meta.bilevel.options import SearchOptions, Selection
 from autolora_meta.foundation.options import read
-from autolora_meta.pipeline.search import search
+from autolora_meta.pipeline.search_model import search_model
 from autolora_meta.ranks.budget import Budget
 from autolora_meta.ranks.options import RankOptions
 from autolora_meta.ranks.pattern import RankPattern
@@ -122,7 +122,7 @@ def _read_outs(problem: Planted, seed: int, setting: Setting) -> Iterator[tuple[
         yield setting.labels | {"importance": None, "rule": None, "default": False}, pattern
         return
     options = {**setting.options, "sensitivity_batches": SENSITIVITY_BATCHES}
-    result = search(
+    result = search_model(
         problem.model,
         problem.train,
         problem.validation,

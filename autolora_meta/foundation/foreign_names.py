@@ -36,7 +36,7 @@ _RATES = ("retrain.learning_rate", "search.inner.learning_rate", "search.outer.l
 _BATCHES = ("retrain.batch_size", "search.batch_size")
 _NO_BITS = (
     "from a configuration the base is loaded whole (model.dtype=bfloat16 halves it); a base that "
-    "you load in 4 or 8 bits yourself can be searched from Python (search(model, train, ...))"
+    "you load in 4 or 8 bits yourself can be searched from Python (search_model(model, train, ...))"
 )
 _NO_VARIANT = "gates act on the components of plain LoRA, B A x, which it has not"
 _NO_SAVING = "a run saves its adapter once, at the end; a study goes on where it was stopped"
@@ -124,7 +124,8 @@ _TABLE: tuple[tuple[str, tuple[str, ...], str], ...] = (
     (
         "modules_to_save lora_modules_to_save",
         (),
-        "the head is found and trained in full by itself; from Python: search(..., head=[...])",
+        "the head is found and trained in full by itself; of a model of your own, "
+        "search_model(..., head=[...]) names it",
     ),
     ("use_dora peft_use_dora dora use_qalora", (), _NO_VARIANT),
     (

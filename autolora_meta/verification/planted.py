@@ -3,10 +3,10 @@
 A frozen network is given, and rows whose targets come from the same network plus an update of known
 rank in each layer. Who recovers those ranks from the rows has understood them.
 
->>> from autolora_meta import search
+>>> from autolora_meta import search_model
 >>> problem = plant("few", seed=0)
->>> result = search(problem.model, problem.train, problem.validation,  # doctest: +SKIP
-...                 loss=problem.loss, budget=problem.budget)
+>>> result = search_model(problem.model, problem.train, problem.validation,  # doctest: +SKIP
+...                       loss=problem.loss, budget=problem.budget)
 >>> problem.spearman(result.ranks), problem.mean_absolute_error(result.ranks)  # doctest: +SKIP
 """
 
