@@ -1,6 +1,6 @@
-"""Configurations: layers from left to right, every mistake at once, in words."""
+"""Configurations: overlays from left to right, every mistake at once, in words."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,11 @@ import torch
 import yaml
 
 from autolora_meta.bilevel.options import SearchOptions
-from autolora_meta.config.overlay import shipped
+from autolora_meta.config.overlay import merged, shipped
 from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import InputError
 from autolora_meta.foundation.device import usable_device
-from autolora_meta.foundation.options import read
+from autolora_meta.foundation.options import Options, read
 
 
 def written(path: Path, text: str) -> Path:
@@ -22,13 +22,13 @@ def written(path: Path, text: str) -> Path:
     return path
 
 
-def refusal(*layers: object) -> str:
+def refusal(*overlays: object) -> str:
     with pytest.raises(InputError) as caught:
-        RunConfig.load(*layers)  # type: ignore[arg-type]
+        RunConfig.load(*overlays)  # type: ignore[arg-type]
     return str(caught.value)
 
 
-def test_layers_apply_from_left_to_right(tmp_path: Path) -> None:
+def test_overlays_apply_from_left_to_right(tmp_path: Path) -> None:
     mine = written(tmp_path / "mine.yaml", "name: mine\nsearch: {outer_steps: 7}\n")
     config = RunConfig.load("quickstart", mine, "search.outer_steps=8", "seed=3", "cg")
     assert (config.name, config.search.outer_steps, config.seed) == ("mine", 8, 3)
@@ -124,7 +124,7 @@ def test_the_resolved_config_as_a_file_is_the_same_config(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    "layers",
+    "overlays",
     [
         ["search.hypergradient={method: cg, iterations: 9}", "search.hypergradient=darts"],
         ["search.hypergradient={method: cg, iterations: 9}", "darts"],
@@ -136,9 +136,9 @@ def test_the_resolved_config_as_a_file_is_the_same_config(tmp_path: Path) -> Non
         ["search.hypergradient={solver: nystrom, products: finite_difference}", "darts"],
     ],
 )
-def test_setting_the_method_replaces_the_options_of_the_one_before(layers: Sequence[str]) -> None:
+def test_setting_the_method_replaces_the_options_of_the_one_before(overlays: Sequence[str]) -> None:
     plain = RunConfig.load("quickstart", "search.hypergradient=darts")
-    assert RunConfig.load("quickstart", *layers).search == plain.search
+    assert RunConfig.load("quickstart", *overlays).search == plain.search
 
 
 def test_a_method_without_a_preset_is_put_together_from_solver_and_products() -> None:
@@ -152,6 +152,29 @@ def test_an_option_of_the_method_is_merged_into_it() -> None:
     config = RunConfig.load("quickstart", "cg", "search.hypergradient.iterations=9")
     assert config.search.hypergradient.method == "cg"
     assert config.search.hypergradient.model_dump()["iterations"] == 9
+
+
+def test_a_section_of_any_options_says_what_an_overlay_drops() -> None:
+    class Shape(Options):
+        kind: str = "square"
+        side: int = 1
+
+        @classmethod
+        def kept_under(cls, below: Any, above: Mapping[str, Any]) -> dict[str, Any]:
+            return {} if "kind" in above else super().kept_under(below, above)
+
+    class Drawing(Options):
+        name: str = ""
+        shape: Shape | None = None
+
+    first = {"name": "a", "shape": {"kind": "square", "side": 3}}
+    changed = merged(Drawing, [first, "shape.side=4", "name=b"])
+    assert changed == {"name": "b", "shape": {"kind": "square", "side": 4}}
+    assert merged(Drawing, [first, "shape.kind=circle"]) == {
+        "name": "a",
+        "shape": {"kind": "circle"},
+    }
+    assert first["shape"] == {"kind": "square", "side": 3}
 
 
 def test_all_mistakes_are_said_at_once_with_the_nearest_names() -> None:

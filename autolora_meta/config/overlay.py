@@ -1,4 +1,4 @@
-"""Layers of a configuration: shipped configs, YAML files, `key=value`; read and laid together."""
+"""Overlays of a configuration (shipped configs, YAML files, `key=value`): read and merged."""
 
 import os
 from collections.abc import Iterable, Mapping
@@ -11,9 +11,9 @@ from typing import Any
 import yaml
 
 from autolora_meta.errors import InputError, unknown
-from autolora_meta.ranks.options import kept_under
+from autolora_meta.foundation.options import Options, section_at
 
-Layer = str | Path | Mapping[str, Any]
+Overlay = str | Path | Mapping[str, Any]
 STUDIES = "studies"  # the folder of the shipped studies, which are no configs of a run
 
 
@@ -32,25 +32,27 @@ def shipped() -> list[str]:
     return sorted(found)
 
 
-def merged(layers: Iterable[Layer]) -> dict[str, Any]:
-    """The sections that layers give together, a later one over an earlier one.
+def merged(options: type[Options], overlays: Iterable[Overlay]) -> dict[str, Any]:
+    """Merge overlays into the sections of `options`, a later one over an earlier one.
 
     Args:
-        layers: names of shipped configs, paths of YAML files, `key=value` strings, mappings.
+        options: what the sections are of; it says which keys a later overlay drops
+            (`Options.kept_under`).
+        overlays: names of shipped configs, paths of YAML files, `key=value` strings, mappings.
 
     Raises:
-        InputError: a layer cannot be found or read.
+        InputError: an overlay cannot be found or read.
     """
     found: dict[str, Any] = {}
-    for layer in layers:
-        found = _merge(found, _read(layer))
+    for overlay in overlays:
+        found = _laid_over(options, found, _read(overlay))
     return found
 
 
-def _read(layer: Layer) -> dict[str, Any]:
-    if isinstance(layer, Mapping):
-        return dict(layer)
-    text = str(layer)
+def _read(overlay: Overlay) -> dict[str, Any]:
+    if isinstance(overlay, Mapping):
+        return dict(overlay)
+    text = str(overlay)
     if os.path.isfile(text):
         content, place = file_text(text), text
     elif "=" in text:
@@ -146,20 +148,13 @@ def nested(key: str, value: Any) -> dict[str, Any]:
     return value
 
 
-_METHOD = {"method", "solver"}  # either says which hypergradient it is
-
-
-def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """`above` laid over `below`; a section that sets its method replaces the one below it."""
-    whole = dict(below)
+def _laid_over(options: type[Options], below: Any, above: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the section `below` with `above` laid over it, where `options` lets it stand."""
+    whole = options.kept_under(below, above)
     for key, value in above.items():
-        old = whole.get(key)
-        if isinstance(old, str) and isinstance(value, Mapping) and key == "hypergradient":
-            old = {"method": old}
-        if isinstance(old, Mapping) and isinstance(value, Mapping) and key == "ranks":
-            old = kept_under(old, value)
-        if isinstance(old, Mapping) and isinstance(value, Mapping) and not _METHOD & value.keys():
-            whole[key] = _merge(old, value)
+        if isinstance(value, Mapping):
+            section = section_at(options, [key]) or Options
+            whole[key] = _laid_over(section, whole.get(key), value)
         else:
             whole[key] = value
     return whole

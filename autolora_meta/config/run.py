@@ -1,6 +1,6 @@
 """RunConfig: everything a run depends on, put together from the options of each wing.
 
-A configuration is made of layers, applied left to right (`autolora_meta.config.overlay`).
+A configuration is made of overlays, applied left to right (`autolora_meta.config.overlay`).
 """
 
 import re
@@ -11,7 +11,7 @@ import yaml
 from pydantic import Field, field_validator, model_validator
 
 from autolora_meta.bilevel.options import SearchOptions
-from autolora_meta.config.overlay import Layer, merged
+from autolora_meta.config.overlay import Overlay, merged
 from autolora_meta.errors import InputError, unknown
 from autolora_meta.finetuning.data import DataOptions
 from autolora_meta.finetuning.lora import LoraOptions
@@ -269,16 +269,16 @@ class RunConfig(Options):
         return self
 
     @classmethod
-    def load(cls, *layers: Layer) -> "RunConfig":
-        """Put a configuration together from layers, left to right.
+    def load(cls, *overlays: Overlay) -> "RunConfig":
+        """Put a configuration together from overlays, left to right.
 
         Args:
-            layers: names of shipped configs, paths of YAML files, `key=value` strings, mappings.
+            overlays: names of shipped configs, paths of YAML files, `key=value` strings, mappings.
 
         Raises:
             InputError: with every mistake at once: the place, the value, what is allowed.
         """
-        return read(cls, merged(layers), "the configuration")
+        return read(cls, merged(cls, overlays), "the configuration")
 
     def to_yaml(self) -> str:
         """The resolved configuration; loading it gives an equal one."""

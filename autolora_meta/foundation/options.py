@@ -24,6 +24,17 @@ class Options(BaseModel):
         coerce_numbers_to_str=True,
     )
 
+    @classmethod
+    def kept_under(cls, below: Any, above: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what still holds of the section `below` once `above` is laid over it.
+
+        Options in which one key decides which others there are override this.
+
+        >>> Options.kept_under({"k": 4}, {"dropout": 0.1})
+        {'k': 4}
+        """
+        return dict(below) if isinstance(below, Mapping) else {}
+
 
 O = TypeVar("O", bound=Options)  # noqa: E741
 
@@ -55,7 +66,7 @@ def _line(mistake: ErrorDetails, options: type[Options], given: Mapping[str, Any
     """One mistake: its place, the value, what is allowed."""
     path = [str(part) for part in mistake["loc"]]
     place, value = ".".join(path), mistake["input"]
-    section = _section_at(options, path)
+    section = section_at(options, path)
     if mistake["type"] == "extra_forbidden":
         return _unknown_key(options, path)
     if mistake["type"] == "missing":
@@ -122,7 +133,7 @@ def _leaf(options: type[Options], path: list[str]) -> int:
     return len(path)
 
 
-def _section_at(options: type[Options], path: list[str]) -> type[Options] | None:
+def section_at(options: type[Options], path: list[str]) -> type[Options] | None:
     """The options class at `path`; None where the path leads to no section."""
     section: type[Options] | None = options
     for part in path:
@@ -132,7 +143,7 @@ def _section_at(options: type[Options], path: list[str]) -> type[Options] | None
 
 
 def _fields(options: type[Options], path: list[str]) -> Mapping[str, Any]:
-    section = _section_at(options, path)
+    section = section_at(options, path)
     return section.model_fields if section else {}
 
 

@@ -52,6 +52,19 @@ class HypergradientOptions(Options):
         """What the implicit term costs at most, beyond the inner and the outer pass."""
         return self.record.cost(self.solver, self.difference, centre_known=centre_known)
 
+    @classmethod
+    def kept_under(cls, below: Any, above: Mapping[str, Any]) -> dict[str, Any]:
+        """Drop all options where `above` sets another method: each method has its own.
+
+        >>> HypergradientOptions.kept_under("cg", {"iterations": 9})
+        {'method': 'cg'}
+        >>> HypergradientOptions.kept_under({"method": "cg", "iterations": 9}, {"method": "darts"})
+        {}
+        """
+        if {"method", "solver"} & above.keys():
+            return {}
+        return super().kept_under({"method": below} if isinstance(below, str) else below, above)
+
     @model_validator(mode="before")
     @classmethod
     def _read(cls, value: Any) -> Any:

@@ -19,7 +19,7 @@ from autolora_meta.foundation.randomness import derive
 from autolora_meta.pipeline.program import Loss, Program, search_seeds
 from autolora_meta.pipeline.result import SearchResult
 from autolora_meta.pipeline.running import run_programs
-from autolora_meta.ranks.options import RankOptions, kept_under
+from autolora_meta.ranks.options import RankOptions
 
 
 def search_model(
@@ -75,9 +75,8 @@ def search_model(
     allocation = {**(ranks or {}), **({} if budget is None else {"budget": budget})}
     lora_options = read(LoraOptions, {**(lora or {}), "targets": targets}, "lora")
     search_options = read(SearchOptions, options or {}, "options")
-    rank_options = read(
-        RankOptions, kept_under({"budget": "uniform:1"}, allocation) | allocation, "ranks"
-    )
+    kept = RankOptions.kept_under({"budget": "uniform:1"}, allocation)
+    rank_options = read(RankOptions, kept | allocation, "ranks")
     programs = [
         Program(
             model,

@@ -152,25 +152,23 @@ class RankOptions(Options):
         """
         owners = [rule for rule, own in _OWN.items() if own & changes.keys()]
         given = ({"rule": owners[0]} if owners else {}) | changes
-        kept = kept_under(self.model_dump(), given)
+        kept = self.kept_under(self.model_dump(), given)
         return read(RankOptions, kept | given, "the options of `ranks`")
+
+    @classmethod
+    def kept_under(cls, below: Any, above: Mapping[str, Any]) -> dict[str, Any]:
+        """Drop what the rule that `above` sets does not read, such as a base's budget.
+
+        >>> RankOptions.kept_under({"rule": "budget", "budget": 9, "min_rank": 1}, {"rule": "gap"})
+        {'rule': 'budget', 'min_rank': 1}
+        """
+        dropped = _foreign(above["rule"]) if "rule" in above else set()
+        kept = super().kept_under(below, above)
+        return {key: value for key, value in kept.items() if key not in dropped}
 
     def unspent(self, pattern: RankPattern) -> str:
         """What is to be said of a budget that `pattern` does not spend; empty if there is none."""
         return unspent_words(pattern, self.budget) if self.rule == "budget" else ""
-
-
-def kept_under(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """What of the options `below` still holds once `above` is laid over them.
-
-    A rule that `above` sets drops what another rule reads, so that a base's budget is not in the
-    way of a rule that has none.
-
-    >>> kept_under({"rule": "budget", "budget": 9, "min_rank": 1}, {"rule": "gap"})
-    {'rule': 'budget', 'min_rank': 1}
-    """
-    dropped = _foreign(above["rule"]) if "rule" in above else set()
-    return {key: value for key, value in below.items() if key not in dropped}
 
 
 def _foreign(rule: object) -> set[str]:
