@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from autolora_meta.bilevel.options import SearchOptions, Selection
 from autolora_meta.foundation.options import read
+from autolora_meta.foundation.progress import Row
 from autolora_meta.pipeline.search_model import search_model
 from autolora_meta.ranks.budget import Budget
 from autolora_meta.ranks.options import RankOptions
@@ -31,7 +32,6 @@ from autolora_meta.verification.planted import REGIMES, SCALE, K, Planted, Regim
 from autolora_meta.verification.planted_retrain import test_losses
 from benchmarks.planted_table import summary
 
-Row = dict[str, Any]
 UNIFORM = "uniform"
 # All validation rows of the smallest regime: what removing a direction costs is measured on these.
 SENSITIVITY_BATCHES = 4

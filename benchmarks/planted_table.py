@@ -5,10 +5,10 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
+from autolora_meta.foundation.progress import Row
 from autolora_meta.reporting.summary import table
 from autolora_meta.statistics.paired import paired_difference
 
-Row = dict[str, Any]
 KEY = ("arm", "method", "constraint", "importance", "rule")
 SCORES = ("spearman", "mean_absolute_error", "excess_loss_ratio")
 # Regime -> (least Spearman, greatest error, greatest excess) of the shipped settings.

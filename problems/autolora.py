@@ -20,11 +20,11 @@ import torch
 from torch import Tensor, nn
 
 from autolora_meta.bilevel.batches import Batches, Loss
-from autolora_meta.bilevel.engine import Dependencies, Row, SearchEngine
+from autolora_meta.bilevel.engine import Dependencies, SearchEngine
 from autolora_meta.bilevel.gating import Gates
 from autolora_meta.bilevel.options import SearchOptions, Selection
 from autolora_meta.bilevel.problem import LoraProblem
-from autolora_meta.foundation.progress import Progress
+from autolora_meta.foundation.progress import Progress, Row
 from autolora_meta.foundation.randomness import derive
 
 

@@ -1,6 +1,6 @@
 """Configurations: overlays from left to right, every mistake at once, in words."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,11 @@ import torch
 import yaml
 
 from autolora_meta.bilevel.options import SearchOptions
-from autolora_meta.config.overlay import merged, shipped
+from autolora_meta.config.overlay import shipped
 from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import InputError
 from autolora_meta.foundation.device import usable_device
-from autolora_meta.foundation.options import Options, read
+from autolora_meta.foundation.options import read
 
 
 def written(path: Path, text: str) -> Path:
@@ -152,29 +152,6 @@ def test_an_option_of_the_method_is_merged_into_it() -> None:
     config = RunConfig.load("quickstart", "cg", "search.hypergradient.iterations=9")
     assert config.search.hypergradient.method == "cg"
     assert config.search.hypergradient.model_dump()["iterations"] == 9
-
-
-def test_a_section_of_any_options_says_what_an_overlay_drops() -> None:
-    class Shape(Options):
-        kind: str = "square"
-        side: int = 1
-
-        @classmethod
-        def kept_under(cls, below: Any, above: Mapping[str, Any]) -> dict[str, Any]:
-            return {} if "kind" in above else super().kept_under(below, above)
-
-    class Drawing(Options):
-        name: str = ""
-        shape: Shape | None = None
-
-    first = {"name": "a", "shape": {"kind": "square", "side": 3}}
-    changed = merged(Drawing, [first, "shape.side=4", "name=b"])
-    assert changed == {"name": "b", "shape": {"kind": "square", "side": 4}}
-    assert merged(Drawing, [first, "shape.kind=circle"]) == {
-        "name": "a",
-        "shape": {"kind": "circle"},
-    }
-    assert first["shape"] == {"kind": "square", "side": 3}
 
 
 def test_all_mistakes_are_said_at_once_with_the_nearest_names() -> None:

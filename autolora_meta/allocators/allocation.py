@@ -41,12 +41,12 @@ class Spent:
 
 
 @dataclass(frozen=True)
-class Measured:
-    """What an allocator measured, for every budget (`Allocator.scores`).
+class Scoring:
+    """Scores that serve every budget (`Allocator.scores`), and what they took.
 
     Args:
         scores: of the components of every layer. (L, k)
-        spent: on measuring them.
+        spent: by the allocator itself.
     """
 
     scores: Tensor
@@ -57,7 +57,7 @@ class Measured:
         path.write_text(json.dumps({"scores": self.scores.tolist(), **asdict(self.spent)}))
 
     @classmethod
-    def load(cls, path: Path) -> "Measured":
+    def load(cls, path: Path) -> "Scoring":
         """Read what `save` wrote."""
         held = read_json(path)
         scores = torch.tensor(held.pop("scores"), dtype=torch.float64)
@@ -78,32 +78,32 @@ class Allocation:
 
 
 def allocation(
-    allocator: Allocator, replicate: Replicate, measured: Measured | None = None
+    allocator: Allocator, replicate: Replicate, known: Scoring | None = None
 ) -> Allocation:
     """Let `allocator` choose the ranks of `replicate`, and measure what it takes.
 
     Args:
         allocator: chooses.
         replicate: one seed of a run.
-        measured: what the allocator measured before (`measure`), in whose place it measures anew.
+        known: its scores, where they are at hand (`scoring`); else it scores anew.
 
     >>> allocation(allocator("para"), Replicate(config, seed=0)).spent.cost  # doctest: +SKIP
     Cost(forwards=150, backwards=150, double_backwards=0)
     """
-    if measured is not None:
-        return Allocation(by_scores(replicate, measured.scores), measured.spent)
+    if known is not None:
+        return Allocation(by_scores(replicate, known.scores), known.spent)
     return Allocation(*_spending(allocator.allocate, replicate))
 
 
-def measure(allocator: Allocator, replicate: Replicate) -> Measured:
-    """Let `allocator` measure `replicate` once, for every budget.
+def scoring(allocator: Allocator, replicate: Replicate) -> Scoring:
+    """Let `allocator` score the components of `replicate` once, for every budget.
 
     Args:
         allocator: one with `scores`.
         replicate: one seed of a run, at any budget.
     """
     assert allocator.scores is not None, f"{allocator.summary}: no scores"
-    return Measured(*_spending(allocator.scores, replicate))
+    return Scoring(*_spending(allocator.scores, replicate))
 
 
 def _spending(choose: Callable[[Replicate], T], replicate: Replicate) -> tuple[T, Spent]:

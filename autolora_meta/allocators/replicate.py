@@ -9,7 +9,6 @@ from pathlib import Path
 
 from torch import Tensor
 
-from autolora_meta.bilevel.engine import Row
 from autolora_meta.bilevel.options import Selection
 from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import InputError
@@ -18,7 +17,7 @@ from autolora_meta.finetuning.prepare import Prepared
 from autolora_meta.finetuning.tasks import refuse_lacking
 from autolora_meta.foundation import plugins
 from autolora_meta.foundation.cost import Cost
-from autolora_meta.foundation.progress import Progress
+from autolora_meta.foundation.progress import Progress, Row
 from autolora_meta.pipeline.prepare import prepare
 from autolora_meta.pipeline.program import fingerprint, program_of
 from autolora_meta.pipeline.result import SearchResult

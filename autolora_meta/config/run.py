@@ -45,7 +45,7 @@ class PrimaryOptions(Options):
 
     @field_validator("metric")
     @classmethod
-    def _measured(cls, value: str | None) -> str | None:
+    def _known_metric(cls, value: str | None) -> str | None:
         if value is not None:
             metric_called(value)  # refuses one that there is not
         return value
@@ -104,7 +104,7 @@ class CompareOptions(Options):
 
     @field_validator("metrics")
     @classmethod
-    def _measured(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    def _known_metric(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
         for metric in value or ():
             metric_called(metric)  # refuses one that there is not
         return value

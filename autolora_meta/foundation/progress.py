@@ -1,12 +1,15 @@
-"""How long work tells how far it is: one small interface, a bar on a terminal behind it."""
+"""What long work tells while it runs: steps, sentences, rows of figures; and a bar for them."""
 
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
 from tqdm.auto import tqdm
+
+Say = Callable[[str], None]  # is told a sentence
+Row = dict[str, Any]  # figures by name, as one line of metrics.jsonl
 
 
 class Progress(Protocol):
@@ -58,7 +61,7 @@ class Bar:
             self._bar = None
 
 
-class Part:
+class Share:
     """Progress of a part of a larger work, which takes its share of it, no more and no less.
 
     Args:

@@ -8,8 +8,8 @@ from autolora_meta.hypergradients.choice import HypergradientOptions
 from autolora_meta.hypergradients.methods import SOLVERS
 from autolora_meta.hypergradients.products import (
     AutogradProducts,
+    Closure,
     FiniteDifferenceProducts,
-    Loss,
     Products,
 )
 from autolora_meta.hypergradients.solvers import InnerUpdate, SolverRecord
@@ -18,7 +18,7 @@ from autolora_meta.hypergradients.vectors import Vector, scale, zeros_like
 
 def make_products(
     options: HypergradientOptions,
-    loss: Loss,
+    loss: Closure,
     params: Vector,
     hyper: Vector,
     *,

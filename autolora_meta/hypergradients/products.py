@@ -15,7 +15,7 @@ from autolora_meta.foundation.cost import Cost
 from autolora_meta.foundation.options import Options
 from autolora_meta.hypergradients.vectors import Vector, add_scaled, filled, norm, scale, zeros_like
 
-Loss = Callable[[], Tensor]
+Closure = Callable[[], Tensor]
 Scheme = Literal["central", "forward"]
 
 
@@ -47,7 +47,7 @@ class AutogradProducts:
         hyper: a, the tensors of the outer problem, requiring gradients.
     """
 
-    def __init__(self, loss: Loss, params: Vector, hyper: Vector) -> None:
+    def __init__(self, loss: Closure, params: Vector, hyper: Vector) -> None:
         self.params, self.hyper = list(params), list(hyper)
         self.cost = Cost()
         self._loss = loss
@@ -159,7 +159,7 @@ class FiniteDifferenceProducts:
 
     def __init__(
         self,
-        loss: Loss,
+        loss: Closure,
         params: Vector,
         hyper: Vector,
         *,

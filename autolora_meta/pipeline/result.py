@@ -13,11 +13,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from autolora_meta.bilevel.engine import Row
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.lora_config import lora_config
 from autolora_meta.finetuning.start import Start
 from autolora_meta.foundation.cost import Cost
+from autolora_meta.foundation.progress import Row
 from autolora_meta.ranks.importance import Components
 from autolora_meta.ranks.pattern import RankPattern
 from autolora_meta.ranks.rules import RankOptions, allocate

@@ -2,13 +2,12 @@
 
 from collections.abc import Callable
 
-from autolora_meta.bilevel.engine import Row
 from autolora_meta.bilevel.options import Selection
 from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.prepare import Prepared
 from autolora_meta.foundation.device import threads
-from autolora_meta.foundation.progress import Progress
+from autolora_meta.foundation.progress import Progress, Row
 from autolora_meta.pipeline.prepare import prepare
 from autolora_meta.pipeline.program import program_of, search_seeds
 from autolora_meta.pipeline.result import SearchResult

@@ -7,14 +7,13 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from autolora_meta.bilevel.engine import Row
 from autolora_meta.bilevel.options import SearchOptions, Selection
 from autolora_meta.finetuning.batches import LoaderStream
 from autolora_meta.finetuning.heads import head_modules
 from autolora_meta.finetuning.lora import LoraOptions
 from autolora_meta.foundation.device import usable_device
 from autolora_meta.foundation.options import read
-from autolora_meta.foundation.progress import Progress
+from autolora_meta.foundation.progress import Progress, Row
 from autolora_meta.foundation.randomness import derive
 from autolora_meta.pipeline.program import Loss, Program, search_seeds
 from autolora_meta.pipeline.result import SearchResult

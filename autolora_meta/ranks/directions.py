@@ -11,12 +11,12 @@ from autolora_meta.errors import InputError
 Factors = tuple[Tensor, Tensor]  # A (k, in) or (k, in, kh, kw), B (out, k) or (out, k, 1, 1)
 
 
-def measured(
+def norms_and_singular_values(
     names: Sequence[str], gates: Tensor, factors: Sequence[Factors], scale: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Norms of the columns of B, norms of the rows of A, singular values of c B diag(gates) A.
 
-    Layers of one shape are measured together: a search does this after every outer step.
+    Layers of one shape are taken together: a search does this after every outer step.
 
     Args:
         names: for messages. (L,)

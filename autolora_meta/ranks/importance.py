@@ -11,7 +11,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from autolora_meta.errors import InputError, unknown
-from autolora_meta.ranks.directions import Factors, measured
+from autolora_meta.ranks.directions import Factors, norms_and_singular_values
 
 _TENSORS = ("gates", "norm_u", "norm_v", "singular")
 
@@ -153,7 +153,8 @@ class Components:
                 f"gates need shape (layers, k) with at least one layer; given {tuple(gates.shape)} "
                 f"for {len(names)} names and the factors of {layers} layers"
             )
-        u, v, singular = (t.to(gates.dtype) for t in measured(names, gates, factors, scale))
+        taken = norms_and_singular_values(names, gates, factors, scale)
+        u, v, singular = (t.to(gates.dtype) for t in taken)
         kept = gates.detach().to("cpu", copy=True)
         return cls(tuple(names), tuple(costs), float(scale), kept, u, v, singular, sensitivity)
 

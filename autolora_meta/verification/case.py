@@ -13,7 +13,7 @@ from autolora_meta.hypergradients.exact import dense_hessian, dense_mixed
 from autolora_meta.hypergradients.vectors import Vector, filled, flatten, unflatten
 
 Function = Callable[[Vector], Tensor]
-Split = tuple[list[Tensor], list[Tensor]]  # a gradient: its part in a, its part in w
+Gradients = tuple[list[Tensor], list[Tensor]]  # a gradient: its part in a, its part in w
 # All methods at their defaults, and DARTS by the cheaper difference too.
 DEFAULTS: tuple[str | Mapping[str, Any], ...] = (
     "first_order",
@@ -78,13 +78,13 @@ class Case:
     condition: float | None = None
     dense: bool = True
     known: dict[Hashable, list[Tensor]] = field(default_factory=dict, compare=False)
-    passes: dict[Hashable, Split] = field(default_factory=dict, compare=False)
+    passes: dict[Hashable, Gradients] = field(default_factory=dict, compare=False)
 
-    def outer_gradients(self) -> Split:
+    def outer_gradients(self) -> Gradients:
         """(f_a, v) at the current values, from one backward in full precision."""
         return self._split(self.outer(self.params))
 
-    def training_pass(self, function: Function, where: Hashable) -> Split:
+    def training_pass(self, function: Function, where: Hashable) -> Gradients:
         """The gradient in (a, w) as a training pass takes it; taken once for each place.
 
         Args:
@@ -99,7 +99,7 @@ class Case:
             self.passes[key] = self._split(value)
         return self.passes[key]
 
-    def _split(self, value: Tensor) -> Split:
+    def _split(self, value: Tensor) -> Gradients:
         wanted = [*self.hyper, *self.params]
         gradients = filled(torch.autograd.grad(value, wanted, allow_unused=True), wanted)
         return gradients[: len(self.hyper)], gradients[len(self.hyper) :]

@@ -118,7 +118,7 @@ REGIMES: dict[str, Regime] = {
 }
 
 
-class Batches:
+class RandomBatches:
     """Rows in batches, in a new order each time; the order is drawn from torch's random state.
 
     Args:
@@ -151,8 +151,8 @@ class Planted:
     regime: Regime
     seed: int
     model: nn.Module
-    train: Batches
-    validation: Batches
+    train: RandomBatches
+    validation: RandomBatches
     test: tuple[Tensor, Tensor]
     truth: RankPattern
     groups: tuple[tuple[int, ...], ...] = field(repr=False)
@@ -248,8 +248,8 @@ def plant(regime: str | Regime, seed: int) -> Planted:
         regime,
         seed,
         model,
-        Batches(train, y_train),
-        Batches(validation, y_validation),
+        RandomBatches(train, y_train),
+        RandomBatches(validation, y_validation),
         (test, y_test),
         truth,
         groups,
