@@ -18,7 +18,7 @@ STUDIES = "studies"  # the folder of the shipped studies, which are no configs o
 
 
 def shipped() -> list[str]:
-    """Bare names of the configs that come with the package, folders with a slash."""
+    """Return the names of the shipped configs, those in folders as `folder/name`."""
     found: list[str] = []
 
     def walk(folder: Traversable, prefix: str) -> None:
@@ -33,11 +33,11 @@ def shipped() -> list[str]:
 
 
 def merged(options: type[Options], overlays: Iterable[Overlay]) -> dict[str, Any]:
-    """Merge overlays into the sections of `options`, a later one over an earlier one.
+    """Merge overlays into one mapping, a later one over an earlier one.
 
     Args:
-        options: what the sections are of; it says which keys a later overlay drops
-            (`Options.kept_under`).
+        options: the class that the mapping is for; its sections say which keys a later overlay
+            drops (`Options.kept_under`).
         overlays: names of shipped configs, paths of YAML files, `key=value` strings, mappings.
 
     Raises:
@@ -78,10 +78,10 @@ def _read(overlay: Overlay) -> dict[str, Any]:
 
 
 def setting(text: str) -> dict[str, Any]:
-    """What `key=value` says, dotted keys as nested sections, the value read as YAML.
+    """Return `key=value` as a mapping: dotted keys as nested sections, the value read as YAML.
 
     Raises:
-        InputError: there is no `=`, or the value is no YAML.
+        InputError: there is no `=`, or the value is not YAML.
 
     >>> setting("search.inner.learning_rate=0.01")
     {'search': {'inner': {'learning_rate': 0.01}}}
@@ -93,10 +93,10 @@ def setting(text: str) -> dict[str, Any]:
 
 
 def file_text(path: str) -> str:
-    """The text of a file.
+    """Return the text of a file.
 
     Raises:
-        InputError: it cannot be read as UTF-8.
+        InputError: the file cannot be read as UTF-8.
     """
     try:
         return Path(path).read_text(encoding="utf-8")
@@ -105,7 +105,7 @@ def file_text(path: str) -> str:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML without repeated keys, of which the last alone would count, unseen."""
+    """A SafeLoader that refuses repeated keys, of which YAML keeps the last in silence."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         keys = [key.value for key, _ in node.value]
@@ -118,14 +118,14 @@ class _Loader(yaml.SafeLoader):
 
 
 def yaml_content(text: str, place: str) -> Any:
-    """What YAML says; a key that stands twice is refused.
+    """Return what `text` holds.
 
     Args:
-        text: the YAML.
+        text: YAML.
         place: where it is from, for the message.
 
     Raises:
-        InputError: it is no YAML.
+        InputError: it is not valid YAML, or repeats a key.
     """
     try:
         stream = StringIO(text)
@@ -138,7 +138,7 @@ def yaml_content(text: str, place: str) -> Any:
 
 
 def nested(key: str, value: Any) -> dict[str, Any]:
-    """A dotted key as sections.
+    """Return `value` under a dotted key, as nested sections.
 
     >>> nested("lora.k", 4)
     {'lora': {'k': 4}}
@@ -149,7 +149,7 @@ def nested(key: str, value: Any) -> dict[str, Any]:
 
 
 def _laid_over(options: type[Options], below: Any, above: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the section `below` with `above` laid over it, where `options` lets it stand."""
+    """Return the section `above` over what `options` keeps of the section `below`."""
     whole = options.kept_under(below, above)
     for key, value in above.items():
         if isinstance(value, Mapping):

@@ -1,7 +1,7 @@
-"""Settings of Trainer, PEFT, TRL, axolotl and their like, and what they are called here.
+"""Settings of Trainer, PEFT, TRL, axolotl and others, and what they are called here.
 
-Configurations are carried over from one tool to another, and what somebody calls `lora_r` or
-`num_train_epochs` is spelled too unlike ours for a nearest name to be of help.
+Names such as `lora_r` or `num_train_epochs` are spelled too differently from ours for a nearest
+name to help.
 """
 
 from collections.abc import Mapping
@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Foreign:
-    """What a setting of another tool is here.
+    """A setting of another tool, and its counterpart here.
 
     Args:
-        ours: the settings that do the same, dotted; empty where there is none.
+        ours: the settings that do the same, dotted; empty if there is none.
         words: how they differ, or why there is none.
     """
 
@@ -21,7 +21,7 @@ class Foreign:
     words: str
 
     def __str__(self) -> str:
-        """A clause that goes on after the unknown key.
+        """Return a clause for a message, to stand after the unknown key.
 
         >>> str(Foreign(("lora.targets",), ""))
         'here it is lora.targets'
@@ -292,7 +292,7 @@ FOREIGN: Mapping[str, Foreign] = {
 
 
 def foreign(key: str) -> Foreign | None:
-    """What a setting of another tool is here, by the last part of a dotted key.
+    """Return the counterpart of another tool's setting, found by the last part of a dotted key.
 
     >>> foreign("training.per-device-train-batch-size").ours
     ('retrain.batch_size', 'search.batch_size')

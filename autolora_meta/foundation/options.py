@@ -1,4 +1,4 @@
-"""The base of every wing's options, and what is said of mistakes in them."""
+"""Options: the base of every wing's options, and the messages about mistakes in them."""
 
 import types
 import typing
@@ -13,7 +13,7 @@ from autolora_meta.foundation.foreign_names import foreign
 
 
 class Options(BaseModel):
-    """A section of a run's configuration. Unknown keys are refused; fields carry their own help."""
+    """A section of a configuration. It refuses unknown keys; its fields carry their own help."""
 
     # A name such as 1 or 2024 is a number in YAML and means a name all the same.
     model_config = ConfigDict(
@@ -26,9 +26,9 @@ class Options(BaseModel):
 
     @classmethod
     def kept_under(cls, below: Any, above: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what still holds of the section `below` once `above` is laid over it.
+        """Return what remains of the section `below` when `above` is laid over it.
 
-        Options in which one key decides which others there are override this.
+        Options in which one key decides which others are allowed override this.
 
         >>> Options.kept_under({"k": 4}, {"dropout": 0.1})
         {'k': 4}
@@ -40,12 +40,12 @@ O = TypeVar("O", bound=Options)  # noqa: E741
 
 
 def read(options: type[O], given: Mapping[str, Any], what: str) -> O:
-    """The options that `given` spells out.
+    """Read options from a mapping.
 
     Args:
         options: the class to make.
         given: keys and values, sections nested.
-        what: what is being read, for the message.
+        what: name of what is read, for the message.
 
     Raises:
         InputError: with every mistake at once: the place, the value, what is allowed.
@@ -63,7 +63,7 @@ def read(options: type[O], given: Mapping[str, Any], what: str) -> O:
 
 
 def _line(mistake: ErrorDetails, options: type[Options], given: Mapping[str, Any]) -> str:
-    """One mistake: its place, the value, what is allowed."""
+    """Return a line about one mistake: its place, the value, what is allowed."""
     path = [str(part) for part in mistake["loc"]]
     place, value = ".".join(path), mistake["input"]
     section = section_at(options, path)
@@ -91,7 +91,7 @@ def _line(mistake: ErrorDetails, options: type[Options], given: Mapping[str, Any
 
 
 def _unknown_key(options: type[Options], path: list[str]) -> str:
-    """A key that is not there: its name here, its place here, or the nearest one beside it."""
+    """Return a line about an unknown key: its name here, its place, or the nearest key."""
     place = ".".join(path)
     if (known := foreign(place)) is not None:
         return f"unknown key '{place}'; {known}"
@@ -102,7 +102,7 @@ def _unknown_key(options: type[Options], path: list[str]) -> str:
 
 
 def keys(options: type[Options], prefix: str = "") -> list[str]:
-    """Dotted names of all fields, sections and what is in them.
+    """Return the dotted names of all fields, those of sections included.
 
     >>> keys(LoraOptions)  # doctest: +SKIP
     ['k', 'scale', 'targets', 'dropout']
@@ -125,7 +125,7 @@ def _value(given: Any, path: list[str]) -> Any:
 
 
 def _leaf(options: type[Options], path: list[str]) -> int:
-    """How many parts of `path` lead to the first field that is no section; all where none is."""
+    """Return how many parts of `path` lead to the first field that is not a section, or all."""
     for i, part in enumerate(path):
         field = _fields(options, path[:i]).get(part)
         if field is not None and _section(field.annotation) is None:
@@ -134,7 +134,7 @@ def _leaf(options: type[Options], path: list[str]) -> int:
 
 
 def section_at(options: type[Options], path: list[str]) -> type[Options] | None:
-    """The options class at `path`; None where the path leads to no section."""
+    """Return the options class at `path`, or None if the path leads to no section."""
     section: type[Options] | None = options
     for part in path:
         field = section.model_fields.get(part) if section else None
@@ -148,7 +148,7 @@ def _fields(options: type[Options], path: list[str]) -> Mapping[str, Any]:
 
 
 def _section(annotation: Any) -> type[Options] | None:
-    """The options class in an annotation such as `X | None`."""
+    """Return the options class in an annotation such as `X | None`."""
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
         found = [_section(choice) for choice in typing.get_args(annotation)]
         return next((options for options in found if options), None)

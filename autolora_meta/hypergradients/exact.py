@@ -1,4 +1,4 @@
-"""Dense references for small problems: every second derivative written out, one linear solve."""
+"""Dense references for small problems: explicit second derivatives and one linear solve."""
 
 import torch
 from torch import Tensor
@@ -36,7 +36,7 @@ def dense_mixed(loss: Closure, params: Vector, hyper: Vector) -> Tensor:
 
 
 def dense_solve(matrix: Tensor, v: Vector, damping: float = 0.0) -> list[Tensor]:
-    """x with (matrix + damping I) x = v, in the shapes of v."""
+    """Return x with (matrix + damping I) x = v, in the shapes of v."""
     eye = torch.eye(len(matrix), dtype=matrix.dtype, device=matrix.device)
     return unflatten(torch.linalg.solve(matrix + damping * eye, flatten(v)), v)
 

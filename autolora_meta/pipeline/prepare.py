@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from datasets import Dataset, DatasetDict
 
-from autolora_meta.config.run import RunConfig
+from autolora_meta.config.run import CompareOptions, RunConfig
 from autolora_meta.finetuning.prepare import Prepared, task_and_rows
 from autolora_meta.finetuning.prepare import prepare as prepare_parts
 from autolora_meta.finetuning.tasks import Task, refuse_lacking, refuse_unmeasured
@@ -42,7 +42,7 @@ def prepare(
     seed = config.seed if seed is None else seed
     sections = config.model, config.data, config.task
     prepared = prepare_parts(*sections, seed, given=data, task=task, say=say)
-    _refuse_unmeasured(prepared.task, config)
+    _refuse_unmeasured(prepared.task, config.compare)
     return prepared
 
 
@@ -59,11 +59,11 @@ def refuse_unusable(config: RunConfig, seed: int, say: Callable[[str], None] = _
         InputError: as of `prepare`.
     """
     task, _ = task_and_rows(config.model, config.data, config.task, seed, say=say)
-    _refuse_unmeasured(task, config)
+    _refuse_unmeasured(task, config.compare)
     refuse_lacking(task, config.compare.named)
 
 
-def _refuse_unmeasured(task: Task, config: RunConfig) -> None:
-    primary = config.compare.primary.metric
-    refuse_unmeasured(task, config.compare.metrics or (), "compare.metrics")
+def _refuse_unmeasured(task: Task, compare: CompareOptions) -> None:
+    primary = compare.primary.metric
+    refuse_unmeasured(task, compare.metrics or (), "compare.metrics")
     refuse_unmeasured(task, [primary] if primary else (), "compare.primary.metric")
