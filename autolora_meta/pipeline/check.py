@@ -1,4 +1,4 @@
-"""Check: everything that can be found wrong before a search."""
+"""Check: find what is wrong before a search begins."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,9 +13,13 @@ from autolora_meta.pipeline.program import program_of
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run would work on: gated layers, their costs, and what was said while loading.
+    """What a run will work on.
 
-    `classes` has the rows of each class in each split, or the words with each tag.
+    Args:
+        names: the gated layers. (L,)
+        costs: parameters of one rank in each layer. (L,)
+        said: sentences about data, model and layers.
+        classes: split -> class -> number of rows (of words, for tags).
     """
 
     names: tuple[str, ...]
@@ -25,11 +29,11 @@ class Plan:
 
 
 def check(config: RunConfig, *, tested: bool = False) -> Plan:
-    """Everything that can be found wrong before a search: rows, model, layers, gates, budget.
+    """Check rows, model, layers, gates and budget before a search.
 
     Args:
         config: of the search or of the run.
-        tested: what is retrained will be measured, so that nothing for that may be lacking.
+        tested: check also that this machine has what the compared metrics need.
 
     Raises:
         InputError: the configuration cannot work on this model and data.

@@ -1,4 +1,4 @@
-"""Prepare: from a configuration to the model, task and rows of one replicate."""
+"""Prepare: load the model, the task and the rows of one replicate."""
 
 import logging
 from collections.abc import Callable
@@ -25,10 +25,10 @@ def prepare(
 
     Args:
         config: of the run.
-        seed: of the replicate: of its split and its head; `config.seed` where it is not given.
-        data: rows at hand, in the place of `config.data.source`; splits and columns are found, and
-            cut, in the same way.
-        task: a task of your own, in the place of `config.task.type`.
+        seed: of the replicate, for its split and its head; None: `config.seed`.
+        data: rows to use in place of `config.data.source`; splits, columns and cuts follow the same
+            rules.
+        task: a task of your own, in place of `config.task.type`.
         say: told what was chosen, dropped and cut.
 
     Raises:
@@ -47,9 +47,9 @@ def prepare(
 
 
 def refuse_unusable(config: RunConfig, seed: int, say: Callable[[str], None] = _LOG.debug) -> None:
-    """Refuse data, a task or a model that no run could use, before anything long begins.
+    """Refuse data, a task or a model that no run could use, before any long work.
 
-    Rows are read and split; of the model, its configuration is.
+    This reads and splits the rows, and reads the model's configuration, not its weights.
 
     Args:
         config, seed: of the run.

@@ -1,4 +1,4 @@
-"""Programs run to their result: one search, or several pooled."""
+"""Running programs: one search, or several that are pooled."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -31,10 +31,10 @@ def run_programs(
     """Run one search after another and pool them.
 
     Args:
-        programs: alike but for their seed; at least one.
-        progress: told once per inner step, of all searches as one work.
-        observe: told one row of figures after each outer step; of several searches, `search` in it
-            says which.
+        programs: at least one; they differ in their seed alone.
+        progress: told after each inner step, all searches counted as one work.
+        observe: given one row of figures after each outer step; with several searches, `search` in
+            the row is the number of the search.
     """
     progress = progress or Silent()
     if len(programs) == 1:
@@ -57,7 +57,7 @@ def _numbered(observe: Callable[[Row], None], index: int, row: Row) -> None:
 
 
 def _run(program: Program, progress: Progress, observe: Callable[[Row], None]) -> SearchResult:
-    """Open the program, run its engine, read the components."""
+    """Open the program, run its engine and read the components."""
     started = time.perf_counter()
     build = plugins.load(plugins.PROBLEMS, program.options.problem)
     validation_start = program.validation.state_dict()

@@ -32,10 +32,10 @@ def search(
 
     Args:
         config: of the run: model, data, task, `lora`, `search` and `ranks`.
-        seed: of the replicate; `config.seed` where it is not given.
-        selection: learned; frozen, which leaves all gates at their start; or random, which moves
-            them along noise.
-        prepared: model and rows, where they are at hand already; they stay as they are.
+        seed: of the replicate; None: `config.seed`.
+        selection: of the gates: learned; frozen, which leaves them at their start; or random, which
+            moves them along noise.
+        prepared: model and rows, if already loaded; they are left unchanged.
         progress: told after each inner step.
         observe: given one row of figures after each outer step.
 

@@ -49,22 +49,22 @@ def search_model(
 
     Args:
         model: any module with Linear, Conv1D or Conv2d layers.
-        train: batches of the inner problem; iterated again and again.
-        validation: batches of the outer problem; rows that `train` does not hold.
+        train: batches of the inner problem, such as a DataLoader; iterated many times.
+        validation: batches of the outer problem, of rows that are not in `train`.
         loss: (model, batch) -> scalar tensor.
         targets: `all-linear`, PEFT's `default` for the architecture, or names of layers.
-        budget: adapter parameters, `uniform:R` or `total-rank:N` (`RankOptions.budget`); uniform:1
-            where `ranks` names no rule that has none.
-        head: names of modules that are trained in full in the inner problem; by default the head of
-            a transformers model, nothing of any other.
+        budget: adapter parameters, `uniform:R` or `total-rank:N` (`RankOptions.budget`); None:
+            uniform:1, unless the rule in `ranks` has no budget.
+        head: names of modules that the inner problem trains in full; by default the head of a
+            transformers model, and nothing of any other.
         lora: k, scale and dropout (`LoraOptions`).
         options: schedule, optimizers, hypergradient, number of searches (`SearchOptions`).
         ranks: importance and rule (`RankOptions`).
-        seed: of the factors, of the order of batches and of the dropout masks. With
-            `options={"seeds": n}` it is that of the first of n searches, which are pooled.
-        selection: learned; frozen, which leaves all gates at their start; or random, which moves
-            them along noise.
-        device: where the search runs; the model comes back to where it was.
+        seed: of the factors, the order of batches and the dropout masks. With
+            `options={"seeds": n}` it is the seed of the first of n searches, which are pooled.
+        selection: of the gates: learned; frozen, which leaves them at their start; or random, which
+            moves them along noise.
+        device: device of the search; the model returns to its own.
         progress: told after each inner step.
         observe: given one row of figures after each outer step.
 
