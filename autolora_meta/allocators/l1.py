@@ -22,7 +22,7 @@ def soft_threshold(gates: Tensor, by: float) -> Tensor:
 
 
 def survival(replicate: Replicate) -> Tensor:
-    """Return the size of each gate after training; below 0 for one at zero, earlier is lower. (L, k)
+    """Return the size of each gate after training; below 0 for a gate at zero, by its time. (L, k)
 
     Gates and factors train together on training rows: factors and head by `search.inner`, gates by
     `search.outer` without its decay, after the warm-up. A proximal step follows each step.

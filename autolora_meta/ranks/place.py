@@ -39,7 +39,7 @@ class Place:
 def alike(name: str) -> str:
     """Return the name without its numbers, the same for all blocks and all experts of a mixture.
 
-    >>> alike("layers.3.experts.12.w1")
-    'layers.*.experts.*.w1'
+    >>> alike("layers.3.experts.12.up"), alike("block.0.experts.expert_7.wi")
+    ('layers.*.experts.*.up', 'block.*.experts.expert_*.wi')
     """
     return re.sub(r"\d+", "*", name)

@@ -41,7 +41,7 @@ def sentence(
         p_corrected: as of `shown`.
 
     Example:
-        >>> from autolora_meta.statistics import paired_difference
+        >>> from autolora_meta.statistics.paired import paired_difference
         >>> d = paired_difference([71.0, 74.0, 73.5], [67.0, 69.5, 70.0])
         >>> sentence(d, "learned", "uniform", "accuracy", unit="points")
         'learned beats uniform by 4.0 points of accuracy (95% interval 2.8 to 5.2, 3 replicates)'
