@@ -97,8 +97,8 @@ def export(
         written.rename(place)
     if to == "padded" and source.config.init_lora_weights in SUBTRACTED:
         say(
-            f"{source.config.init_lora_weights} takes its first factors out of the base, which "
-            "engines do not; they are in the adapter now, at twice the rank"
+            f"{source.config.init_lora_weights} subtracts its first factors from the base, and "
+            "engines do not; the adapter now holds them, at twice the rank"
         )
     # PEFT names a head twice.
     trained = list(dict.fromkeys(source.config.modules_to_save or ()))
