@@ -256,6 +256,17 @@ def test_a_series_that_stands_alone_stays_where_it_is() -> None:
     assert shown["one_step"] < 400 < 402 < shown["unrolled"] < 420
 
 
+@pytest.mark.parametrize("most", [800, 90_000, 9_000_000])
+def test_numbers_on_the_axis_of_costs_do_not_touch(most: int) -> None:
+    given = [plots.Measured(str(cost), cost, 1000, (0.5,)) for cost in (20, 70, most)]
+    figure = plots.metric_against_cost(given)
+    figure.draw_without_rendering()
+    low, high = figure.axes[0].get_xlim()
+    ticks = [t for t in figure.axes[0].xaxis.get_major_ticks() if low <= t.get_loc() <= high]
+    boxes = [tick.label1.get_window_extent() for tick in ticks]
+    assert len(boxes) >= 3 and all(a.x1 < b.x0 for a, b in pairwise(boxes))
+
+
 def test_points_of_a_study_join_its_budgets() -> None:
     points = measured(study_table())
     assert len(points) == 8 and len({point.series for point in points}) == 4
