@@ -60,7 +60,7 @@ def refuse_unusable(config: RunConfig, seed: int, say: Callable[[str], None] = _
     """
     task, _ = task_and_rows(config.model, config.data, config.task, seed, say=say)
     _refuse_unmeasured(task, config)
-    refuse_lacking(task, config.compare.named)
+    refuse_lacking(task, config.compare.compared(task.compared))
 
 
 def _refuse_unmeasured(task: Task, config: RunConfig) -> None:

@@ -311,7 +311,9 @@ def test_a_search_needs_no_packages_for_scores_and_a_run_says_before_the_work_wh
         lambda: refuse_unusable(asking, 0),
         lambda: Replicate(asking, 0).prepared,
     ):
-        with pytest.raises(InputError, match=r"bleu, and nltk is not .*autolora-meta\[generation"):
+        with pytest.raises(
+            InputError, match=r"bleu cannot .*: nltk is not .*autolora-meta\[generation"
+        ):
             begin()
 
 

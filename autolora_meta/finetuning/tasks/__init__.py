@@ -135,6 +135,6 @@ def refuse_lacking(task: Task, metrics: Sequence[str]) -> None:
     absent = [name for name in metrics if name in task.lacking]
     if absent:
         raise InputError(
-            f"compare.metrics names {', '.join(absent)}, and {task.lacking[absent[0]]}; measured "
-            f"without: {', '.join(task.measured)}"
+            f"{', '.join(absent)} cannot be compared: {task.lacking[absent[0]]}; without it, "
+            f"compare.metrics allows {', '.join(task.measured)}"
         )
