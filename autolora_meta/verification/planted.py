@@ -162,12 +162,6 @@ class Planted:
         """Parameters of the planted ranks: what an allocation may spend."""
         return self.truth.parameters
 
-    @property
-    def loss_scale(self) -> float:
-        """Mean squared size of what is planted: the test loss of the network as it is."""
-        with torch.no_grad():
-            return float(nn.functional.mse_loss(self.model(self.test[0]), self.test[1]))
-
     @staticmethod
     def loss(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
         """Mean squared error of a batch (x, y)."""
