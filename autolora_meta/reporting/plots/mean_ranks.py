@@ -38,8 +38,8 @@ def mean_ranks(groups: Mapping[str, Sequence[RankPattern]], ax: Axes | None = No
         raise InputError("a group has no rank patterns with layers, so there is no mean to draw")
     shown = iter(aligned([pattern for each in groups.values() for pattern in each]))
     members = [[next(shown) for _ in each] for each in groups.values()]
-    means = [np.mean([pattern.ranks for pattern in each], axis=0) for each in members]  # (L,) each
-    decimals = 0 if all(float(value).is_integer() for mean in means for value in mean) else 1
+    means = np.array([np.mean([p.ranks for p in each], axis=0) for each in members])  # (M, L)
+    decimals = 1 if np.mod(means, 1).any() else 0
     cells = [
         Cells(
             f"{title}\n{_size(each)}",
@@ -49,7 +49,7 @@ def mean_ranks(groups: Mapping[str, Sequence[RankPattern]], ax: Axes | None = No
         for title, each, mean in zip(groups, members, means, strict=True)
     ]
     blues = colormaps["Blues"](np.linspace(0, 0.95, 255))
-    shades, norm = ListedColormap(["white", *blues]), Normalize(0, max(1.0, np.max(means)))
+    shades, norm = ListedColormap(["white", *blues]), Normalize(0, max(1.0, means.max()))
     grid = layer_grid(members[0][0].names)
     figure, parts = draw_heatmaps(ax, grid, cells, shades, norm, across=_ACROSS)
     colour_bar(figure, parts[0].images[0], parts, label="mean rank")
