@@ -9,7 +9,7 @@ from autolora_meta.config.run import RunConfig
 from autolora_meta.foundation.environment import record
 from autolora_meta.foundation.progress import Progress
 from autolora_meta.foundation.tracking import Trackers
-from autolora_meta.pipeline.search import check
+from autolora_meta.pipeline.check import check
 from autolora_meta.reporting import rows
 from autolora_meta.reporting.folder import made, vacant
 from autolora_meta.reporting.page import page

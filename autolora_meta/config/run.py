@@ -1,6 +1,6 @@
-"""RunConfig: everything a run depends on, put together from the options of each wing.
+"""RunConfig: everything that a run depends on, made of the options of each wing.
 
-A configuration is made of layers, applied left to right (`autolora_meta.config.overlay`).
+A configuration is made of overlays, applied left to right (`autolora_meta.config.overlay`).
 """
 
 import re
@@ -11,7 +11,7 @@ import yaml
 from pydantic import Field, field_validator, model_validator
 
 from autolora_meta.bilevel.options import SearchOptions
-from autolora_meta.config.overlay import Layer, merged
+from autolora_meta.config.overlay import Overlay, merged
 from autolora_meta.errors import InputError, unknown
 from autolora_meta.finetuning.data import DataOptions
 from autolora_meta.finetuning.lora import LoraOptions
@@ -32,20 +32,20 @@ from autolora_meta.ranks.options import RankOptions, bounds
 
 
 class PrimaryOptions(Options):
-    """The one comparison that is named before the run; all others are secondary."""
+    """The comparison that is named before the run; all others are secondary."""
 
     metric: str | None = Field(
         default=None,
-        description="Its metric; null: the first of compare.metrics, or of what the task compares.",
+        description="Metric of the comparison; null: the first that is compared.",
     )
     contrast: tuple[str, str] | None = Field(
         default=None,
-        description="Its two arms, such as [learned, uniform]; null: learned against the baseline.",
+        description="Two arms, such as [learned, uniform]; null: learned against the baseline.",
     )
 
     @field_validator("metric")
     @classmethod
-    def _measured(cls, value: str | None) -> str | None:
+    def _known_metric(cls, value: str | None) -> str | None:
         if value is not None:
             metric_called(value)  # refuses one that there is not
         return value
@@ -63,34 +63,34 @@ class PrimaryOptions(Options):
 
 
 class CompareOptions(Options):
-    """Which ways to choose ranks are held against each other, and how often."""
+    """Which arms are compared, by which metrics, over how many replicates."""
 
     arms: tuple[str, ...] = Field(
         default=("learned", "uniform", "shuffled", "frozen"),
         description="Allocators, all at one budget; `learned`, whose adapter is saved, is one.",
     )
-    baseline: str = Field(default="uniform", description="The arm that differences are taken from.")
+    baseline: str = Field(default="uniform", description="Arm that the others are compared with.")
     metrics: tuple[str, ...] | None = Field(
         default=None,
         min_length=1,
-        description="A list of what is compared on the test rows, the main metric first. null: the "
-        "task's own choice, for a task of GLUE what the benchmark scores it by.",
+        description="Metrics that are compared on the test rows, the main one first; null: the "
+        "task's own, or for a task of GLUE those of the benchmark.",
     )
     primary: PrimaryOptions = Field(
         default_factory=PrimaryOptions,
-        description="The comparison that is named before the run.",
+        description="Comparison that is named before the run.",
     )
     equal_cost: bool = Field(
         default=False,
-        description="Each arm retrains for as many more steps as choosing its ranks costs less "
-        "than the learned search does, in plain steps: search and retraining then cost all the "
-        "same, but for evaluations and a search that ends early.",
+        description="Whether arms that choose ranks at a lower cost than the learned search are "
+        "retrained longer, so that search and retraining together cost the same. Evaluations are "
+        "not counted, nor is a search that ends early.",
     )
     replicates: int = Field(
         default=5,
         ge=1,
-        description="Seeds, each with its own split, search, shuffle and retraining. Fewer than 3 "
-        "allow no claim.",
+        description="Number of seeds, each with its own split, search, shuffle and retraining. "
+        "Fewer than 3 allow no claim.",
     )
 
     @field_validator("arms", "baseline")
@@ -104,7 +104,7 @@ class CompareOptions(Options):
 
     @field_validator("metrics")
     @classmethod
-    def _measured(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    def _known_metric(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
         for metric in value or ():
             metric_called(metric)  # refuses one that there is not
         return value
@@ -129,19 +129,19 @@ class CompareOptions(Options):
 
     @property
     def named(self) -> tuple[str, ...]:
-        """The metrics that are named here, the primary one first; empty: the task chooses."""
+        """The metrics named here, the primary one first; empty where the task chooses."""
         return tuple(dict.fromkeys([*filter(None, [self.primary.metric]), *(self.metrics or ())]))
 
     def compared(self, usual: Sequence[str]) -> list[str]:
-        """The metrics to compare, the primary one first.
+        """Return the metrics to compare, the primary one first.
 
         Args:
-            usual: what the task compares where nothing else is asked for.
+            usual: what the task compares by default.
         """
         return list(dict.fromkeys([*self.named, *(() if self.metrics else usual)]))
 
     def contrast(self) -> tuple[str, str] | None:
-        """The two arms of the primary comparison; None where there is one arm.
+        """Return the two arms of the primary comparison, or None if there is one arm.
 
         Raises:
             InputError: `primary.contrast` names an arm that is not compared.
@@ -160,29 +160,29 @@ class CompareOptions(Options):
 
 
 class RuntimeOptions(Options):
-    """Where and how wide the work runs."""
+    """Device, processes, threads and trackers."""
 
     device: str = Field(default="auto", description=f"{ALLOWED[0].upper()}{ALLOWED[1:]}.")
     workers: int = Field(
         default=0,
         ge=0,
-        description="Processes side by side; 0: one for each core on a CPU, one on a GPU.",
+        description="Processes side by side; 0: one for each core of a CPU, one for a GPU.",
     )
     threads: int = Field(
         default=1,
         ge=1,
         le=1024,
-        description="Threads of each process; results are the same bytes for the same number.",
+        description="Threads of each process. Results are the same bytes for the same number.",
     )
     report_to: tuple[str, ...] = Field(
         default=(),
-        description=f"Trackers that are told of each search and retraining: {', '.join(START)}; "
-        "each is an extra to be installed. metrics.jsonl is written in any case.",
+        description=f"Trackers that get the figures of each search and retraining: "
+        f"{', '.join(START)}. Each is an extra to install. metrics.jsonl is always written.",
     )
 
     @property
     def resolved_device(self) -> str:
-        """The device that work runs on here.
+        """The device that the work runs on.
 
         Raises:
             InputError: this machine does not have it.
@@ -214,7 +214,9 @@ class RunConfig(Options):
     """
 
     name: str = Field(description="Name of the run's folder below `runs/`.")
-    seed: int = Field(default=0, ge=0, description="Replicate r uses seed + r.")
+    seed: int = Field(
+        default=0, ge=0, description="Seed of the first replicate; replicate r uses seed + r."
+    )
     model: ModelOptions
     data: DataOptions
     task: TaskOptions = Field(default_factory=TaskOptions)
@@ -269,17 +271,17 @@ class RunConfig(Options):
         return self
 
     @classmethod
-    def load(cls, *layers: Layer) -> "RunConfig":
-        """Put a configuration together from layers, left to right.
+    def load(cls, *overlays: Overlay) -> "RunConfig":
+        """Load a configuration from overlays, applied left to right.
 
         Args:
-            layers: names of shipped configs, paths of YAML files, `key=value` strings, mappings.
+            overlays: names of shipped configs, paths of YAML files, `key=value` strings, mappings.
 
         Raises:
             InputError: with every mistake at once: the place, the value, what is allowed.
         """
-        return read(cls, merged(layers), "the configuration")
+        return read(cls, merged(cls, overlays), "the configuration")
 
     def to_yaml(self) -> str:
-        """The resolved configuration; loading it gives an equal one."""
+        """Return the resolved configuration as YAML; loading it gives an equal one."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)

@@ -1,4 +1,4 @@
-"""What a form of an export cannot hold, told from the adapter's files before a base is loaded."""
+"""What a form of an export cannot hold, found in the adapter's files before a base is loaded."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -24,7 +24,7 @@ def refuse_unfit(config: LoraConfig, folder: Path, to: str) -> None:
         to: name of the form.
 
     Raises:
-        InputError: says which setting it is, and what holds it.
+        InputError: the message names the setting, and a form that can hold it.
     """
     told = {"peft": (_random,), "merged": (_random, _routed, _merged)}
     told["padded"] = (_random, _routed, _padded)
@@ -40,7 +40,7 @@ def refuse_lost_bias(base: nn.Module, names: Sequence[str]) -> None:
         names: full names of the layers that have factors.
 
     Raises:
-        InputError: names such a layer, and what holds the adapter.
+        InputError: the message names such a layer, and a form that can hold the adapter.
     """
     layers = dict(base.named_modules())
     bare = [n for n in names if n in layers and getattr(layers[n], "bias", None) is None]

@@ -19,7 +19,7 @@ _KNOWN = (nn.Linear, Conv1D, nn.Embedding, nn.modules.conv._ConvNd, nn.modules.b
 
 
 def objection(model: nn.Module, name: str) -> str | None:
-    """Return why PEFT's LoRA on the layer cannot be gated, or None where it can."""
+    """Return why PEFT's LoRA on this layer cannot be gated, or None if it can."""
     module = model.get_submodule(name)
     parent = model.get_submodule(name.rpartition(".")[0])
     if isinstance(module, nn.MultiheadAttention) or isinstance(parent, nn.MultiheadAttention):
@@ -41,7 +41,7 @@ def objection(model: nn.Module, name: str) -> str | None:
 
 
 def narrow(model: nn.Module, names: Sequence[str], k: int) -> dict[str, str]:
-    """Return the layers that cannot hold k components, or none where these are the most."""
+    """Return the layers that cannot hold k components; none if they are the majority."""
     limits = {name: largest_rank(model.get_submodule(name)) for name in names}
     narrow = {name: limit for name, limit in limits.items() if limit < k}
     if 2 * len(narrow) > len(names):
@@ -55,7 +55,7 @@ def narrow(model: nn.Module, names: Sequence[str], k: int) -> dict[str, str]:
 def uncalled(
     model: nn.Module, names: Sequence[str], forward: Callable[[], object] | None
 ) -> dict[str, str]:
-    """Return the layers that a forward pass never calls; one expert that is called stands for all.
+    """Return the layers that a forward pass never calls; if it calls one expert, all count.
 
     Args:
         model: the base.
@@ -84,7 +84,7 @@ def uncalled(
 
 
 def loose_parameters(modules: Mapping[str, nn.Module]) -> dict[str, str]:
-    """Return the weights that are in no layer: experts in one tensor, the attention of XLNet."""
+    """Return weights that are not in a layer: experts in one tensor, the attention of XLNet."""
     return {
         f"{name}.{own}": "its weight is a plain parameter, in no layer that LoRA could wrap"
         for name, module in modules.items()
@@ -95,7 +95,7 @@ def loose_parameters(modules: Mapping[str, nn.Module]) -> dict[str, str]:
 
 
 def unadapted_blocks(modules: Mapping[str, nn.Module], names: Sequence[str]) -> dict[str, str]:
-    """Return the linear layers of the blocks in which `default` adapts nothing."""
+    """Return the linear layers of blocks in which `default` adapts nothing."""
     adapted = {_block(name) for name in names}
     return {
         name: "default adapts nothing in its block (all-linear does, or name it)"

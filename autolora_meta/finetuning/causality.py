@@ -1,4 +1,4 @@
-"""Language models that see the token that they are to predict, or compare it with itself."""
+"""Language models that see the token to predict, or compare a token with itself."""
 
 import torch
 from datasets import Dataset
@@ -13,18 +13,18 @@ _LONG = 64  # tokens that are looked at
 
 @torch.no_grad()
 def refuse_reading_ahead(model: PreTrainedModel, rows: Dataset) -> None:
-    """Refuse a model whose perplexity would say nothing, by two measurements on one row.
+    """Refuse a model whose perplexity means nothing, by two tests on one row.
 
-    Another last token must not change what is said at the tokens before it: it does in BERT, which
-    transformers loads as a language model all the same. And the loss must compare what is said at a
-    token with the next one: BART's decoder compares it with the token itself.
+    Another last token must not change the predictions before it. It does in BERT, which
+    transformers loads as a language model all the same. And the loss must compare the prediction at
+    a token with the next token: BART's decoder compares it with the token itself.
 
     Args:
         model: in eval mode, as `AutoModelForCausalLM` loads it.
         rows: encoded rows with `input_ids`.
 
     Raises:
-        InputError: the model fails one of the two.
+        InputError: the model fails one of the two tests.
     """
     row = max(rows.with_format(None)["input_ids"], key=lambda ids: min(len(ids), _LONG))
     ids = torch.tensor([row[:_LONG]], device=model.device)  # (1, T)

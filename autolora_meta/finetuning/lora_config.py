@@ -1,4 +1,4 @@
-"""RankPattern to PEFT's LoraConfig, and back from a model that carries an adapter."""
+"""From RankPattern to PEFT's LoraConfig."""
 
 import re
 from collections import Counter
@@ -19,20 +19,20 @@ def lora_config(
     modules_to_save: Sequence[str] | None = None,
     architecture: str | None = None,
 ) -> LoraConfig:
-    """The PEFT configuration that gives each layer its rank, at one constant scale.
+    """Return the PEFT configuration that gives each layer its rank, at one constant scale.
 
-    Every layer of rank above 0 stands in `rank_pattern` and `alpha_pattern` under `^` + its escaped
-    full name, with alpha_i = c * r_i, so that alpha_i / r_i is c whatever the rank.
-    `target_modules` is one regular expression of full names: PEFT matches the names of a list as
-    suffixes too, so a list that holds `query` would also adapt `decoder.query`. Where PEFT makes
-    such a list by itself (`expert_names`), `exclude_modules` names all other layers.
+    `rank_pattern` and `alpha_pattern` hold every layer of rank above 0 under `^` + its escaped full
+    name, with alpha_i = c * r_i, so that alpha_i / r_i is c at any rank. `target_modules` is one
+    regular expression of full names: PEFT matches the names of a list as suffixes too, so a list
+    with `query` would also adapt `decoder.query`. If PEFT makes such a list itself
+    (`expert_names`), `exclude_modules` names all other layers.
 
     Args:
         pattern: ranks of the layers, and c.
         dropout: dropout probability on the input of the adapters.
         task_type: PEFT's task type, such as "SEQ_CLS"; None for a plain module.
         modules_to_save: modules trained and saved whole, such as the head.
-        architecture: `model_type` of the model, where it is one of transformers.
+        architecture: `model_type` of a transformers model.
 
     Raises:
         InputError: all ranks are 0.
@@ -67,5 +67,5 @@ def lora_config(
 
 
 def plain(number: float) -> float:
-    """16.0 as 16, as PEFT and other readers of its files expect; 0.5 as it is."""
+    """Return 16.0 as 16, as PEFT and other readers of its files expect; 0.5 unchanged."""
     return int(number) if float(number).is_integer() else number

@@ -1,4 +1,4 @@
-"""From a rank pattern to a trained PEFT adapter, with transformers' Trainer and nothing of ours."""
+"""Retrain: from a rank pattern to a trained PEFT adapter, with transformers' Trainer."""
 
 import copy
 import math
@@ -31,7 +31,7 @@ from autolora_meta.ranks.pattern import RankPattern
 
 
 class RetrainOptions(Options):
-    """The training of the adapter with the ranks that were found; AdamW."""
+    """Training of the adapter at the allocated ranks, with AdamW."""
 
     steps: int = Field(default=300, ge=1, description="training steps")
     start: Literal["scratch", "search"] = Field(
@@ -61,15 +61,15 @@ class RetrainOptions(Options):
 
 @dataclass(frozen=True)
 class RetrainResult:
-    """A trained adapter and how it did.
+    """A trained adapter and its metrics.
 
     Args:
         model: the base with the adapter "default" and the trained head, in eval mode on the CPU.
-        tokenizer: the base's; of a model of pictures, its image processor.
+        tokenizer: of the base; for a model of pictures, its image processor.
         metrics: the task's metrics on the test rows.
         log: {"step", "loss", "learning_rate"} of each step.
         parameters: trained parameters of the adapter, head excluded.
-        sample: a few encoded test rows as a batch, to compare a saved adapter with.
+        sample: a few encoded test rows as a batch, to check a saved adapter with.
     """
 
     model: PeftModel
@@ -97,19 +97,19 @@ def retrain(
     `derive(seed, "retrain factors")`, the head with the model: two calls give the same bytes.
 
     Args:
-        prepared: a base with its head, and encoded rows. A copy of the model is trained, so that
-            one `prepare` serves any number of patterns.
+        prepared: a base with its head, and encoded rows. A copy of the model is trained, so one
+            `prepare` serves any number of patterns.
         pattern: ranks and scale; a layer of rank 0 gets no adapter.
         options: steps, learning rate and so on.
         seed: of the replicate.
         dropout: on the input of the adapters.
-        start: what a search trained; None starts from scratch, whatever `options` says.
-        device: cpu, or an accelerator that the Trainer then uses.
+        start: what a search trained; None: from scratch, whatever `options` says.
+        device: cpu, or an accelerator for the Trainer.
         progress: told after each step.
 
     Raises:
-        InputError: all ranks are 0, the pattern names layers that the model does not have, or the
-            loss is no longer a number, or rows without texts are to be grouped by length.
+        InputError: all ranks are 0, the pattern names layers that the model lacks, the loss is no
+            longer a number, or rows without texts are to be grouped by length.
 
     Example:
         >>> result = retrain(prepared, pattern, RetrainOptions(), seed=0)  # doctest: +SKIP
@@ -224,7 +224,7 @@ class _Trainer(Trainer):
 
 
 class _Follow(TrainerCallback):
-    """Keeps the loss of each step, shows it, and stops when it is no longer a number."""
+    """A callback that keeps and shows the loss of each step, and stops when it is not a number."""
 
     def __init__(self, progress: Progress, steps: int) -> None:
         self.progress = progress

@@ -14,8 +14,8 @@ from autolora_meta.finetuning.models import load_model
 from autolora_meta.finetuning.prepare import Prepared
 from autolora_meta.finetuning.retrain import RetrainResult
 from autolora_meta.finetuning.tasks import metric_called
+from autolora_meta.pipeline.check import Plan
 from autolora_meta.pipeline.result import SearchResult
-from autolora_meta.pipeline.search import Plan
 from autolora_meta.ranks.pattern import RankPattern
 from autolora_meta.reporting import plots
 from autolora_meta.reporting.card import model_card

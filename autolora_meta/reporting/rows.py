@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from autolora_meta.foundation.json_files import read_json
-from autolora_meta.pipeline.search import Plan
+from autolora_meta.pipeline.check import Plan
 from autolora_meta.reporting.document import Section, Table
 
 FILE = "rows.json"

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
-from autolora_meta.allocators.allocation import Measured, allocation, measure
+from autolora_meta.allocators.allocation import Scoring, allocation, scoring
 from autolora_meta.allocators.replicate import Replicate, allocator
 from autolora_meta.bilevel.options import Selection
 from autolora_meta.config.run import RunConfig
@@ -65,11 +65,11 @@ def _took(seconds: float, peak_memory: int | None) -> dict[str, Any]:
     return {"allocation_seconds": round(seconds, 2), "peak_memory": peak_memory}
 
 
-def run_measure(config: RunConfig, seed: int, arm: str) -> Measured:
+def run_measure(config: RunConfig, seed: int, arm: str) -> Scoring:
     """What one arm measures in one replicate, for every budget."""
     chosen = allocator(arm)
     progress = progress_of(chosen.work(config))
-    found = measure(chosen, Replicate(config, seed, progress=progress))
+    found = scoring(chosen, Replicate(config, seed, progress=progress))
     progress.close()
     return found
 
@@ -94,7 +94,7 @@ def run_retrain(
     arm: str,
     folder: Path,
     keep: Keep | None = None,
-    measured: Measured | None = None,
+    measured: Scoring | None = None,
 ) -> Outcome:
     """Ranks of one arm in one replicate, retrained and tested; result.json says how it went.
 

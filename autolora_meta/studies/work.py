@@ -11,7 +11,7 @@ from platform import node
 from tempfile import mkdtemp
 from typing import Any, TypeVar
 
-from autolora_meta.allocators.allocation import Measured
+from autolora_meta.allocators.allocation import Scoring
 from autolora_meta.allocators.replicate import allocator
 from autolora_meta.bilevel.options import Selection
 from autolora_meta.config.run import RunConfig
@@ -102,7 +102,7 @@ def retrain_once(
     end_with_parent()
     shutil.rmtree(place, ignore_errors=True)
     ignore = shutil.ignore_patterns(*([START] if config.retrain.start == "scratch" else []))
-    known = Measured.load(measured) if measured else None
+    known = Scoring.load(measured) if measured else None
     with _alone, _becomes(place) as begun:
         begun.mkdir()
         for search in searches:

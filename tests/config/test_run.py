@@ -1,4 +1,4 @@
-"""Configurations: layers from left to right, every mistake at once, in words."""
+"""Configurations: overlays from left to right, every mistake at once, in words."""
 
 from collections.abc import Sequence
 from importlib.resources import files
@@ -22,13 +22,13 @@ def written(path: Path, text: str) -> Path:
     return path
 
 
-def refusal(*layers: object) -> str:
+def refusal(*overlays: object) -> str:
     with pytest.raises(InputError) as caught:
-        RunConfig.load(*layers)  # type: ignore[arg-type]
+        RunConfig.load(*overlays)  # type: ignore[arg-type]
     return str(caught.value)
 
 
-def test_layers_apply_from_left_to_right(tmp_path: Path) -> None:
+def test_overlays_apply_from_left_to_right(tmp_path: Path) -> None:
     mine = written(tmp_path / "mine.yaml", "name: mine\nsearch: {outer_steps: 7}\n")
     config = RunConfig.load("quickstart", mine, "search.outer_steps=8", "seed=3", "cg")
     assert (config.name, config.search.outer_steps, config.seed) == ("mine", 8, 3)
@@ -124,7 +124,7 @@ def test_the_resolved_config_as_a_file_is_the_same_config(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    "layers",
+    "overlays",
     [
         ["search.hypergradient={method: cg, iterations: 9}", "search.hypergradient=darts"],
         ["search.hypergradient={method: cg, iterations: 9}", "darts"],
@@ -136,9 +136,9 @@ def test_the_resolved_config_as_a_file_is_the_same_config(tmp_path: Path) -> Non
         ["search.hypergradient={solver: nystrom, products: finite_difference}", "darts"],
     ],
 )
-def test_setting_the_method_replaces_the_options_of_the_one_before(layers: Sequence[str]) -> None:
+def test_setting_the_method_replaces_the_options_of_the_one_before(overlays: Sequence[str]) -> None:
     plain = RunConfig.load("quickstart", "search.hypergradient=darts")
-    assert RunConfig.load("quickstart", *layers).search == plain.search
+    assert RunConfig.load("quickstart", *overlays).search == plain.search
 
 
 def test_a_method_without_a_preset_is_put_together_from_solver_and_products() -> None:

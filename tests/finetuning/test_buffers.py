@@ -17,7 +17,7 @@ from transformers import (
     ViTImageProcessor,
 )
 
-from autolora_meta import prepare, retrain, search
+from autolora_meta import prepare, retrain, search, search_model
 from autolora_meta.errors import InputError
 from autolora_meta.exporting.adapter import save_adapter
 from autolora_meta.finetuning.models import load_model
@@ -107,7 +107,7 @@ def go(norm: nn.Module, **settings: Any) -> Any:
 
     options, lora = {"outer_steps": 1}, {"k": 2}
     try:
-        return search(model, rows, rows, loss=loss, lora=lora, options=options, **settings)
+        return search_model(model, rows, rows, loss=loss, lora=lora, options=options, **settings)
     finally:
         for now, then in zip(model.buffers(), buffers, strict=True):
             assert torch.equal(now, then)

@@ -2,7 +2,7 @@
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 from datasets import Dataset, DatasetDict
@@ -19,9 +19,9 @@ from autolora_meta.finetuning.batches import Collate
 from autolora_meta.finetuning.data.roles import Role
 from autolora_meta.finetuning.tasks.metrics import Metric
 from autolora_meta.finetuning.tasks.options import TaskOptions
+from autolora_meta.foundation.progress import Say
 
 Processor = PreTrainedTokenizerBase | BaseImageProcessor
-Say = Callable[[str], None]
 _log = logging.getLogger(__name__)
 
 

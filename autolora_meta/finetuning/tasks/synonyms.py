@@ -48,6 +48,6 @@ sequence-classification"
     if plain in _ELSEWHERE.split():
         words += (
             ". There is none for that: write your own (autolora_meta.Task, docs/tasks.md), or give "
-            "model, batches and loss from Python (search(model, train, validation, loss=...))"
+            "model, batches and loss from Python (search_model(model, train, validation, loss=...))"
         )
     return words
