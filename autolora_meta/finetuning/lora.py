@@ -29,26 +29,25 @@ class LoraOptions(Options):
     k: int = Field(
         default=8,
         ge=1,
-        description="rank-1 components of each layer in the search: its largest rank",
+        description="Rank-1 components of each layer in the search, its largest rank.",
     )
     scale: float = Field(
         default=2.0,
         gt=0,
-        description="the constant c in front of B A, the same in search and retrain whatever the "
-        "rank: PEFT's lora_alpha is c times the rank",
+        description="The constant c in front of B A, the same in search and retraining at any "
+        "rank: PEFT's lora_alpha is c times the rank.",
     )
     targets: str | tuple[str, ...] = Field(
         default="all-linear",
-        description="layers that are adapted: all-linear (all but the head), default (PEFT's "
-        "choice for the architecture, query and value where it has none), or names: a layer's own "
-        "(query) or its whole path",
+        description="Layers to adapt: all-linear (all but the head), default (PEFT's choice for "
+        "the architecture, else query and value), or names, such as query or a whole path.",
     )
     exclude: tuple[str, ...] = Field(
         default=(),
-        description="layers among them that are not adapted, by the same kind of names",
+        description="Names of layers among the targets that are not adapted.",
     )
     dropout: float = Field(
-        default=0.0, ge=0, lt=1, description="dropout on the input of the adapters"
+        default=0.0, ge=0, lt=1, description="Dropout on the input of the adapters."
     )
 
 

@@ -47,22 +47,22 @@ class ModelOptions(Options):
 
     name: str = Field(
         default=EMBEDDED,
-        description="embedded-minilm (all-MiniLM-L6-v2, 22M parameters, from a package), a local "
-        "folder, or the id of a model on the hub",
+        description="Pretrained model: embedded-minilm (all-MiniLM-L6-v2, 22M parameters, from a "
+        "package), a local folder, or the id of a model on the hub.",
     )
     revision: str | None = Field(
-        default=None, description="branch, tag or commit on the hub; fixes what is loaded"
+        default=None, description="Branch, tag or commit on the hub, to fix what is loaded."
     )
     trust_remote_code: bool = Field(
         default=False,
-        description="run Python code that comes with the model: only for authors you trust",
+        description="Whether to run Python code that comes with the model, of authors you trust.",
     )
     attention: Literal["sdpa", "eager"] | None = Field(
-        default=None, description="attention implementation; null: what transformers chooses"
+        default=None, description="Attention implementation; null: the choice of transformers."
     )
     dtype: Literal["float32", "bfloat16", "float16"] = Field(
         default="float32",
-        description="how the frozen base is stored; adapters and head are float32 whatever it is",
+        description="Data type of the frozen base; adapters and head are always float32.",
     )
 
 

@@ -33,29 +33,34 @@ from autolora_meta.ranks.pattern import RankPattern
 class RetrainOptions(Options):
     """Training of the adapter at the allocated ranks, with AdamW."""
 
-    steps: int = Field(default=300, ge=1, description="training steps")
+    steps: int = Field(default=300, ge=1, description="Training steps.")
     start: Literal["scratch", "search"] = Field(
         default="scratch",
-        description="scratch: new factors, as in the paper. search: what the search trained, cut "
-        "to the ranks, and its head; an arm that reads no search starts from scratch",
+        description="Start of the retraining. scratch: new factors, as in the paper. search: the "
+        "factors that the search trained, cut to the ranks, and its head; an arm without a search "
+        "starts from scratch.",
     )
-    batch_size: int = Field(default=16, ge=1, description="rows a step")
-    learning_rate: float = Field(default=1e-3, gt=0, description="largest learning rate")
+    batch_size: int = Field(default=16, ge=1, description="Rows of a batch.")
+    learning_rate: float = Field(default=1e-3, gt=0, description="Largest learning rate.")
     schedule: Literal["linear", "cosine", "constant"] = Field(
-        default="linear", description="how the learning rate goes on after the warm-up"
+        default="linear", description="Schedule of the learning rate after the warm-up."
     )
     warmup: float = Field(
-        default=0.1, ge=0, lt=1, description="share of the steps in which the learning rate rises"
+        default=0.1, ge=0, lt=1, description="Share of the steps in which the learning rate rises."
     )
-    weight_decay: float = Field(default=0.0, ge=0, description="of AdamW, on factors and head")
-    max_grad_norm: float = Field(default=1.0, gt=0, description="gradients are cut to this norm")
+    weight_decay: float = Field(
+        default=0.0, ge=0, description="Decay of AdamW, on factors and head."
+    )
+    max_grad_norm: float = Field(
+        default=1.0, gt=0, description="Largest norm of the gradients, which are scaled down to it."
+    )
     group_by_length: bool = Field(
         default=False,
-        description="batches of rows of like length: less padding, so shorter steps, and batches "
-        "that are less mixed; texts only",
+        description="Whether batches hold rows of similar length: less padding and shorter steps, "
+        "but batches that are less mixed; texts only.",
     )
     eval_batch_size: int = Field(
-        default=64, ge=1, description="rows of a test batch; changes time and memory only"
+        default=64, ge=1, description="Rows of a test batch; changes time and memory alone."
     )
 
 

@@ -157,4 +157,4 @@ def _section(annotation: Any) -> type[Options] | None:
 
 def _description(options: type[Options], path: list[str]) -> str:
     field = _fields(options, path[:-1]).get(path[-1])
-    return (field and field.description) or ""
+    return ((field and field.description) or "").removesuffix(".")

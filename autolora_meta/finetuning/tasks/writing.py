@@ -55,9 +55,9 @@ def write(
 def _reads_padding(
     model: PreTrainedModel, pad: Callable[..., Any], prompts: list[list[int]]
 ) -> bool:
-    """Return whether the first word written after the shortest prompt depends on padding before it.
+    """Return whether the first token written after the shortest prompt depends on padding.
 
-    `generate` counts positions behind the padding. A model that carries a state from word to word
+    `generate` counts positions after the padding. A model that carries a state from token to token
     and takes no mask (RWKV) reads padding all the same.
     """
     short, long = min(prompts, key=len), max(prompts, key=len)
