@@ -261,7 +261,7 @@ def test_other_budgets_need_no_new_search(result: SearchResult) -> None:
     assert min(result.allocate(rule="threshold", importance="alpha").ranks) >= 1
     for budget, message in [
         (1, "budget of 1 parameters is too small.*cheapest component costs 32"),
-        ("uniform", "'uniform' is no budget"),
+        ("uniform", "'uniform' is not a budget"),
         (0.5, "0.5 is not allowed"),
     ]:
         with pytest.raises(InputError, match=message):
@@ -491,10 +491,10 @@ def test_it_comes_back_also_when_the_loss_raises(
         ({"options": {"hypergradient": "drats"}}, "did you mean 'darts'"),
         ({"ranks": {"max_rank": 9}}, "max_rank 9 is above k = 2"),
         ({"budget": 7}, "cheapest component costs 16"),
-        ({"budget": "unifrm:1"}, "'unifrm:1' is no budget"),
+        ({"budget": "unifrm:1"}, "'unifrm:1' is not a budget"),
         ({"loss": lambda model, batch: model(batch[0])}, r"loss.*given shape \(4, 3\)"),
         ({"loss": lambda model, batch: 0.5}, "loss.*given float"),
-        ({"device": "tpu"}, "'tpu' is no device"),
+        ({"device": "tpu"}, "'tpu' is not a device"),
         ({"train": []}, "no batch came"),
         ({"train": iter([1])}, "give a DataLoader or a list"),
     ],

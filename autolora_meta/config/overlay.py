@@ -88,7 +88,7 @@ def setting(text: str) -> dict[str, Any]:
     """
     key, equals, value = text.partition("=")
     if not equals:
-        raise InputError(f"'{text}' is no key=value, such as budget=uniform:2")
+        raise InputError(f"'{text}' is not key=value, such as budget=uniform:2")
     return nested(key.strip(), yaml_content(value, f"the value of {key}"))
 
 

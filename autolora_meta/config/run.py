@@ -58,7 +58,7 @@ class PrimaryOptions(Options):
             if arm not in allowed:
                 raise ValueError(unknown("arm", arm, allowed))
         if value and value[0] == value[1]:
-            raise ValueError(f"{value[0]} cannot be held against itself; name two arms")
+            raise ValueError(f"{value[0]} cannot be compared with itself; name two arms")
         return value
 
 

@@ -36,7 +36,7 @@ def save_adapter(
     """
     folder = Path(directory).absolute()
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise InputError(f"{folder} is there already; give a folder that is not, or an empty one")
+        raise InputError(f"{folder} exists; give another folder, or an empty one")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as beside:
         written = Path(beside) / folder.name

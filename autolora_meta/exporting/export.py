@@ -116,8 +116,8 @@ def _cautions(config: LoraConfig) -> Iterator[str]:
     """Yield what to know of a padded adapter."""
     if config.init_lora_weights in SUBTRACTED:
         yield (
-            f"{config.init_lora_weights} takes its first factors out of the base, which engines do "
-            "not; they are in the adapter now, at twice the rank"
+            f"{config.init_lora_weights} subtracts its first factors from the base, and engines do "
+            "not; the adapter now holds them, at twice the rank"
         )
     trained = list(dict.fromkeys(config.modules_to_save or ()))  # PEFT names a head twice
     if config.trainable_token_indices:

@@ -56,7 +56,7 @@ def read_config(folder: Path) -> LoraConfig:
             config: Any = LoraConfig.from_pretrained(str(folder))
             return config
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} is no configuration of a PEFT adapter: {error}") from None
+        raise InputError(f"{path} is not a configuration of a PEFT adapter: {error}") from None
     raise InputError(f"{path} is of an adapter of type {kind}; only LORA has a rank for each layer")
 
 

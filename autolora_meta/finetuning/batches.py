@@ -92,8 +92,8 @@ class LoaderStream:
     def __init__(self, batches: Iterable[Any], seed: int = 0) -> None:
         if isinstance(batches, Iterator):
             raise InputError(
-                f"batches are gone through many times, and a {type(batches).__name__} ends after "
-                "the first; give a DataLoader or a list"
+                f"batches are iterated many times, and a {type(batches).__name__} ends after the "
+                "first; give a DataLoader or a list"
             )
         self._batches = batches
         self._seed = seed

@@ -72,10 +72,9 @@ def refuse_moving_buffers(wrapped: nn.Module, train_step: Callable[[], object]) 
             after[name].copy_(buffer)
     if moved:
         raise InputError(
-            f"{len(moved)} buffers of the model move in training, for example {moved[0]}: an "
-            "adapter does not hold them, so that it would give other outputs once it is loaded. "
-            "Make them stand still in train mode, or name the modules that hold them as head (in "
-            "Python), which is saved whole"
+            f"training changes {len(moved)} buffers of the model, for example {moved[0]}, and an "
+            "adapter does not hold them: loaded again, it would give other outputs. Keep them "
+            "fixed in train mode, or name their modules as head (in Python), which is saved whole"
         )
 
 

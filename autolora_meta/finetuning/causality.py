@@ -39,16 +39,16 @@ def refuse_reading_ahead(model: PreTrainedModel, rows: Dataset) -> None:
     name = type(model).__name__
     if gap > (1e-3 if model.dtype.itemsize == 4 else 5e-2):
         raise InputError(
-            f"{name} reads the tokens that it is to predict: what it says at a token depends on "
-            "those behind it, so that its perplexity would mean nothing. Take a model that reads "
-            "from left to right, such as GPT-2 or Llama, or another task.type for this one"
+            f"{name} sees the tokens to predict: its prediction at a token depends on later ones, "
+            "so its perplexity would mean nothing. Take a model that reads from left to right, "
+            "such as GPT-2 or Llama, or another task.type for this one"
         )
     loss = made.loss.float()
     if (loss - cross_entropy(logits, ids[0])).abs() < (
         loss - cross_entropy(logits[:-1], ids[0, 1:])
     ).abs():
         raise InputError(
-            f"the loss of {name} compares what is said at a token with the token itself, not with "
-            "the next one. Take a language model such as GPT-2 or Llama; with an encoder-decoder "
+            f"the loss of {name} compares the prediction at a token with that token, not with the "
+            "next one. Take a language model such as GPT-2 or Llama; with an encoder-decoder "
             "model, task.type=generation"
         )

@@ -64,8 +64,8 @@ def hide_padding(
             return True
     _pad_on(min(gaps, key=gaps.__getitem__), task, model, tokenizer, pair, say)
     say(
-        f"padding changes what {type(model).__name__} says of a text on either side (its loss by "
-        f"{min(gaps.values()):.1g} in one of these rows): test rows are read one at a time; "
+        f"{type(model).__name__} reads padding on both sides (it changes the loss of a row by "
+        f"{min(gaps.values()):.1g}): test rows are read one at a time; "
         "retrain.group_by_length=true pads less in training"
     )
     return False
@@ -119,8 +119,8 @@ def _pad_on(
     tokenizer.padding_side = side
     tokenizer.init_kwargs["padding_side"] = side  # else the saved one has its class's side
     say(
-        f"the tokenizer pads on the {own}; texts are padded on the {side}, which is right for "
-        f"{type(model).__name__}, here and by the tokenizer that is saved"
+        f"the tokenizer pads on the {own}, and {type(model).__name__} needs padding on the {side}: "
+        "texts are padded there, also by the saved tokenizer"
     )
 
 

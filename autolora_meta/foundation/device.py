@@ -19,7 +19,7 @@ def known_device(name: str) -> str:
         InputError: `name` is not a device.
     """
     if not _NAMES.fullmatch(name):
-        raise InputError(f"'{name}' is no device; allowed: {ALLOWED}")
+        raise InputError(f"'{name}' is not a device; allowed: {ALLOWED}")
     return name
 
 

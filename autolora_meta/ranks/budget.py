@@ -34,7 +34,7 @@ class Budget(RootModel[StrictInt | str]):
             known = form in ("uniform", "total-rank") and digits.isascii() and digits.isdecimal()
             number = int(digits) if known else 0
         if number < 1:
-            raise ValueError(f"'{value}' is no budget; allowed: {_FORMS}, each at least 1")
+            raise ValueError(f"'{value}' is not a budget; allowed: {_FORMS}, each at least 1")
         return value
 
     def __str__(self) -> str:

@@ -180,7 +180,7 @@ def test_all_mistakes_are_said_at_once_with_the_nearest_names() -> None:
         "unknown metric 'acuracy' (did you mean 'accuracy'?)",
         "unknown importance 'alhpa' (did you mean 'alpha'?)",
         "task: unknown task 'regresion' (did you mean 'regression'?)",
-        "runtime.device: 'gpu' is no device; allowed: auto",
+        "runtime.device: 'gpu' is not a device; allowed: auto",
         "unknown key 'serach' (did you mean 'search'?)",
     ):
         assert part in message, part
@@ -199,8 +199,8 @@ def test_all_mistakes_are_said_at_once_with_the_nearest_names() -> None:
         ("search.inner.learning_rate=.inf", "learning_rate: should be a finite number"),
         ("search.inner.learning_rate=.nan", "learning_rate: should be a finite number"),
         ("data.train_rows=1.5", "data.train_rows: 1.5 is not allowed; allowed: .*share below 1"),
-        ("ranks.budget=uniform:0", "'uniform:0' is no budget; allowed: .*total-rank:N"),
-        ("ranks.budget=0", "'0' is no budget"),
+        ("ranks.budget=uniform:0", "'uniform:0' is not a budget; allowed: .*total-rank:N"),
+        ("ranks.budget=0", "'0' is not a budget"),
         ("ranks.budget=0.5", "ranks.budget: 0.5 is not allowed; allowed: .*uniform:R"),
         ("ranks.min_rank=9", "min_rank 9 is above k = 4"),
         ("ranks.max_rank=9", "max_rank 9 is above k = 4"),
@@ -213,7 +213,7 @@ def test_all_mistakes_are_said_at_once_with_the_nearest_names() -> None:
         ("compare.arms=[learned, uniform, uniform]", "names one twice"),
         ("compare.metrics=[]", "compare.metrics"),
         ("compare.replicates=0", "compare.replicates: should be greater than or equal to 1"),
-        ("runtime.device=cuda:x", "'cuda:x' is no device"),
+        ("runtime.device=cuda:x", "'cuda:x' is not a device"),
         ("=3", "unknown key ''"),
         ("lora=", "lora is a section; allowed keys: k,"),
     ],
@@ -290,7 +290,7 @@ def test_devices_that_are_not_here(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (usable_device("auto"), usable_device("cuda:1")) == ("cuda", "cuda:1")
     with pytest.raises(InputError, match="torch sees 2 CUDA devices"):
         usable_device("cuda:2")
-    with pytest.raises(InputError, match="is no device"):
+    with pytest.raises(InputError, match="is not a device"):
         usable_device("gpu")
 
 

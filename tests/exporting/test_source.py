@@ -101,7 +101,7 @@ def test_ranks_without_an_adapter(run: Callable[..., Path], tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("content", "weights", "message"),
     [
-        ("{", None, "is no configuration of a PEFT adapter"),
+        ("{", None, "is not a configuration of a PEFT adapter"),
         ('{"peft_type": "IA3"}', None, "of type IA3; only LORA"),
         ('{"peft_type": "LORA"}', None, "safetensors.*pickles"),
         ('{"peft_type": "LORA"}', b"broken", "safetensors.*pickles"),

@@ -114,7 +114,7 @@ def go(norm: nn.Module, **settings: Any) -> Any:
 
 
 def test_buffers_that_move_are_refused_before_the_search_unless_they_are_saved() -> None:
-    with pytest.raises(InputError, match=r"1 buffers of the model move.*norm\.mean.*as head"):
+    with pytest.raises(InputError, match=r"changes 1 buffers of the model.*norm\.mean.*as head"):
         go(Mean())
     go(Mean(), head=("norm",))  # saved whole
     go(Mean(persistent=False))  # no state of the model
