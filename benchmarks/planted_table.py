@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from autolora_meta.foundation.progress import Row
-from autolora_meta.reporting.summary import table
+from autolora_meta.reporting.markdown import table
 from autolora_meta.statistics.paired import paired_difference
 
 KEY = ("arm", "method", "constraint", "importance", "rule")

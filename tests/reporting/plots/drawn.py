@@ -4,20 +4,10 @@ import torch
 
 from autolora_meta.ranks.pattern import RankPattern
 from autolora_meta.reporting import plots
-from autolora_meta.statistics.paired import paired_difference
 
 KINDS = ("attention.self.query", "attention.output.dense", "output.dense")
 NAMES = (*(f"bert.encoder.layer.{i}.{t}" for i in range(2) for t in KINDS), "bert.pooler.dense")
 PATTERN = RankPattern(NAMES, (0, 1, 2, 3, 4, 1, 2), (10,) * 7, k=4, scale=2.0)
-ROWS = [
-    {"arm": arm, "seed": seed, "metric": "accuracy", "value": 0.5 + 0.1 * place + 0.01 * seed}
-    for place, arm in enumerate(("learned", "uniform", "shuffled"))
-    for seed in range(4)
-]
-DIFFERENCES = {
-    "learned": paired_difference([0.4, 0.41, 0.42], [0.5, 0.5, 0.53]),
-    "shuffled": paired_difference([0.5, 0.6], [0.4, 0.55]),
-}
 LOSSES = [{"step": i, "inner_loss": 1 / (i + 1), "outer_loss": None} for i in range(5)]
 GATES = torch.ones(3, 7, 4)
 POINTS = [

@@ -9,20 +9,7 @@ import pytest
 from autolora_meta.reporting import plots
 from autolora_meta.reporting.measured import measured
 from tests.reporting.pages import study_table
-from tests.reporting.plots.drawn import DIFFERENCES, POINTS, ROWS
-
-
-def test_comparison_marks_claims_alone_as_claims() -> None:
-    figure = plots.comparison(ROWS, DIFFERENCES, "accuracy", better="higher")
-    left, right = figure.axes
-    assert [t.get_text() for t in left.get_yticklabels()] == ["learned", "uniform", "shuffled"]
-    means = {float(line.get_xdata()[0]): line for line in right.lines if line.get_marker() == "o"}  # type: ignore[index]
-    filled = {round(x, 3): line.get_markerfacecolor() != "white" for x, line in means.items()}
-    assert filled == {-0.1: True, 0.075: False}
-    assert "right is better" in right.get_xlabel()
-    corrected = plots.comparison(ROWS, DIFFERENCES, "accuracy", holding=()).axes[1]
-    markers = [line for line in corrected.lines if line.get_marker() == "o"]
-    assert len(markers) == 2 and all(m.get_markerfacecolor() == "white" for m in markers)
+from tests.reporting.plots.drawn import POINTS
 
 
 @pytest.mark.parametrize(

@@ -12,13 +12,13 @@ from autolora_meta.ranks.pattern import RankPattern
 from autolora_meta.reporting import plots
 from autolora_meta.reporting.style import save
 from tests.reporting.pages import study_table
-from tests.reporting.plots.drawn import DIFFERENCES, GATES, LOSSES, NAMES, PATTERN, POINTS, ROWS
+from tests.reporting.plots.drawn import GATES, LOSSES, NAMES, PATTERN, POINTS
 
 
 @pytest.mark.parametrize(
     "kind",
     [
-        *("heatmap", "heatmaps", "means", "gates", "losses", "comparison", "spread", "stability"),
+        *("heatmap", "heatmaps", "means", "gates", "losses", "spread", "stability"),
         *("over time", "importance", "cost", "parameters", "study", "differences"),
     ],
 )
@@ -29,7 +29,6 @@ def test_figures_are_drawn_into_given_axes(kind: str) -> None:
         "heatmap": lambda: plots.rank_heatmap(PATTERN, ax),
         "gates": lambda: plots.gates_over_time([0, 1, 2], GATES, NAMES, ax),
         "losses": lambda: plots.losses(LOSSES, ax),
-        "comparison": lambda: plots.comparison(ROWS, DIFFERENCES, "accuracy", ax),
         "heatmaps": lambda: plots.rank_heatmaps({"a": PATTERN, "b": PATTERN}, ax),
         "means": lambda: plots.mean_ranks({"a": [PATTERN], "b": [PATTERN] * 2}, ax),
         "spread": lambda: plots.rank_spread([PATTERN] * 3, ax),
@@ -63,23 +62,23 @@ def test_nothing_to_draw_is_refused() -> None:
         plots.gates_over_time([0, 1], GATES, NAMES)
     with pytest.raises(InputError, match="none of the 0 records"):
         plots.losses([])
-    with pytest.raises(InputError, match="'f1'; metrics found: accuracy"):
-        plots.comparison(ROWS, DIFFERENCES, "f1")
+    with pytest.raises(InputError, match="unknown metric 'f1'"):
+        plots.study(study_table(), metric="f1")
     with pytest.raises(InputError, match="at least one value each"):
         plots.metric_against_cost([])
     with pytest.raises(InputError, match="given 0 contrasts"):
         plots.paired_differences([])
     with pytest.raises(InputError, match="several panels"):
-        plots.comparison(ROWS, DIFFERENCES, "accuracy", Figure().add_axes((0, 0, 1, 1)))
+        plots.study(study_table(), ax=Figure().add_axes((0, 0, 1, 1)))
 
 
 @pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
-@pytest.mark.parametrize("kind", ["heatmap", "comparison"])
+@pytest.mark.parametrize("kind", ["heatmap", "study"])
 def test_equal_figures_are_equal_bytes(kind: str, suffix: str, tmp_path: Path) -> None:
     def drawn() -> Figure:
         if kind == "heatmap":
             return plots.rank_heatmap(PATTERN)
-        return plots.comparison(ROWS, DIFFERENCES, "accuracy")
+        return plots.study(study_table())
 
     files = [tmp_path / f"{name}.{suffix}" for name in ("one", "two")]
     for file in files:
