@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping
 
 from datasets import Dataset, DatasetDict
 
-from autolora_meta.config.run import CompareOptions, RunConfig
+from autolora_meta.config.compare import CompareOptions
+from autolora_meta.config.run import RunConfig
 from autolora_meta.finetuning.data.class_counts import counts
 from autolora_meta.finetuning.prepare import Prepared, task_and_rows
 from autolora_meta.finetuning.prepare import prepare as prepare_parts
