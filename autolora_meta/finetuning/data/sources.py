@@ -80,7 +80,7 @@ def _named(path: Path, laid_out: Layout, split: str, pictures: bool, say: Say) -
     """The rows of the file or folder that was named for one split."""
     if path.is_file():
         return files.read(path, laid_out, split)
-    if pictures and picture_folders.holds_pictures(path):
+    if pictures and picture_folders.with_pictures(path):
         return picture_folders.classes(path, split, say)
     raise InputError(
         f"data.source.{split} '{path}' is a folder; give a file"
