@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from autolora_meta.pipeline.search import search
     from autolora_meta.ranks.pattern import RankPattern
     from autolora_meta.reporting import plots
-    from autolora_meta.studies.compare import compare
     from autolora_meta.studies.study import Study
     from autolora_meta.studies.table import StudyTable
     from autolora_meta.workflow import run
@@ -39,7 +38,6 @@ __all__ = [
     "StudyTable",
     "Task",
     "__version__",
-    "compare",
     "plots",
     "prepare",
     "retrain",
@@ -57,7 +55,6 @@ _HOMES = {
     "Study": "autolora_meta.studies.study:Study",
     "StudyTable": "autolora_meta.studies.table:StudyTable",
     "Task": "autolora_meta.finetuning.tasks:Task",
-    "compare": "autolora_meta.studies.compare:compare",
     "plots": "autolora_meta.reporting.plots:",
     "prepare": "autolora_meta.pipeline.prepare:prepare",
     "retrain": "autolora_meta.pipeline.retrain:retrain",

@@ -1,23 +1,19 @@
 """Run: the whole job, from a configuration to a folder with everything in it."""
 
-import json
 import logging
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 from autolora_meta.config.run import RunConfig
-from autolora_meta.foundation.environment import record
 from autolora_meta.foundation.progress import Progress
-from autolora_meta.foundation.tracking import Trackers
-from autolora_meta.pipeline.search import check
-from autolora_meta.reporting import rows
-from autolora_meta.reporting.folder import made, vacant
-from autolora_meta.reporting.page import page
-from autolora_meta.reporting.report import KeepAdapter, conclude, plan_words
-from autolora_meta.reporting.summary import primary_ahead
-from autolora_meta.studies.compare import Comparison, compare
-from autolora_meta.studies.jobs import Outcome
+from autolora_meta.reporting.adapter import KeepAdapter
+from autolora_meta.reporting.report import report
+from autolora_meta.studies.ahead import ahead, kept_words
+from autolora_meta.studies.folder import refuse_other, taken
 from autolora_meta.studies.main_guard import refuse_unguarded
+from autolora_meta.studies.study import Study
+from autolora_meta.studies.table import StudyTable
 
 _LOG = logging.getLogger(__name__)
 
@@ -27,59 +23,94 @@ def run(
     folder: str | Path,
     *,
     overwrite: bool = False,
+    retry_failed: bool = False,
+    wait: bool = False,
     progress: Progress | None = None,
     say: Callable[[str], None] = _LOG.info,
-) -> Comparison:
-    """Search, allocate, retrain, compare and report.
+) -> StudyTable:
+    """Search, allocate, retrain, compare and report: a study of one point.
 
-    Worker processes import the main module again: call this below `if __name__ == "__main__":`.
+    A run that was stopped goes on where it was, when it is called with the same arguments. Worker
+    processes import the main module again: call this below `if __name__ == "__main__":`.
 
-    >>> comparison = run(RunConfig.load("quickstart"), "runs/mine", say=print)  # doctest: +SKIP
-    >>> comparison.sentences()
+    >>> table = run(RunConfig.load("quickstart"), "runs/mine", say=print)  # doctest: +SKIP
+    >>> table.to_pandas()
+    >>> table.sentences()
 
     Args:
         config: the run.
-        folder: where everything goes: the page, summary, ranks, comparison, figures, adapter, and
-            the search and metrics of each replicate. Not there yet, or empty.
-        overwrite: `folder` may hold a run, which is replaced.
+        folder: where everything goes: the page, summary, table, ranks, figures, adapter, and the
+            search and metrics of each replicate. Not there yet, empty, or with this run in it.
+        overwrite: replace the run that `folder` holds.
+        retry_failed: run those jobs again that failed before.
+        wait: for another process that works on it, instead of refusing.
         progress: told about every step of every job.
         say: told what is about to happen, and the summary.
 
     Returns:
-        The arms over the replicates, and what can be said of them.
+        Every value of every arm and seed, and what can be said of them.
 
     Raises:
-        InputError: the folder is taken, a tracker is not installed, or the configuration cannot
-            work on this model and data; nothing has been written then.
+        InputError: the folder holds something else, a tracker is not installed, or the
+            configuration cannot work on this model and data; nothing has been written then. Or no
+            retraining has finished: all have failed.
     """
     refuse_unguarded()
-    place = vacant(Path(folder), overwrite=overwrite)
-    trackers = Trackers(config.runtime.report_to, config.name, place / "trackers")
-    plan = check(config, tested=True)
-    say("\n".join([plan_words(config, plan), *primary_ahead(config.compare)]))
-    made(place, config)
-    record(place)
-    rows.record(place, plan)
-    with (place / "timings.jsonl").open("w", encoding="utf-8", buffering=1) as timings:
+    study = Study.of(config, Path(folder))
+    refuse_other(study, overwrite=overwrite)
+    return complete(
+        study,
+        overwrite=overwrite,
+        retry_failed=retry_failed,
+        wait=wait,
+        progress=progress,
+        say=say,
+    )
 
-        def observe(outcome: Outcome) -> None:
-            stage, seed, arm = outcome.job
-            row = {"stage": stage, "seed": seed, "arm": arm, "seconds": round(outcome.seconds, 2)}
-            print(json.dumps(row | dict(outcome.measured)), file=timings)
-            job, left = f"{stage}/{arm}/seed-{seed}", place / "replicates" / str(seed) / arm
-            if stage == "search":
-                trackers.search(job, left)
-            else:
-                trackers.retrain(job, left, outcome.content["metrics"])
 
-        comparison = compare(
-            config,
-            folder=place / "replicates",
+def complete(
+    study: Study,
+    *,
+    overwrite: bool = False,
+    retry_failed: bool = False,
+    wait: bool = False,
+    progress: Progress | None = None,
+    say: Callable[[str], None] = _LOG.info,
+) -> StudyTable:
+    """Run what is left of a study, and write its summary, figures and page.
+
+    Takes and raises what `run` does.
+    """
+    refuse_unguarded()
+    say(ahead(study, retry_failed=retry_failed, overwrite=overwrite))
+    try:
+        table = study.run(
+            overwrite=overwrite,
+            retry_failed=retry_failed,
+            wait=wait,
+            keep=KeepAdapter(study.base) if study.point else None,
             progress=progress,
-            observe=observe,
-            keep=KeepAdapter(config, place / "adapter"),
+            say=say,
         )
-    say(f"\n{conclude(config, comparison, place)}")
-    written = page(place)
-    say(f"Everything is in {place}: {written.name}, summary.md, figures/, adapter/ (PEFT)")
-    return comparison
+    except KeyboardInterrupt:
+        say(kept_words(study))
+        raise
+    words = report(study.folder, study.first)
+    say(f"\n{words}")
+    adapter = ", adapter/ (PEFT)" if (study.folder / "adapter").is_dir() else ""
+    say(f"Everything is in {study.folder}: report.html, summary.md, table.json, figures/{adapter}")
+    return table
+
+
+def placed(config: RunConfig, folder: Path) -> tuple[RunConfig, Path]:
+    """Return the run and the folder that it can begin or go on in.
+
+    It is `folder`, or the first of `folder-2`, `folder-3`, ... that holds no other run; the run is
+    named after it.
+    """
+    for number in count(1):
+        place = folder if number == 1 else folder.with_name(f"{folder.name}-{number}")
+        named = config if number == 1 else config.model_copy(update={"name": place.name})
+        if not taken(place) or Study.of(named, place).goes_on():
+            return named, place
+    raise AssertionError

@@ -7,13 +7,14 @@ Every rate is counted on the product's own sentences and intervals.
 
 import argparse
 from collections.abc import Callable
-from itertools import product
 
 import numpy as np
 
-from autolora_meta.reporting.summary import table
+from autolora_meta.config.run import CompareOptions
+from autolora_meta.reporting.markdown import table
 from autolora_meta.statistics.paired import paired_difference
-from autolora_meta.studies.comparison import Comparison, written
+from autolora_meta.studies.questions import Primary, questions_of
+from autolora_meta.studies.table import StudyTable
 
 METRICS = ("cross_entropy", "accuracy", "macro_f1")
 ARMS = ("learned", "uniform", "shuffled", "frozen", "random", "eva")
@@ -32,25 +33,26 @@ SHAPES: dict[str, Draw] = {
 }
 
 
-def study(rng: np.random.Generator, seeds: int) -> Comparison:
+def study(rng: np.random.Generator, seeds: int) -> StudyTable:
     """Six arms that do not differ, in three correlated metrics, as a run compares them."""
     shared = rng.standard_normal((len(ARMS), 1, seeds))
     own = rng.standard_normal((len(ARMS), len(METRICS), seeds))
     values = CORRELATION**0.5 * shared + (1 - CORRELATION) ** 0.5 * own
-    value = {(a, m): values[i, j] for i, a in enumerate(ARMS) for j, m in enumerate(METRICS)}
-    pairs = [(arm, "uniform") for arm in ARMS if arm != "uniform"]
-    pairs += [("learned", arm) for arm in ARMS[2:]]
-    differences = [
-        {"arm": a, "baseline": b, "metric": metric, "same": False}
-        | written(paired_difference(value[a, metric].tolist(), value[b, metric].tolist()))
-        for metric, (a, b) in product(METRICS, pairs)
+    rows = [
+        {"settings": {}, "arm": arm, "seed": seed, "id": f"{arm}-{seed}", "status": "finished"}
+        | {"metrics": dict(zip(METRICS, values[i, :, seed].tolist(), strict=True))}
+        | {"compared": list(METRICS), "parameters": 1, "cost": 1.0, "pattern": f"{arm}-{seed}"}
+        for i, arm in enumerate(ARMS)
+        for seed in range(seeds)
     ]
-    return Comparison([], differences, {}, {}, "uniform", list(METRICS))
+    asked = questions_of(CompareOptions(arms=ARMS))
+    primary = Primary(arms=("learned", "uniform"))
+    return StudyTable("simulated", ("arm",), tuple(rows), asked, primary)
 
 
-def claims(comparison: Comparison) -> list[bool]:
+def claims(table: StudyTable) -> list[bool]:
     """Which sentences claim a difference."""
-    return [any(word in said for word in CLAIMS) for said in comparison.sentences()]
+    return [any(word in said for word in CLAIMS) for said in table.sentences()]
 
 
 def false_claims(draws: int, seeds: int) -> dict[str, float]:

@@ -7,7 +7,7 @@ search with alpha frozen, read out the same way, paired over seeds.
 import argparse
 from pathlib import Path
 
-from autolora_meta.reporting.summary import table
+from autolora_meta.reporting.markdown import table
 from autolora_meta.statistics.paired import PairedDifference, paired_difference
 from autolora_meta.verification.planted import Regime
 from benchmarks.planted_ranks import Row, Setting, run, seeds

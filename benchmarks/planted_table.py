@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from autolora_meta.reporting.summary import table
+from autolora_meta.reporting.markdown import table
 from autolora_meta.statistics.paired import paired_difference
 
 Row = dict[str, Any]

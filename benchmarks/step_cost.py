@@ -23,7 +23,7 @@ import torch
 from autolora_meta.config.run import RunConfig
 from autolora_meta.finetuning.prepare import prepare
 from autolora_meta.foundation.randomness import seed_everything
-from autolora_meta.reporting.summary import table
+from autolora_meta.reporting.markdown import table
 from autolora_meta.verification.betty_rows import betty_accuracy
 from autolora_meta.verification.measure import AccuracyRow, accuracy
 from autolora_meta.verification.model import model_case

@@ -14,7 +14,7 @@ from tests.end_to_end import Tiny, command
     [
         ("environment.json", "plot"),
         ("timings.jsonl", "plot"),
-        ("comparison.json", "plot"),
+        ("table.json", "plot"),
         ("rows.json", "plot"),
         ("search/search.json", "allocate"),
         ("config.yaml", "export"),

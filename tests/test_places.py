@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from autolora_meta import InputError, RunConfig, SearchResult, Study, compare
+from autolora_meta import InputError, RunConfig, SearchResult, Study, run
 from autolora_meta.foundation.places import unused, writable
 from tests.end_to_end import Tiny, command
 
@@ -62,7 +62,6 @@ def test_every_command_finds_it_before_the_work(
     for begun in (
         (import_module("autolora_meta.pipeline.prepare"), "prepare"),
         (import_module("autolora_meta.pipeline.search"), "check"),
-        (import_module("autolora_meta.workflow"), "check"),
         (import_module("autolora_meta.verification.accuracy"), "verify"),
         (import_module("autolora_meta.exporting.export"), "find"),
         (import_module("autolora_meta.reporting.draw"), "read_ranked"),
@@ -92,7 +91,7 @@ def test_every_command_finds_it_before_the_work(
 
 def test_the_same_from_python(here: Path) -> None:
     with pytest.raises(InputError, match="is a file; give a folder"):
-        compare(RunConfig.load("quickstart"), folder=here / "file")
+        run(RunConfig.load("quickstart"), here / "file" / "run")
     with pytest.raises(InputError, match="is a file; give a folder"):
         Study("quickstart", folder=here / "file" / "study").run()
     (here / "study").mkdir()

@@ -24,7 +24,7 @@ from autolora_meta.pipeline.result import SearchResult
 from autolora_meta.pipeline.retrain import retrain
 from autolora_meta.pipeline.search import check, search
 from autolora_meta.ranks.rules import RankOptions
-from autolora_meta.reporting.summary import search_words
+from autolora_meta.reporting.course import search_words
 from tests.tiny import tiny_bert, tiny_csv, tiny_tokenizer
 
 FEW = {"outer_steps": 3, "warmup_steps": 2, "outer": {"learning_rate": 0.1}}

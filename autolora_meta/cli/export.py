@@ -39,7 +39,7 @@ def export(
     """
     from autolora_meta.exporting.export import export as run_export
     from autolora_meta.exporting.source import find
-    from autolora_meta.reporting.summary import ranks_table
+    from autolora_meta.reporting.markdown import ranks_table
 
     if to is None:
         if output is not None:

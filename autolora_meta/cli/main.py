@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from autolora_meta.cli.compare import compare
 from autolora_meta.cli.export import export
 from autolora_meta.cli.plot import plot
 from autolora_meta.cli.study import study
@@ -26,6 +27,8 @@ class _Teaching(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
+        except KeyboardInterrupt:  # what is kept has been said
+            raise typer.Exit(130) from None
         except (InputError, OSError) as error:
             if not (isinstance(error, InputError) or error.errno in _OF_THE_DISK):
                 raise
@@ -64,27 +67,60 @@ Layers = Annotated[
 Runs = Annotated[
     Path,
     typer.Option(
-        help="The folder that run folders go into. A taken name gets a number; with name=... on "
-        "the command line it is refused."
+        help="The folder that run folders go into. A name that another run has taken gets a "
+        "number; with name=... on the command line it is refused."
     ),
 ]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace a run folder of the same name.")
 ]
+RetryFailed = Annotated[
+    bool, typer.Option("--retry-failed", help="Run those jobs again that failed before.")
+]
+Wait = Annotated[
+    bool, typer.Option("--wait", help="Wait for another process that works on this folder.")
+]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A folder that `run` or `search` wrote.")]
 
 
 @app.command()
-def run(layers: Layers, runs: Runs = Path("runs"), overwrite: Overwrite = False) -> None:
+def run(
+    layers: Layers,
+    runs: Runs = Path("runs"),
+    overwrite: Overwrite = False,
+    retry_failed: RetryFailed = False,
+    wait: Wait = False,
+) -> None:
     """Search, allocate, retrain, compare and report: the whole job.
+
+    What has finished is not run again: the same command goes on with a run that was stopped. A job
+    that fails does not stop the others.
 
     Example: `autolora-meta run quickstart cg compare.replicates=3`
     """
+    from autolora_meta.config.run import RunConfig
     from autolora_meta.foundation.progress import Bar
+    from autolora_meta.workflow import placed
     from autolora_meta.workflow import run as run_all
 
-    config, folder = _placed(layers, runs, overwrite)
-    run_all(config, folder, overwrite=overwrite, progress=Bar(), say=typer.echo)
+    config = RunConfig.load(*layers)
+    folder = runs / config.name
+    if not (overwrite or _is_named(layers)):
+        config, other = placed(config, folder)
+        if other != folder:
+            typer.echo(f"{folder} holds another run: this goes into {other}")
+        folder = other
+    table = run_all(
+        config,
+        folder,
+        overwrite=overwrite,
+        retry_failed=retry_failed,
+        wait=wait,
+        progress=Bar(),
+        say=typer.echo,
+    )
+    if table.failed:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -97,13 +133,13 @@ def search(layers: Layers, runs: Runs = Path("runs"), overwrite: Overwrite = Fal
     from autolora_meta.foundation.tracking import Trackers
     from autolora_meta.pipeline.search import check
     from autolora_meta.pipeline.search import search as run_search
-    from autolora_meta.reporting.folder import made
-    from autolora_meta.reporting.report import draw_search, plan_words
-    from autolora_meta.reporting.summary import search_words
+    from autolora_meta.reporting.course import search_words
+    from autolora_meta.reporting.figures import draw_search
+    from autolora_meta.studies.folder import made
 
     config, folder = _placed(layers, runs, overwrite)
     trackers = Trackers(config.runtime.report_to, config.name, folder / "trackers")
-    typer.echo(plan_words(config, check(config)))
+    typer.echo(check(config).sentences(config))
     made(folder, config)
     with (folder / "metrics.jsonl").open("w", encoding="utf-8", buffering=1) as metrics:
         result = run_search(
@@ -138,7 +174,7 @@ def allocate(
     from autolora_meta.config.overlay import setting
     from autolora_meta.foundation.places import unused
     from autolora_meta.pipeline.result import SearchResult
-    from autolora_meta.reporting.summary import ranks_table
+    from autolora_meta.reporting.markdown import ranks_table
 
     if output is not None:
         unused(output)
@@ -186,7 +222,7 @@ def retrain(
     from autolora_meta.pipeline.result import SearchResult
     from autolora_meta.pipeline.retrain import retrain as run_retrain
     from autolora_meta.ranks.pattern import RankPattern
-    from autolora_meta.reporting.report import KeepAdapter
+    from autolora_meta.reporting.adapter import KeepAdapter
 
     unused(output)
     config = RunConfig.load(
@@ -198,12 +234,13 @@ def retrain(
     prepared = prepare(config)
     trained = SearchResult.load(run).start if config.retrain.start == "search" else None
     result = run_retrain(config, pattern, prepared=prepared, start=trained, progress=Bar())
-    KeepAdapter(config, output, by_hand=ranks is not None)(result, pattern, prepared)
+    KeepAdapter(config, by_hand=ranks is not None)(result, pattern, prepared, output)
     for name, value in result.metrics.items():
         typer.echo(f"{name}: {value:.4f}")
     typer.echo(f"written to {output}")
 
 
+app.command()(compare)
 app.command()(plot)
 app.command()(export)
 app.command()(study)
@@ -213,7 +250,7 @@ app.command()(verify)
 @app.command()
 def methods() -> None:
     """List the hypergradient methods: what they cost, what they need, when they are valid."""
-    from autolora_meta.reporting.summary import methods_table
+    from autolora_meta.reporting.catalogue import methods_table
 
     typer.echo(methods_table())
 
@@ -250,17 +287,20 @@ def config(layers: Layers) -> None:
 
 
 def _placed(layers: list[str], runs: Path, overwrite: bool) -> tuple[Any, Path]:
-    """The configuration and the folder of its run: another than a taken one, if nobody named it."""
+    """Return a configuration and its folder: another than a taken one, if nobody named it."""
     from autolora_meta.config.run import RunConfig
-    from autolora_meta.reporting.folder import free, vacant
+    from autolora_meta.studies.folder import free, vacant
 
     config = RunConfig.load(*layers)
     folder = runs / config.name
-    named = any(layer.partition("=")[0].strip() == "name" for layer in layers)
-    if not (named or overwrite) and (other := free(folder)) != folder:
+    if not (_is_named(layers) or overwrite) and (other := free(folder)) != folder:
         typer.echo(f"{folder} is taken: this goes into {other}")
         config, folder = config.model_copy(update={"name": other.name}), other
     return config, vacant(folder, overwrite=overwrite)
+
+
+def _is_named(layers: list[str]) -> bool:
+    return any(layer.partition("=")[0].strip() == "name" for layer in layers)
 
 
 def _file(path: Path) -> Path:

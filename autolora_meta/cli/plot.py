@@ -23,8 +23,8 @@ def plot(
             "--output",
             "-o",
             help="A file (.png, .svg, .pdf) for one figure, or a folder for all that the paths "
-            "allow. Without it, figures and page of one run or study (and the summary of a "
-            "study) are made again, in its folder.",
+            "allow. Without it, figures, summary and page of one run or study are made again, in "
+            "its folder.",
         ),
     ] = None,
     figure: Annotated[
@@ -55,9 +55,10 @@ def plot(
     """
     from autolora_meta.foundation.places import writable
     from autolora_meta.reporting.draw import draw_ranks
+    from autolora_meta.reporting.figures import draw_all
     from autolora_meta.reporting.page import page
-    from autolora_meta.reporting.report import draw_run
-    from autolora_meta.reporting.study import write_summary
+    from autolora_meta.reporting.summary import write_summary
+    from autolora_meta.studies.table import FILE
 
     if output is not None:
         for file in draw_ranks(paths, output, figure):
@@ -69,10 +70,9 @@ def plot(
         )
     if paths[0].is_dir():
         writable(paths[0] / "figures")
-    draw_run(paths[0])
+    draw_all(paths[0])
     typer.echo(f"written to {paths[0] / 'figures'}")
-    if (paths[0] / "study.yaml").is_file():
+    if (paths[0] / FILE).is_file():
         write_summary(paths[0])
         typer.echo(f"written to {paths[0] / 'summary.md'}")
-    if any((paths[0] / name).is_file() for name in ("comparison.json", "study.yaml")):
         typer.echo(f"written to {page(paths[0])}")

@@ -1,13 +1,9 @@
 """`autolora-meta study`: a grid of configurations, arms and seeds, to one table and its answer."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-
-if TYPE_CHECKING:
-    from autolora_meta.studies.plan import Planned
-    from autolora_meta.studies.study import Study
 
 
 def study(
@@ -51,50 +47,19 @@ def study(
     `autolora-meta study mine.yaml seeds=10 name=mine-long`
     """
     from autolora_meta.foundation.progress import Bar
-    from autolora_meta.reporting.page import page
-    from autolora_meta.reporting.report import draw_run
-    from autolora_meta.reporting.study import study_plan, write_summary
+    from autolora_meta.reporting.summary import study_plan
     from autolora_meta.studies.options import read_study
     from autolora_meta.studies.study import Study
+    from autolora_meta.workflow import complete
 
     name = read_study(file, *(changes or []), smoke=smoke).name
     work = Study.load(file, *(changes or []), smoke=smoke, folder=runs / name)
     work.refuse_unwritable()
-    left = work.left(retry_failed=retry_failed)
     if dry_run:
+        left = work.left(retry_failed=retry_failed)
         work.check(typer.echo)
         typer.echo(study_plan(left, work.jobs(left)))
         return
-    typer.echo(_ahead(work, left))
-    table = work.run(retry_failed=retry_failed, wait=wait, progress=Bar(), say=typer.echo)
-    words = write_summary(work.folder)
-    draw_run(work.folder)
-    written = page(work.folder)
-    typer.echo(f"\n{words}")
-    typer.echo(
-        f"Everything is in {work.folder}: {written.name}, summary.md, table.json, figures/, runs/"
-    )
+    table = complete(work, retry_failed=retry_failed, wait=wait, progress=Bar(), say=typer.echo)
     if table.failed:
         raise typer.Exit(1)
-
-
-def _ahead(study: "Study", left: "list[Planned]") -> str:
-    """What is to be run, what it is to show, and what the folder holds beside it."""
-    from autolora_meta.studies.answers import primary_words
-
-    shared = len(study.jobs(left)) - len(left)
-    lines = [
-        f"{len(left)} of {len({run.id for run in study.planned})} runs to do"
-        + (f", and {shared} searches and measurements that they share" if shared else "")
-        + f", in {study.folder}"
-    ]
-    if named := primary_words(study.options):
-        lines.append(f"primary comparison: {named}; all others are secondary")
-    if failed := len({row["id"] for row in study.table().failed} - {run.id for run in left}):
-        lines.append(f"{failed} failed before and are left as they are; --retry-failed tries again")
-    if beside := study.beside():
-        lines.append(
-            f"{beside} finished runs in this folder are not asked for: they are kept, and stay out "
-            "of the table and the page that are written now (name=... gives them another folder)"
-        )
-    return "\n".join(lines)

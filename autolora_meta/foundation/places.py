@@ -1,8 +1,15 @@
-"""Places on disk that work is to be written to: found unfit before the work, not after it."""
+"""Places on disk that work is written to: found unfit before the work, and whole after it."""
 
 import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from platform import node
+from tempfile import TemporaryDirectory, mkdtemp
+
+import psutil
 
 from autolora_meta.errors import InputError
 
@@ -58,3 +65,52 @@ def writable(place: str | Path, option: str = "--output") -> Path:
     if reason is not None:
         raise InputError(f"nothing can be written to {place}: {reason}; give another {option}")
     return Path(place)
+
+
+def replace_text(file: Path, text: str) -> None:
+    """Write a text file atomically: a reader finds the old content or the new one, never a part."""
+    beside = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        with beside.open("w", encoding="utf-8") as opened:
+            opened.write(text)
+            opened.flush()
+            os.fsync(opened.fileno())
+        beside.replace(file)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def becomes(place: Path) -> Iterator[Path]:
+    """Give a path to write to, which becomes `place` when the body ends: whole, or not at all.
+
+    Two processes may write the same place at a time. Equal work leaves equal files, so what is
+    there first is kept.
+
+    Args:
+        place: of a file or a folder, which is not there yet.
+    """
+    place.parent.mkdir(parents=True, exist_ok=True)
+    worker = f"{os.getpid()}@{node()}"  # by which `sweep` knows whether it still works
+    scratch = Path(mkdtemp(prefix=f".{place.name}-{worker}-", dir=place.parent))
+    try:
+        yield scratch / place.name
+        try:
+            (scratch / place.name).rename(place)
+        except OSError:
+            if not place.exists():
+                raise
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def sweep(folder: Path) -> None:
+    """Remove the half-done work (`becomes`) of processes of this machine that are no more.
+
+    Args:
+        folder: what the places are in.
+    """
+    for scratch in folder.glob(".*"):
+        worker = re.search(r"-(\d+)@(.+)-[^-]+$", scratch.name)
+        if worker and worker[2] == node() and not psutil.pid_exists(int(worker[1])):
+            shutil.rmtree(scratch, ignore_errors=True)

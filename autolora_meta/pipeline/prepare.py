@@ -1,11 +1,12 @@
 """Prepare: from a configuration to the model, task and rows of one replicate."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from datasets import Dataset, DatasetDict
 
 from autolora_meta.config.run import RunConfig
+from autolora_meta.finetuning.data.class_counts import counts
 from autolora_meta.finetuning.prepare import Prepared, task_and_rows
 from autolora_meta.finetuning.prepare import prepare as prepare_parts
 from autolora_meta.finetuning.tasks import Task, refuse_lacking, refuse_unmeasured
@@ -46,7 +47,9 @@ def prepare(
     return prepared
 
 
-def refuse_unusable(config: RunConfig, seed: int, say: Callable[[str], None] = _LOG.debug) -> None:
+def refuse_unusable(
+    config: RunConfig, seed: int, say: Callable[[str], None] = _LOG.debug
+) -> Mapping[str, Mapping[str, int]]:
     """Refuse data, a task or a model that no run could use, before anything long begins.
 
     Rows are read and split; of the model, its configuration is.
@@ -55,12 +58,16 @@ def refuse_unusable(config: RunConfig, seed: int, say: Callable[[str], None] = _
         config, seed: of the run.
         say: told what was chosen and dropped, and the classes.
 
+    Returns:
+        The rows of each class in each split, as `Prepared.classes`.
+
     Raises:
         InputError: as of `prepare`.
     """
-    task, _ = task_and_rows(config.model, config.data, config.task, seed, say=say)
+    task, rows = task_and_rows(config.model, config.data, config.task, seed, say=say)
     _refuse_unmeasured(task, config)
     refuse_lacking(task, config.compare.named)
+    return counts(rows, task.roles)
 
 
 def _refuse_unmeasured(task: Task, config: RunConfig) -> None:

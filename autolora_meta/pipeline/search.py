@@ -41,6 +41,17 @@ class Plan:
     said: tuple[str, ...]
     classes: Mapping[str, Mapping[str, int]]
 
+    def sentences(self, config: RunConfig) -> str:
+        """Return what is about to happen: the rows, the layers, the budget, the work."""
+        ranks, search = config.ranks, config.search
+        chosen = f"budget {ranks.budget}" if ranks.rule == "budget" else f"rule {ranks.rule}"
+        work = (
+            f"{len(self.names)} layers of k = {config.lora.k} components, {sum(self.costs):,} "
+            f"parameters per rank, {chosen}; "
+            f"hypergradient {search.hypergradient.method}, {search.schedule}"
+        )
+        return "\n".join([*self.said, work])
+
 
 @overload
 def search(

@@ -10,7 +10,7 @@ from autolora_meta.config.run import RunConfig
 from autolora_meta.finetuning.prepare import Prepared
 from autolora_meta.finetuning.retrain import RetrainResult
 from autolora_meta.ranks.pattern import RankPattern
-from autolora_meta.reporting.summary import ranks_table
+from autolora_meta.reporting.markdown import ranks_table
 
 
 def model_card(

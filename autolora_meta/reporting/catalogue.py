@@ -9,8 +9,9 @@ from autolora_meta.config.overlay import shipped
 from autolora_meta.errors import InputError, unknown
 from autolora_meta.finetuning.tasks import task_class, task_names
 from autolora_meta.foundation import plugins
+from autolora_meta.hypergradients.choice import parse
 from autolora_meta.hypergradients.methods import METHODS
-from autolora_meta.reporting.summary import table
+from autolora_meta.reporting.markdown import table
 from autolora_meta.studies.options import shipped_studies
 
 Rows = list[tuple[str, str, str]]
@@ -34,6 +35,45 @@ def catalogue(kind: str | None = None) -> str:
     last = {"methods": "valid when", "tasks": "measures"}.get(kind, "source")
     header = [kind.removesuffix("s") if kind != "studies" else "study", "what it is", last]
     return table(header, rows)
+
+
+def methods_table() -> str:
+    """Return every hypergradient method: how it is put together, its cost, what it needs."""
+    rows = []
+    for name, method in METHODS.items():
+        options = parse(name)
+        cost = options.cost()
+        rows.append(
+            [
+                name,
+                method.solver or "-",
+                method.products or "-",
+                f"{cost.forwards} + {cost.backwards} + {cost.double_backwards}",
+                "double backward" if method.needs_double_backward else "gradients only",
+                "yes" if method.works_in_bf16 else "no",
+                "yes" if method.works_on_quantised else "no",
+                ", ".join(method.option_names),
+                method.summary,
+            ]
+        )
+    header = [
+        "method",
+        "solver",
+        "products",
+        "extra cost",
+        "needs",
+        "bf16",
+        "4 bits",
+        "options",
+        "what it is",
+    ]
+    return (
+        table(header, rows)
+        + "\n\nextra cost: forwards + backwards + double backwards of one hypergradient at the "
+        "default\noptions, beyond the inner and the outer pass. bf16, 4 bits: sound on a base "
+        "stored so. Set one with\nsearch.hypergradient=NAME, its options with "
+        "search.hypergradient.OPTION=VALUE."
+    )
 
 
 def _methods() -> Rows:

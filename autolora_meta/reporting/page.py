@@ -1,10 +1,27 @@
 """The page of a run or of a study: one HTML file that opens from disk."""
 
 from pathlib import Path
+from typing import Any
 
+from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import InputError
-from autolora_meta.reporting.page_run import run_document
-from autolora_meta.reporting.page_study import study_document
+from autolora_meta.reporting.answer import answer
+from autolora_meta.reporting.caveats import reserves, warnings
+from autolora_meta.reporting.course import courses
+from autolora_meta.reporting.document import Document
+from autolora_meta.reporting.sections import (
+    comparisons,
+    cost,
+    failed,
+    in_words,
+    ranks_and_search,
+    settings_table,
+)
+from autolora_meta.reporting.sections_use import adapter, again, rows, settings
+from autolora_meta.studies.labels import value_label
+from autolora_meta.studies.ledger import STUDY
+from autolora_meta.studies.table import FILE as TABLE
+from autolora_meta.studies.table import StudyTable
 
 FILE = "report.html"
 
@@ -13,8 +30,8 @@ def page(folder: str | Path) -> Path:
     """Write `report.html` into the folder of a run or of a study, from what stands there.
 
     The page needs no other file and no network. Its figures are those in `figures/`
-    (`report.draw_run` draws them). Equal results give equal bytes, but for the seconds that are
-    told apart in its tables of cost.
+    (`figures.draw_all` draws them). Equal results give equal bytes, but for the seconds that are
+    told apart in its tables.
 
     Args:
         folder: what `autolora-meta run` or `autolora-meta study` wrote.
@@ -23,21 +40,63 @@ def page(folder: str | Path) -> Path:
         The path of the page.
 
     Raises:
-        InputError: it is neither, or no run of the study has finished.
+        InputError: it is neither, or no run of it has finished.
 
     Example:
         >>> page("runs/quickstart")  # doctest: +SKIP
         PosixPath('runs/quickstart/report.html')
     """
     folder = Path(folder)
-    if (folder / "comparison.json").is_file():
-        document = run_document(folder)
-    elif (folder / "study.yaml").is_file():
-        document = study_document(folder)
-    else:
+    if not (folder / TABLE).is_file() or not (folder / STUDY).is_file():
         raise InputError(
-            f"{folder} has no comparison.json and no study.yaml, so there is nothing to tell; give "
-            "a folder that `autolora-meta run` or `autolora-meta study` has written"
+            f"{folder} has no {TABLE} and no {STUDY}, so there is nothing to tell; give a folder "
+            "that `autolora-meta run` or `autolora-meta study` has written"
         )
-    (folder / FILE).write_text(document.html(), encoding="utf-8")
+    (folder / FILE).write_text(document(folder).html(), encoding="utf-8")
     return folder / FILE
+
+
+def document(folder: Path) -> Document:
+    """Return the page of a run or study, from its folder.
+
+    Raises:
+        InputError: no run of it has finished.
+    """
+    table = StudyTable.load(folder)
+    went = courses(table, folder)
+    answered = [*warnings(table, folder, went), answer(table), *reserves(table)]
+    sections = [
+        *in_words(table, went),
+        *comparisons(table, folder),
+        settings_table(table, folder),
+        *rows(folder),
+        *ranks_and_search(table, folder),
+        cost(table, folder),
+        *failed(table),
+        *adapter(table, folder),
+        again(table, folder),
+        settings(folder),
+    ]
+    return Document(
+        table.name, table.question or _question(table, folder), " ".join(answered), sections
+    )
+
+
+def _question(table: StudyTable, folder: Path) -> str:
+    """Return what is asked, where nobody has put it in words."""
+    if (folder / "config.yaml").is_file() and table.asked:
+        config = RunConfig.load(folder / "config.yaml")
+        return (
+            f"Do LoRA ranks learned for {_short(config.model.name)} on "
+            f"{_short(config.data.source)} do better than {table.asked[0].baseline} ones with the "
+            "same number of parameters?"
+        )
+    parts = [f"{one.key}, against {value_label(one.baseline)}" for one in table.asked]
+    return f"What makes a difference: {'; '.join(parts)}?" if parts else ""
+
+
+def _short(name: Any) -> str:
+    """Return a path by its last part, an id of a hub as it is, several one after another."""
+    if not isinstance(name, str):
+        return " and ".join(map(_short, name.values()))
+    return Path(name).name if Path(name).is_absolute() or name.startswith(".") else name

@@ -9,9 +9,10 @@ from autolora_meta.exporting.stored import CONFIG, read_adapter
 from autolora_meta.pipeline.result import SearchResult
 from autolora_meta.ranks.pattern import RankPattern
 from autolora_meta.studies.contrasts import Row, value_of
-from autolora_meta.studies.options import ARM
-from autolora_meta.studies.plan import value_label, words
-from autolora_meta.studies.table import StudyTable
+from autolora_meta.studies.labels import value_label, words
+from autolora_meta.studies.ledger import STUDY
+from autolora_meta.studies.questions import ARM
+from autolora_meta.studies.table import FILE, StudyTable
 
 LEARNED = "learned"
 
@@ -57,20 +58,17 @@ def read_ranked(path: Path) -> Ranked:
             f"adapter (with {CONFIG}), or the JSON file of a rank pattern"
         )
     result = SearchResult.load(path)
-    files = sorted(path.glob("replicates/*/learned/ranks.json"), key=_seed)
-    searches = [RankPattern.load(file) for file in files]
-    if len(searches) < 2:
-        searches = [each.ranks for each in result.searches]
-    return Ranked(_label(path), result.ranks, tuple(searches), result)
+    searches = tuple(each.ranks for each in result.searches)
+    return Ranked(_label(path), result.ranks, searches, result)
 
 
 def ranks_of_study(folder: Path) -> Ranked | None:
-    """The ranks of one arm over the seeds of a study, at its first setting that has finished.
+    """Return the ranks of one arm over the seeds of a study, at its first finished setting.
 
     The arm is `learned` where the study has it. None where the folder is of no study, or none of
     its runs left ranks.
     """
-    if not (folder / "study.yaml").is_file() or not (folder / "table.json").is_file():
+    if not (folder / STUDY).is_file() or not (folder / FILE).is_file():
         return None
     table = StudyTable.load(folder)
     arm = LEARNED if LEARNED in table.values(ARM) else table.values(ARM)[0]
@@ -78,16 +76,19 @@ def ranks_of_study(folder: Path) -> Ranked | None:
     for row, pattern in _left(table, folder):
         if row["arm"] == arm:
             found.setdefault(words(row["settings"]), []).append(pattern)
+    result = SearchResult.load(folder) if (folder / "search").is_dir() else None
     for setting, patterns in found.items():
-        label = ", ".join(filter(None, [_label(folder), setting, arm]))
-        return Ranked(label, patterns[0], tuple(patterns))
+        if result is not None and len(patterns) == 1:
+            patterns = [each.ranks for each in result.searches]
+        named = filter(None, [_label(folder), setting, None if result else arm])
+        return Ranked(", ".join(named), patterns[0], tuple(patterns), result)
     return None
 
 
 def ranks_by_value(
     table: StudyTable, folder: Path, key: str
 ) -> tuple[str, dict[str, list[RankPattern]]]:
-    """Value of a key of a study -> the ranks of its seeds, where every other key has one value.
+    """Return value of a key -> the ranks of its seeds, where every other key has one value.
 
     That is the first of its values that has finished, but of arms `learned` where it has.
 
@@ -129,8 +130,3 @@ def _label(path: Path) -> str:
     """The folder's name; an adapter in a run's `adapter` goes by the run."""
     path = path.resolve()
     return f"{path.parent.name}/{path.name}" if path.name == "adapter" else path.name
-
-
-def _seed(file: Path) -> tuple[int, str]:
-    name = file.parent.parent.name
-    return (int(name) if name.isdecimal() else 0, name)

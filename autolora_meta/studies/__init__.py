@@ -1,1 +1,1 @@
-"""Comparisons and studies: the same work over arms and seeds."""
+"""The engine: plan, jobs, ledger, table and contrasts; a run is a study of one point."""

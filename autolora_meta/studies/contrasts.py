@@ -11,13 +11,14 @@ from autolora_meta.errors import InputError, unknown
 from autolora_meta.finetuning.tasks import metric_called
 from autolora_meta.statistics.claims import same_sentence, sentence, shown
 from autolora_meta.statistics.paired import PairedDifference, holm, paired_difference
-from autolora_meta.studies.options import ARM
-from autolora_meta.studies.plan import value_label, words
+from autolora_meta.studies.labels import value_label, words
+from autolora_meta.studies.questions import ARM, EVERY, Question
 
 if TYPE_CHECKING:
     from autolora_meta.studies.table import StudyTable
 
 Row = dict[str, Any]
+Sides = tuple[list[list[Row]], list[list[Row]]]
 
 
 @dataclass(frozen=True)
@@ -31,14 +32,14 @@ class Contrast:
         metric: the metric's name.
         difference: value minus baseline, in the unit that the metric is stored in;
             `difference.effect` is d_z, `difference.needed` the replicates that would show it.
-        p_holm: `difference.p_test` after Holm's correction over the family.
-        family: comparisons that the correction counts: all of one call of `compare` but those of
-            equal ranks with equal metrics, which cannot differ.
         missing: seeds that are left out because a run of theirs has not finished.
         runs: ids of the runs of either side, the same whichever side is the baseline.
         cost: mean plain steps of value and of baseline.
         parameters: mean adapter parameters of value and of baseline.
         same: both chose the same ranks and came to the same metrics, in every replicate.
+        p_holm: `difference.p_test` after Holm's correction over the family.
+        family: comparisons that the correction counts: all of one call of `compare` but those of
+            equal ranks with equal metrics, which cannot differ.
         primary: it is what the study was to show (`answers.answers`); all others are secondary.
     """
 
@@ -48,13 +49,13 @@ class Contrast:
     where: Mapping[str, Any]
     metric: str
     difference: PairedDifference
-    p_holm: float
-    family: int
     missing: tuple[int, ...]
     runs: frozenset[str]
     cost: tuple[float, float]
     parameters: tuple[float, float]
     same: bool
+    p_holm: float = 1.0
+    family: int = 1
     primary: bool = False
 
     @property
@@ -100,48 +101,60 @@ def corrected(contrasts: Sequence[Contrast], *, primary: bool = False) -> list[C
     ]
 
 
-def contrasts(
-    table: "StudyTable",
-    key: str,
-    baseline: Any,
-    metric: str | None = None,
-    over: Sequence[str] = (),
-    level: float = 0.95,
-) -> list[Contrast]:
-    """Every other value of a key against the baseline (`StudyTable.compare`)."""
+def contrasts(table: "StudyTable", question: Question, level: float = 0.95) -> list[Contrast]:
+    """Return the contrasts that a question asks for (`StudyTable.compare`)."""
+    key, baseline = question.key, question.baseline
     values = table.values(key)
-    if baseline not in values:
-        allowed = ", ".join(map(value_label, values))
-        raise InputError(f"{value_label(baseline)} is no value of {key}; allowed: {allowed}")
-    for other in over:
+    for value in (baseline, *(question.values or ())):
+        if value not in values:
+            allowed = ", ".join(map(value_label, values))
+            raise InputError(f"{value_label(value)} is no value of {key}; allowed: {allowed}")
+    for other in question.over:
         table.values(other)
-    metric = metric or table.metrics[0]
-    each = [row["metrics"].keys() for row in table.finished]
-    measured = sorted(set.intersection(*map(set, each)))
-    if metric not in measured:
-        raise InputError(unknown("metric", metric, measured))
     found: list[Contrast] = []
-    held = set[tuple[str, ...]]()
-    for where, value, sides, missing in _pairs(table, key, baseline, over):
-        runs = tuple(_text([[row["id"] for row in rows] for rows in side]) for side in sides)
-        if runs[0] == runs[1] or runs in held:
-            continue
-        held.add(runs)
-        a, b = ([_mean(rows, metric) for rows in side] for side in sides)
-        d = paired_difference(a, b, level)
-        alone = d.p_test, 1  # until it is corrected
-        ids = frozenset(row["id"] for side in sides for rows in side for row in rows)
-        cost, parameters = _means(sides, "cost"), _means(sides, "parameters")
-        facts = (key, value, baseline, where, metric, d, *alone, missing, ids, cost, parameters)
-        found.append(Contrast(*facts, same=_equal(sides)))
+    for metric in _asked_metrics(table, question.metric):
+        held = set[tuple[str, ...]]()
+        for where, value, sides, missing in _pairs(table, question):
+            runs = tuple(_text([[row["id"] for row in rows] for rows in side]) for side in sides)
+            if runs[0] == runs[1] or runs in held:
+                continue
+            held.add(runs)
+            found.append(
+                Contrast(
+                    key,
+                    value,
+                    baseline,
+                    where,
+                    metric,
+                    paired_difference(_means(sides[0], metric), _means(sides[1], metric), level),
+                    missing=missing,
+                    runs=frozenset(r["id"] for side in sides for rows in side for r in rows),
+                    cost=_both(sides, "cost"),
+                    parameters=_both(sides, "parameters"),
+                    same=_equal(sides),
+                )
+            )
     return corrected(found)
 
 
+def _asked_metrics(table: "StudyTable", metric: str | None) -> list[str]:
+    if metric is None:
+        return table.metrics[:1]
+    if metric == EVERY:
+        return table.metrics
+    each = [row["metrics"].keys() for row in table.finished]
+    shared = sorted(set.intersection(*map(set, each)))
+    if metric not in shared:
+        raise InputError(unknown("metric", metric, [EVERY, *shared]))
+    return [metric]
+
+
 def _pairs(
-    table: "StudyTable", key: str, baseline: Any, over: Sequence[str]
-) -> list[tuple[Row, Any, tuple[list[list[Row]], list[list[Row]]], tuple[int, ...]]]:
-    """(where, value, rows of each seed on either side, seeds left out)."""
-    others = [k for k in table.keys if k != key and k not in over]
+    table: "StudyTable", question: Question
+) -> list[tuple[Row, Any, Sides, tuple[int, ...]]]:
+    """Return (where, value, rows of each seed on either side, seeds left out)."""
+    key, baseline = question.key, question.baseline
+    others = [k for k in table.keys if k != key and k not in question.over]
     cells: dict[str, dict[str, dict[int, list[Row]]]] = defaultdict(lambda: defaultdict(dict))
     places: dict[str, Row] = {}
     for row in table.rows:
@@ -152,7 +165,7 @@ def _pairs(
     pairs = []
     for place, where in places.items():
         against = cells[place][_text(baseline)]
-        for value in table.values(key):
+        for value in question.values or table.values(key):
             cell = cells[place][_text(value)]
             whole = [
                 seed
@@ -166,9 +179,9 @@ def _pairs(
     return pairs
 
 
-def _equal(sides: tuple[list[list[Row]], list[list[Row]]]) -> bool:
+def _equal(sides: Sides) -> bool:
     """Both sides chose the same ranks and came to the same metrics, in every replicate."""
-    a, b = ([[(row["ranks"], row["metrics"]) for row in rows] for rows in side] for side in sides)
+    a, b = ([[(row["pattern"], row["metrics"]) for row in rows] for rows in side] for side in sides)
     return a == b
 
 
@@ -181,11 +194,13 @@ def _text(value: object) -> str:
     return json.dumps(value, sort_keys=True)
 
 
-def _mean(rows: Sequence[Row], metric: str) -> float:
-    return statistics.fmean(row["metrics"][metric] for row in rows)
+def _means(side: Sequence[Sequence[Row]], metric: str) -> list[float]:
+    """Return one value a seed."""
+    return [statistics.fmean(row["metrics"][metric] for row in rows) for rows in side]
 
 
-def _means(sides: tuple[list[list[Row]], list[list[Row]]], what: str) -> tuple[float, float]:
+def _both(sides: Sides, what: str) -> tuple[float, float]:
+    """Return the mean over the runs of either side."""
     a, b = (statistics.fmean(row[what] for rows in side for row in rows) for side in sides)
     return a, b
 

@@ -2,19 +2,40 @@
 
 import json
 import os
-import re
 import shutil
 from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from platform import node
 from typing import Any
 
-import psutil
 from filelock import FileLock, Timeout
 
 from autolora_meta.errors import InputError
 from autolora_meta.foundation.json_files import read_json, read_rows
+from autolora_meta.foundation.places import replace_text, sweep
+
+STUDY = "study.yaml"
+
+
+@dataclass(frozen=True)
+class Took:
+    """What a run took.
+
+    Args:
+        seconds: wall time of choosing its ranks, searches included and retraining not; jobs beside
+            it make it longer.
+        all_seconds: of choosing and retraining.
+        peak_memory: most bytes above the loaded model while ranks were chosen, or None.
+    """
+
+    seconds: float
+    all_seconds: float
+    peak_memory: float | None
+
+    def to_dict(self) -> dict[str, float | None]:
+        """Return the columns of a data frame."""
+        return asdict(self)
 
 
 class Ledger:
@@ -35,20 +56,24 @@ class Ledger:
         self.timings = folder / "timings.jsonl"
 
     @contextmanager
-    def writing(self, study: str, *, wait: bool = False) -> Iterator[None]:
+    def writing(
+        self, files: Mapping[str, str], *, wait: bool = False, anew: bool = False
+    ) -> Iterator[None]:
         """Be the one process that works on the study while the body runs.
 
         Args:
-            study: the study as YAML, which the folder will hold.
+            files: name -> content of what describes the study, `study.yaml` among them; written
+                once the study is ours.
             wait: for another process that works on it, instead of refusing.
+            anew: remove first what the folder holds of it.
 
         Raises:
             InputError: another process works on it, or the folder holds something else.
         """
-        if not (self.folder / "study.yaml").is_file() and self._taken():
+        if not (anew or (self.folder / STUDY).is_file()) and self._taken():
             raise InputError(
-                f"{self.folder} holds no study (it has no study.yaml); give the study another "
-                "name or folder, or remove it yourself"
+                f"{self.folder} holds no study (it has no {STUDY}); give another name "
+                "(name=...), or remove it yourself"
             )
         self.folder.mkdir(parents=True, exist_ok=True)
         # The system lets go of it when the process ends, however it ends.
@@ -58,10 +83,13 @@ class Ledger:
         except Timeout:
             raise InputError(
                 f"another process is working on {self.folder}; wait for it with --wait (wait=True "
-                "in Python), or give this study another name"
+                "in Python), or give another name (name=...)"
             ) from None
         try:
-            (self.folder / "study.yaml").write_text(study, encoding="utf-8")
+            if anew:
+                self._clear()
+            for name, text in files.items():
+                replace_text(self.folder / name, text)
             self._mend()
             yield
         finally:
@@ -84,10 +112,10 @@ class Ledger:
         if changed:
             raise InputError(
                 f"{', '.join(changed)} changed since {self.folder} was begun, and what has "
-                "finished there was run on the old content; put that back, or give this study "
-                "another name"
+                "finished there was run on the old content; put that back, or give another name "
+                "(name=...)"
             )
-        place.write_text(json.dumps(known | dict(inputs), indent=1) + "\n", encoding="utf-8")
+        replace_text(place, json.dumps(known | dict(inputs), indent=1) + "\n")
 
     def rows(self) -> dict[str, dict[str, Any]]:
         """Id -> the last line that was written about that run.
@@ -117,11 +145,26 @@ class Ledger:
         with self.timings.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
 
-    def took(self) -> dict[str, dict[str, Any]]:
-        """Id of a run or key of a search -> `allocation_seconds` and `peak_memory`, where known."""
+    def took(self) -> dict[str, Took]:
+        """Return what each run took, where it and the searches that it read were timed."""
         if not self.timings.is_file():
             return {}
-        return {row["job"]: row for row in read_rows(self.timings) if "allocation_seconds" in row}
+        jobs = {row["job"]: row for row in read_rows(self.timings) if "allocation_seconds" in row}
+        found = {}
+        for key, row in jobs.items():
+            behind = [jobs[name] for name in [key, *row.get("searches", [])] if name in jobs]
+            if len(behind) == 1 + len(row.get("searches", [])):
+                memory = [one["peak_memory"] for one in behind if one["peak_memory"] is not None]
+                found[key] = Took(
+                    sum(one["allocation_seconds"] for one in behind),
+                    sum(one["seconds"] for one in behind),
+                    max(memory, default=None),
+                )
+        return found
+
+    def seconds(self) -> list[float]:
+        """Return the seconds of every job."""
+        return [row["seconds"] for row in read_rows(self.timings)] if self.timings.is_file() else []
 
     def looked(self, seeds: Sequence[int], primary: str) -> None:
         """Record that there were results to look at.
@@ -132,8 +175,7 @@ class Ledger:
         """
         looks, look = self.looks(), {"seeds": sorted(set(seeds)), "primary": primary}
         if not looks or looks[-1] != look:
-            place = self.folder / "looks.json"
-            place.write_text(json.dumps([*looks, look]) + "\n", encoding="utf-8")
+            replace_text(self.folder / "looks.json", json.dumps([*looks, look]) + "\n")
 
     def looks(self) -> list[dict[str, Any]]:
         """`seeds` and `primary` of the results that there were, each time that they changed."""
@@ -143,10 +185,7 @@ class Ledger:
     def sweep(self) -> None:
         """Remove the half-done work of processes of this machine that are no more."""
         for place in ("searches", "measured", "runs"):
-            for scratch in self.folder.glob(f"{place}/.*"):
-                worker = re.search(r"-(\d+)@(.+)-[^-]+$", scratch.name)
-                if worker and worker[2] == node() and not psutil.pid_exists(int(worker[1])):
-                    shutil.rmtree(scratch, ignore_errors=True)
+            sweep(self.folder / place)
 
     def shared(self) -> set[str]:
         """Keys of the searches and measurements that are there."""
@@ -157,6 +196,13 @@ class Ledger:
         if not self.folder.is_dir():
             return self.folder.exists()
         return any(not path.name.startswith(".") for path in self.folder.iterdir())
+
+    def _clear(self) -> None:
+        for path in self.folder.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            elif path.name != ".lock":
+                path.unlink()
 
     def _mend(self) -> None:
         """Cut off the half line of a writer that was killed."""

@@ -9,30 +9,21 @@ import yaml
 from pydantic import Field, field_validator, model_validator
 
 from autolora_meta.config.overlay import STUDIES, file_text, setting, yaml_content
+from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import InputError, unknown
 from autolora_meta.foundation import plugins
 from autolora_meta.foundation.options import Options, read
+from autolora_meta.studies.questions import (
+    ARM,
+    EVERY,
+    SEED,
+    VARIANT,
+    Primary,
+    Question,
+    questions_of,
+)
 
-ARM, VARIANT, SEED = "arm", "variant", "seed"
 Layer = str | dict[str, Any]
-
-
-class ContrastOptions(Options):
-    """One question to the finished table: does a value differ from the baseline?"""
-
-    key: str = Field(
-        default=ARM,
-        description="What is compared: arm, variant, or a key of `vary`; all else equal.",
-    )
-    baseline: Any = Field(description="The value of `key` that differences are taken from.")
-    metric: str | None = Field(
-        default=None, description="Which metric; null: the main one of the task."
-    )
-    over: tuple[str, ...] = Field(
-        default=(),
-        description="Keys whose values are averaged within each seed, such as a key that names the "
-        "data: one sentence for all of them, where otherwise each has its own.",
-    )
 
 
 class StudyOptions(Options):
@@ -64,7 +55,7 @@ class StudyOptions(Options):
         min_length=1,
         description="Replicates: a list of seeds, or how many. Fewer than 3 allow no claim.",
     )
-    contrasts: tuple[ContrastOptions, ...] = Field(
+    contrasts: tuple[Question, ...] = Field(
         default=(),
         description="What is asked of the finished table; empty: each arm against uniform (or the "
         "first), each value against the first of its key. The arms of compare.primary are the "
@@ -138,11 +129,12 @@ class StudyOptions(Options):
             for key in (asked.key, *asked.over):
                 if key not in self.keys:
                     raise ValueError("contrasts: " + unknown("key", key, self.keys))
-            if asked.baseline not in values[asked.key]:
-                raise ValueError(
-                    f"contrasts: {asked.baseline!r} is no value of {asked.key}; its values: "
-                    f"{', '.join(map(str, values[asked.key]))}"
-                )
+            for value in (asked.baseline, *(asked.values or ())):
+                if value not in values[asked.key]:
+                    raise ValueError(
+                        f"contrasts: {value!r} is no value of {asked.key}; its values: "
+                        f"{', '.join(map(str, values[asked.key]))}"
+                    )
         return self
 
     @property
@@ -150,7 +142,7 @@ class StudyOptions(Options):
         """What tells the runs of one seed apart: variant, if there are any, keys of vary, arm."""
         return (*((VARIANT,) if self.variants else ()), *self.vary, ARM)
 
-    def asked(self) -> tuple[ContrastOptions, ...]:
+    def asked(self) -> tuple[Question, ...]:
         """The contrasts, those that follow from the grid where none are given."""
         if self.contrasts:
             return self.contrasts
@@ -160,9 +152,46 @@ class StudyOptions(Options):
         if self.variants:
             first[VARIANT], several[VARIANT] = next(iter(self.variants)), tuple(self.variants)
         return tuple(
-            ContrastOptions(key=key, baseline=first[key])
-            for key in self.keys
-            if len(several[key]) > 1
+            Question(key=key, baseline=first[key]) for key in self.keys if len(several[key]) > 1
+        )
+
+    def primary(self) -> Primary:
+        """Return what the study is to show first of all.
+
+        It is `compare.primary` of the base, by default learned against the baseline, in the first
+        question that asks for these arms. Where none does, it is the first question as a whole.
+
+        Raises:
+            InputError: `compare.primary` of the base names what no question asks for.
+        """
+        compare = RunConfig.load(*self.base).compare
+        named, metric = compare.primary.contrast, compare.primary.metric
+        arms = named or compare.model_copy(update={"arms": self.arms}).contrast()
+        for number, one in enumerate(self.asked()):
+            if arms is None or one.key != ARM or one.baseline not in arms:
+                continue
+            held = {one.baseline, *(one.values or self.arms)}
+            if held >= {*arms} and (metric is None or one.metric in (None, EVERY, metric)):
+                return Primary(question=number, arms=arms)
+        if named is not None:
+            raise InputError(
+                f"compare.primary.contrast names {' and '.join(named)}, and no question of this "
+                f"study compares them; its arms: {', '.join(self.arms)}; give `arms` both, and "
+                "`contrasts`, where there are some, a question with `key: arm` and one of them as "
+                "the baseline"
+            )
+        return Primary()
+
+    @classmethod
+    def of(cls, config: RunConfig) -> "StudyOptions":
+        """Return the study of one point that a run is."""
+        compare = config.compare
+        return cls(
+            name=config.name,
+            base=(config.model_dump(mode="json"),),
+            arms=compare.arms,
+            seeds=tuple(config.seed + number for number in range(compare.replicates)),
+            contrasts=questions_of(compare),
         )
 
     def to_yaml(self) -> str:

@@ -9,15 +9,20 @@ from autolora_meta.studies import work
 from autolora_meta.studies.executor import Ended
 from autolora_meta.studies.plan import Planned
 
-TIMES = ("seconds", "allocation_seconds", "peak_memory")  # of a job: they differ from run to run
-
 
 def row_of(ended: Ended) -> dict[str, Any]:
     """The line of the ledger about a run that has ended."""
     if ended.value is None:
         return {"id": ended.job.key, "status": "failed", "error": ended.error}
-    told = {key: value for key, value in ended.value.items() if key not in TIMES}
+    told = {key: value for key, value in ended.value.items() if key not in work.TIMES}
     return {"id": ended.job.key, "status": "finished"} | told
+
+
+def took(ended: Ended, run: Planned | None) -> dict[str, Any]:
+    """The line of the timings about a job that has finished."""
+    times = {key: ended.value[key] for key in work.TIMES if key in ended.value}
+    searches = {} if run is None else {"searches": sorted(run.searches.values())}
+    return {"job": ended.job.key} | times | searches
 
 
 def tell(trackers: Trackers, ended: Ended, run: Planned | None) -> None:

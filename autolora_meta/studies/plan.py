@@ -15,7 +15,9 @@ from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import InputError
 from autolora_meta.foundation.version import __version__
 from autolora_meta.pipeline.program import fingerprint
-from autolora_meta.studies.options import VARIANT, StudyOptions
+from autolora_meta.studies.labels import row_label, words
+from autolora_meta.studies.options import StudyOptions
+from autolora_meta.studies.questions import VARIANT
 
 # What a run depends on; name, arms beside it and workers change nothing in it.
 _SECTIONS = {"model", "data", "task", "lora", "search", "ranks", "retrain"}
@@ -105,38 +107,12 @@ def plan(options: StudyOptions) -> list[Planned]:
         ]
     if mistakes:
         raise InputError(
-            "\n".join(_told(*mistake, everywhere=len(points)) for mistake in mistakes.items())
+            "\n".join(_located(*mistake, everywhere=len(points)) for mistake in mistakes.items())
         )
     return planned
 
 
-def value_label(value: object) -> str:
-    """A value of the grid as it stands in tables and sentences.
-
-    >>> value_label({"method": "cg", "iterations": 20}), value_label(["query", "value"])
-    ('cg (iterations 20)', 'query+value')
-    """
-    if isinstance(value, Mapping) and "method" in value:
-        others = words({key: part for key, part in value.items() if key != "method"})
-        return f"{value['method']} ({others})" if others else str(value["method"])
-    if isinstance(value, Mapping):
-        return words(value)
-    if isinstance(value, list | tuple):
-        return "+".join(map(value_label, value))
-    return value if isinstance(value, str) else json.dumps(value, default=str)
-
-
-def row_label(row: Mapping[str, Any]) -> str:
-    """Settings, arm and seed of a row of a table, for people."""
-    return ", ".join(filter(None, [words(row["settings"]), row["arm"], f"seed {row['seed']}"]))
-
-
-def words(settings: Mapping[str, Any]) -> str:
-    """The settings of a run, for people; empty where nothing is varied."""
-    return ", ".join(f"{key} {value_label(value)}" for key, value in settings.items())
-
-
-def _told(mistake: str, places: Sequence[str], everywhere: int) -> str:
+def _located(mistake: str, places: Sequence[str], everywhere: int) -> str:
     """A mistake, with the points of the grid that have it, where others do not."""
     if len(places) == everywhere:
         return mistake

@@ -14,17 +14,20 @@ from autolora_meta.foundation.options import read
 from autolora_meta.foundation.places import writable
 from autolora_meta.foundation.progress import Bar, Progress
 from autolora_meta.foundation.tracking import Trackers
-from autolora_meta.studies.answers import primary, primary_words
+from autolora_meta.studies.answers import primary_words
+from autolora_meta.studies.checks import ROWS, RowsRead, check_point, check_runs
 from autolora_meta.studies.executor import Ended, Job, run_jobs
 from autolora_meta.studies.inputs import inputs, paths
-from autolora_meta.studies.ledger import Ledger
+from autolora_meta.studies.ledger import STUDY, Ledger
 from autolora_meta.studies.main_guard import refuse_unguarded
 from autolora_meta.studies.options import Layer, StudyOptions, read_study
-from autolora_meta.studies.outcomes import TIMES, keep_trace, row_of, tell
+from autolora_meta.studies.outcomes import keep_trace, row_of, tell, took
 from autolora_meta.studies.plan import Planned, plan
 from autolora_meta.studies.pool import local_pool
-from autolora_meta.studies.sharing import jobs_behind, refuse_all_unusable
-from autolora_meta.studies.table import StudyTable
+from autolora_meta.studies.questions import ARM
+from autolora_meta.studies.sharing import jobs_behind
+from autolora_meta.studies.table import FILE, StudyTable
+from autolora_meta.studies.work import Keep
 
 Base = str | Path | Mapping[str, Any] | RunConfig
 
@@ -104,13 +107,33 @@ class Study:
         study._set(read_study(file, *changes, smoke=smoke), folder)
         return study
 
+    @classmethod
+    def of(cls, config: RunConfig, folder: str | Path | None = None) -> "Study":
+        """Return the study of one point that a run is: its arms over its replicates.
+
+        >>> Study.of(RunConfig.load("quickstart"), "runs/mine").run()  # doctest: +SKIP
+        """
+        study = cls.__new__(cls)
+        study._set(StudyOptions.of(config), folder)
+        return study
+
     def _set(self, options: StudyOptions, folder: str | Path | None) -> None:
         self.planned = plan(options)
-        primary(options)  # refuses one that is not asked for
-        base = RunConfig.load(*options.base)
-        self.options = options.model_copy(update={"base": (base.model_dump(mode="json"),)})
+        options.primary()  # refuses one that is not asked for
+        self.base = RunConfig.load(*options.base)
+        self.options = options.model_copy(update={"base": (self.base.model_dump(mode="json"),)})
         self.folder = Path(folder) if folder is not None else Path("runs") / options.name
-        self._base = base
+
+    @property
+    def point(self) -> RunConfig | None:
+        """The one configuration of a study that varies nothing; None of any other."""
+        return self.planned[0].config if self.options.keys == (ARM,) else None
+
+    @property
+    def first(self) -> Planned | None:
+        """Of a study of one point the run of `learned` at the first seed; None of any other."""
+        learned = (run for run in self.planned if run.arm == "learned")
+        return next(learned, None) if self.point else None
 
     def run(
         self,
@@ -118,10 +141,12 @@ class Study:
         *,
         retry_failed: bool = False,
         wait: bool = False,
+        overwrite: bool = False,
+        keep: Keep | None = None,
         progress: Progress | None = None,
         say: Callable[[str], None] = _LOG.info,
     ) -> StudyTable:
-        """Run what has not finished yet, and hold all of it in one table.
+        """Run what has not finished yet, and return all of it in one table.
 
         A run that fails is recorded with its error and does not stop the others. Each search is run
         once, for all budgets and arms that read it. What is killed goes on where it was.
@@ -134,38 +159,43 @@ class Study:
                 processes on this machine, as `runtime` of the base says.
             retry_failed: run those again that failed before.
             wait: for another process that works on this study, instead of refusing.
+            overwrite: remove what the folder holds, and begin anew.
+            keep: of a study of one point: called with the retrained model of `learned` at the first
+                seed, and the folder `adapter` of that run; it pickles.
             progress: told how far the whole study is; by default a bar on standard error.
             say: told, before anything runs, which rows and classes the first run reads.
 
         Raises:
             InputError: another process works on it, the folder holds something else or cannot be
                 written to, a local file that the study reads has changed since it began, no run
-                could use its data or model, or `executor` broke.
+                could use its data or model, or `executor` broke. Nothing has been written then, but
+                by an executor that broke.
         """
         refuse_unguarded(executor)
         self.refuse_unwritable()
-        if executor is None:  # the data of other machines may be out of sight here
-            self.check(say)
+        # The data of other machines may be out of sight here.
+        read = self.check(say, anew=overwrite) if executor is None else None
         ledger, progress = Ledger(self.folder.absolute()), progress or Bar()
-        runtime, place = self._base.runtime, ledger.folder / "trackers"
-        trackers = Trackers(runtime.report_to, self.options.name, place)
-        with ledger.writing(self.options.to_yaml(), wait=wait):
+        trackers = Trackers(
+            self.base.runtime.report_to, self.options.name, ledger.folder / "trackers"
+        )
+        with ledger.writing(self._files(read), wait=wait, anew=overwrite):
             ledger.refuse_changed(inputs(run.config for run in self.planned), self._read(ledger))
             if executor is None:
                 ledger.sweep()
             todo = self._left(ledger, retry_failed)
             runs = {run.id: run for run in todo}
-            jobs = self.jobs(todo)
+            jobs = jobs_behind(todo, ledger.folder, self._kept(keep))
             try:
-                for ended in _told(jobs, executor, self._base, progress):
+                for ended in _ended(jobs, executor, self.base, progress):
+                    run = runs.get(ended.job.key)
                     if ended.value is not None:
-                        took = {key: ended.value[key] for key in TIMES if key in ended.value}
-                        ledger.time({"job": ended.job.key} | took)
-                    if ended.job.key in runs:
+                        ledger.time(took(ended, run))
+                    if run is not None:
                         ledger.append(row_of(ended))
                     keep_trace(ended, ledger.folder)
-                    if runtime.report_to:
-                        tell(trackers, ended, runs.get(ended.job.key))
+                    if self.base.runtime.report_to:
+                        tell(trackers, ended, run)
             except BrokenExecutor as error:
                 if executor is None:
                     raise
@@ -175,9 +205,9 @@ class Study:
                 ) from error
             finally:  # also of a study that is stopped: what has finished can be looked at
                 table = self.table()
-                table.save(self.folder / "table.json")
+                table.save(self.folder / FILE)
                 if any(row["status"] == "finished" for row in table.rows):
-                    ledger.looked(self.options.seeds, primary_words(self.options))
+                    ledger.looked(self.options.seeds, primary_words(table.asked, table.primary))
                 record(self.folder)
         failed = {row["id"]: row["error"] for row in table.failed if row["id"] in runs}
         if failed:
@@ -188,12 +218,18 @@ class Study:
         return table
 
     def table(self) -> StudyTable:
-        """What has finished so far; nothing is run."""
-        ledger = Ledger(self.folder)
-        return StudyTable.of(self.options, self.planned, ledger.rows(), ledger.took())
+        """Return what has finished so far; nothing is run."""
+        return StudyTable.of(self.options, self.planned, Ledger(self.folder))
+
+    def first_of_each(self) -> list[Planned]:
+        """Return every run once, where several places of the grid share it."""
+        once: dict[str, Planned] = {}
+        for run in self.planned:
+            once.setdefault(run.id, run)
+        return list(once.values())
 
     def left(self, *, retry_failed: bool = False) -> list[Planned]:
-        """The runs that are still to do, each once."""
+        """Return the runs that are still to do, each once."""
         return self._left(Ledger(self.folder), retry_failed)
 
     def refuse_unwritable(self) -> None:
@@ -205,26 +241,59 @@ class Study:
         for name in ("results.jsonl", "runs/x", "searches/x", "figures/x"):
             writable(self.folder / name, "folder for the study (--runs)")
 
-    def check(self, say: Callable[[str], None] = _LOG.info) -> None:
-        """Refuse a study that cannot even begin (`sharing.refuse_all_unusable`).
+    def check(
+        self, say: Callable[[str], None] = _LOG.info, *, anew: bool = False
+    ) -> RowsRead | None:
+        """Refuse a study that cannot even begin.
+
+        Of a study of one point everything is checked, and its model is loaded; of others, whether
+        any run could use its data, task and model.
 
         Args:
             say: told which rows and classes the first run reads.
+            anew: check also where something has finished already.
+
+        Returns:
+            Those rows; None where something has finished, so that nothing was checked.
 
         Raises:
-            InputError: nothing has finished, and no run could use its data, task or model.
+            InputError: it cannot.
         """
-        if all(row["status"] != "finished" for row in self.table().rows):
-            refuse_all_unusable(self.planned, say)
+        if not anew and any(row["status"] == "finished" for row in self.table().rows):
+            return None
+        return check_point(self.point, say) if self.point else check_runs(self.planned, say)
+
+    def goes_on(self) -> bool:
+        """Return whether the folder holds this study, or a part of it, begun or finished."""
+        file = self.folder / STUDY
+        if not file.is_file():
+            return False
+        try:
+            held = plan(read_study(file))
+        except InputError:  # of another version, say
+            return False
+        return {run.id for run in held} <= {run.id for run in self.planned}
 
     def beside(self) -> int:
-        """How many finished runs the folder holds that this study does not ask for."""
+        """Return how many finished runs the folder holds that this study does not ask for."""
         asked = {run.id for run in self.planned}
         rows = Ledger(self.folder).rows().items()
         return sum(i not in asked and row["status"] == "finished" for i, row in rows)
 
+    def _files(self, read: RowsRead | None) -> dict[str, str]:
+        """Return name -> content of what describes the study in its folder."""
+        files = {STUDY: self.options.to_yaml()}
+        if self.point:
+            files["config.yaml"] = self.point.to_yaml()
+        if read:
+            files[ROWS] = read.to_json()
+        return files
+
+    def _kept(self, keep: Keep | None) -> dict[str, Keep]:
+        return {self.first.id: keep} if keep and self.first else {}
+
     def _read(self, ledger: Ledger) -> set[str] | None:
-        """The local files that what has finished has read; None: not all of them are known."""
+        """Return the local files that what has finished has read; None: not all are known."""
         done = {i for i, row in ledger.rows().items() if row["status"] == "finished"}
         if done - {run.id for run in self.planned}:
             return None
@@ -239,13 +308,10 @@ class Study:
     def _left(self, ledger: Ledger, retry_failed: bool) -> list[Planned]:
         rows = ledger.rows()
         kept = {i for i, row in rows.items() if not (retry_failed and row["status"] == "failed")}
-        once: dict[str, Planned] = {}
-        for run in self.planned:
-            once.setdefault(run.id, run)
-        return [run for i, run in once.items() if i not in kept]
+        return [run for run in self.first_of_each() if run.id not in kept]
 
     def jobs(self, runs: Sequence[Planned]) -> list[Job]:
-        """The work behind runs (`sharing.jobs_behind`)."""
+        """Return the work behind runs (`sharing.jobs_behind`)."""
         return jobs_behind(runs, self.folder.absolute())
 
 
@@ -255,10 +321,10 @@ def _layer(base: Base) -> Layer:
     return str(base) if isinstance(base, str | Path) else dict(base)
 
 
-def _told(
+def _ended(
     jobs: Sequence[Job], executor: Executor | None, base: RunConfig, progress: Progress
 ) -> Iterator[Ended]:
-    """Outcomes of the jobs, with progress: step by step here, job by job elsewhere."""
+    """Run the jobs, with progress: step by step here, job by job elsewhere."""
     left = sum(job.work for job in jobs)
 
     @contextmanager

@@ -1,70 +1,78 @@
-"""StudyTable: what the runs of a study gave, a row for each, and what may be concluded from it."""
+"""StudyTable: what the runs of a study gave, and what may be concluded from it."""
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autolora_meta.errors import InputError, unknown
+from autolora_meta.foundation.places import replace_text
+from autolora_meta.studies import schema
+from autolora_meta.studies.answers import answers
 from autolora_meta.studies.contrasts import Contrast, Row, contrasts, value_of
-from autolora_meta.studies.options import ARM, SEED, StudyOptions
-from autolora_meta.studies.plan import Planned, value_label
+from autolora_meta.studies.labels import value_label
+from autolora_meta.studies.ledger import Ledger, Took
+from autolora_meta.studies.options import StudyOptions
+from autolora_meta.studies.plan import Planned
+from autolora_meta.studies.questions import ARM, Primary, Question
 
 if TYPE_CHECKING:
     import pandas
 
+FILE = "table.json"
+
 
 @dataclass(frozen=True)
 class StudyTable:
-    """A row for each run of a study, in the order of its grid.
+    """The runs of a study, in the order of its grid, and what is asked of them.
 
     Args:
         name: of the study.
         keys: what tells the runs of one seed apart; `arm` is the last.
         rows: one a run: `settings` (key -> value, without the arm), `arm`, `seed`, `id`, `status`
             (finished, failed, missing); of a failed one `error`; of a finished one `metrics`,
-            `compared` (metrics of interest, the main one first), `parameters`, `ranks` and `cost`,
-            plain steps of its searches and retraining.
-        took: run -> what choosing its ranks took, searches included: `seconds` of wall time, which
-            jobs beside it make longer, and `peak_memory`, bytes above the loaded model, or None.
-            Equal studies give equal tables whatever they took.
+            `compared` (metrics of interest, the main one first), and the columns of
+            `schema.COLUMNS` from `parameters` on.
+        asked: the questions of the study (`answers.answers` has the answers).
+        primary: which of them leads.
+        question: what the study asks, in words.
+        took: run -> what it took. Equal studies give equal tables whatever they took.
     """
 
     name: str
     keys: tuple[str, ...]
     rows: tuple[Row, ...]
-    took: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict, compare=False)
+    asked: tuple[Question, ...] = ()
+    primary: Primary = field(default_factory=Primary)
+    question: str = ""
+    took: Mapping[str, Took] = field(default_factory=dict, compare=False)
 
     @classmethod
-    def of(
-        cls,
-        options: StudyOptions,
-        planned: Sequence[Planned],
-        ended: Mapping[str, Row],
-        jobs: Mapping[str, Mapping[str, Any]],
-    ) -> "StudyTable":
-        """The table of a plan, of what has ended (id -> its line in the ledger) and of its jobs.
-
-        Args:
-            jobs: id of a run or key of a search -> what it took (`Ledger.took`).
-        """
-        rows = []
+    def of(cls, options: StudyOptions, planned: Sequence[Planned], ledger: Ledger) -> "StudyTable":
+        """Return the table of a plan, of what has ended, and of what that took."""
+        rows, ended = [], ledger.rows()
         for run in planned:
             row = {"settings": dict(run.settings), "arm": run.arm, "seed": run.seed, "id": run.id}
             row |= ended.get(run.id, {"status": "missing"})
             if row["status"] == "finished":  # which are looked at is the study's to say, even later
                 row["compared"] = run.config.compare.compared(row["compared"])
+                row["pattern"] = schema.pattern_of(row["ranks"])
             rows.append(row)
         # As JSON has them, so that a table that is loaded equals the one that was saved.
-        took = {}
-        for run in planned:
-            told = [jobs[key] for key in (run.id, *run.searches.values()) if key in jobs]
-            if len(told) == 1 + len(run.searches):
-                memory = [job["peak_memory"] for job in told if job["peak_memory"] is not None]
-                seconds = sum(job["allocation_seconds"] for job in told)
-                took[run.id] = {"seconds": seconds, "peak_memory": max(memory, default=None)}
-        return cls(options.name, options.keys, tuple(json.loads(json.dumps(rows))), took)
+        rows = schema.runs_of(
+            json.loads(json.dumps([v for row in rows for v in schema.values_of(row)])),
+            options.keys,
+        )
+        return cls(
+            options.name,
+            options.keys,
+            tuple(rows),
+            options.asked(),
+            options.primary(),
+            options.question,
+            ledger.took(),
+        )
 
     @property
     def finished(self) -> list[Row]:
@@ -122,19 +130,25 @@ class StudyTable:
         return found
 
     def to_pandas(self) -> "pandas.DataFrame":
-        """One row a run: its keys, seed, status, parameters, cost, what it took and every metric.
+        """Return one row a value (`schema.COLUMNS`), and what its run took.
 
-        A value that is a list or a mapping is written as in the sentences.
+        A setting that is a list or a mapping is written as in the sentences.
+
+        >>> frame = table.to_pandas()                                         # doctest: +SKIP
+        >>> frame[frame.metric == "accuracy"].groupby("arm").value.mean()     # doctest: +SKIP
         """
         import pandas
 
         plain = (str, int, float, type(None))
         records = []
         for row in self.rows:
-            values = {key: value_of(row, key) for key in self.keys}
-            record = {k: v if isinstance(v, plain) else value_label(v) for k, v in values.items()}
-            record |= {k: row.get(k) for k in (SEED, "status", "parameters", "cost", "error")}
-            records.append(record | dict(self.took.get(row["id"], {})) | row.get("metrics", {}))
+            told = self.took[row["id"]].to_dict() if row["id"] in self.took else {}
+            for value in schema.values_of(row):
+                labels = {
+                    k: value[k] if isinstance(value[k], plain) else value_label(value[k])
+                    for k in self.keys
+                }
+                records.append(value | labels | told)
         return pandas.DataFrame(records)
 
     def compare(
@@ -142,11 +156,12 @@ class StudyTable:
         key: str = ARM,
         *,
         baseline: Any,
+        values: Sequence[Any] | None = None,
         metric: str | None = None,
         over: Sequence[str] = (),
         level: float = 0.95,
     ) -> list[Contrast]:
-        """Every other value of a key against the baseline, all else equal, paired over seeds.
+        """Return values of a key against the baseline, all else equal, paired over seeds.
 
         All that one call compares is one family of Holm's correction, but what chose the same ranks
         with the same metrics and cannot differ. Of several calls each is one more chance to find
@@ -162,7 +177,8 @@ class StudyTable:
         Args:
             key: `arm`, `variant` or a key of `vary`.
             baseline: the value of it that differences are taken from.
-            metric: None: the main one of the task.
+            values: those that are held against it; None: every other value.
+            metric: None: the main one of the task; `all`: every metric of interest.
             over: keys whose values are averaged within each seed, such as the one that names the
                 data. A seed stays one replicate.
             level: of the intervals.
@@ -170,24 +186,58 @@ class StudyTable:
         Raises:
             InputError: there is no such key, value or metric, or no run has finished.
         """
-        return contrasts(self, key, baseline, metric, over, level)
+        question = Question(
+            key=key,
+            baseline=baseline,
+            values=None if values is None else tuple(values),
+            metric=metric,
+            over=tuple(over),
+        )
+        return contrasts(self, question, level)
+
+    def sentences(self) -> list[str]:
+        """Return what can and cannot be concluded, the primary comparison first."""
+        found = [contrast for each in answers(self) for contrast in each]
+        ordered = sorted(found, key=lambda contrast: not contrast.primary)
+        return list(dict.fromkeys(contrast.sentence for contrast in ordered))
 
     def save(self, path: str | Path) -> None:
-        """Write the table as JSON; equal studies give equal bytes but for `took`."""
-        Path(path).write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+        """Write the table as JSON (`schema`), whole or not at all; equal tables give equal bytes.
+
+        >>> pandas.read_json("runs/mine/table.json", orient="table")  # doctest: +SKIP
+        """
+        about = {
+            "name": self.name,
+            "question": self.question,
+            "keys": self.keys,
+            "asked": [one.model_dump(mode="json") for one in self.asked],
+            "primary": self.primary.model_dump(mode="json"),
+        }
+        lines = [json.dumps(value) for row in self.rows for value in schema.values_of(row)]
+        rows = ",\n  ".join(lines)
+        head = json.dumps(about | {"schema": {"fields": schema.fields(self.keys)}}, indent=1)
+        replace_text(Path(path), f'{head[:-2]},\n "data": [\n  {rows}\n ]\n}}\n')
 
     @classmethod
     def load(cls, path: str | Path) -> "StudyTable":
-        """Read `table.json`, or that of a study's folder.
+        """Read a `table.json`, or that of the folder of a run or a study.
 
         Raises:
             InputError: there is no such file, or it is no table of a study.
         """
         path = Path(path)
-        path = path / "table.json" if path.is_dir() else path
+        path = path / FILE if path.is_dir() else path
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-            rows = tuple(content["rows"])
-            return cls(content["name"], tuple(content["keys"]), rows, content.get("took", {}))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            keys = tuple(content["keys"])
+            return cls(
+                content["name"],
+                keys,
+                tuple(schema.runs_of(content["data"], keys)),
+                tuple(Question.model_validate(one) for one in content["asked"]),
+                Primary.model_validate(content["primary"]),
+                content["question"],
+                Ledger(path.parent).took(),
+            )
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{path} is no table of a study of this tool: {error}") from None

@@ -1,27 +1,33 @@
 """The three kinds of work of a study, as functions that any process may be given."""
 
-import os
+import json
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from platform import node
-from tempfile import mkdtemp
 from typing import Any, TypeVar
 
-from autolora_meta.allocators.allocation import Measured
-from autolora_meta.allocators.replicate import allocator
+from autolora_meta.allocators.allocation import Measured, allocation, measure
+from autolora_meta.allocators.replicate import Replicate, allocator
 from autolora_meta.bilevel.options import Selection
 from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import InputError
-from autolora_meta.foundation.cost import Cost, plain_steps
-from autolora_meta.pipeline.result import START, SearchResult
-from autolora_meta.studies.jobs import effective, run_measure, run_retrain, run_search
+from autolora_meta.finetuning.prepare import Prepared
+from autolora_meta.finetuning.retrain import RetrainResult
+from autolora_meta.finetuning.tasks.blind import blind_answer
+from autolora_meta.foundation.cost import plain_steps
+from autolora_meta.foundation.memory import peak
+from autolora_meta.foundation.places import becomes
+from autolora_meta.pipeline.result import START
+from autolora_meta.pipeline.retrain import retrain
+from autolora_meta.ranks.pattern import RankPattern
 from autolora_meta.studies.orphans import end_with_parent
+from autolora_meta.studies.pool import progress_of, whole_progress
 
-_TOLD = ("metrics", "compared", "parameters", "ranks", "blind_answer")
+Keep = Callable[[RetrainResult, RankPattern, Prepared, Path], None]
+TIMES = ("seconds", "allocation_seconds", "peak_memory")  # of a job: they differ from run to run
 _Told = TypeVar("_Told")
 
 _alone = threading.Lock()  # torch's generator and threads belong to a process: one job at a time
@@ -30,7 +36,7 @@ _alone = threading.Lock()  # torch's generator and threads belong to a process: 
 def search_once(
     configs: Sequence[RunConfig], seed: int, selection: Selection, place: Path
 ) -> dict[str, Any]:
-    """One search, for all runs that read it; where another process was quicker, its own is kept.
+    """Run one search, for all runs that read it; keep that of another process that was quicker.
 
     Args:
         configs: of those runs: they agree in all that the search depends on, and differ in `ranks`.
@@ -40,20 +46,22 @@ def search_once(
         place: where it goes, as `seed/selection` below it.
 
     Returns:
-        `seconds`; and `allocation_seconds` and `peak_memory`, where it had to be run.
+        `seconds` of all of it; and where it had to be run `allocation_seconds`, and `peak_memory`
+        in bytes above the loaded model, or None.
     """
     end_with_parent()
     with _alone:
+        started = time.perf_counter()
         if place.exists():
             return {"seconds": 0.0}
-        outcome = _first_possible(
-            configs, place, lambda config, begun: run_search(config, seed, selection, begun)
+        seconds, memory = _first_possible(
+            configs, place, lambda config, begun: _search(config, seed, selection, begun)
         )
-    return {"seconds": outcome.seconds, **outcome.measured}
+        return _took(started, seconds, memory)
 
 
 def measure_once(configs: Sequence[RunConfig], seed: int, arm: str, place: Path) -> dict[str, Any]:
-    """What one arm measures, for its runs at all budgets.
+    """Measure what one arm needs, for its runs at all budgets.
 
     Args:
         configs: of those runs; the first that is possible on the model serves.
@@ -69,7 +77,7 @@ def measure_once(configs: Sequence[RunConfig], seed: int, arm: str, place: Path)
         started = time.perf_counter()
         if not place.exists():
             _first_possible(
-                configs, place, lambda config, begun: run_measure(config, seed, arm).save(begun)
+                configs, place, lambda config, begun: _measure(config, seed, arm, begun)
             )
         return {"seconds": time.perf_counter() - started}
 
@@ -81,8 +89,9 @@ def retrain_once(
     place: Path,
     searches: Iterable[Path],
     measured: Path | None = None,
+    keep: Keep | None = None,
 ) -> dict[str, Any]:
-    """Ranks of one arm in one replicate, retrained and tested.
+    """Choose the ranks of one arm in one replicate, retrain and test them.
 
     Args:
         config: of the run.
@@ -92,63 +101,132 @@ def retrain_once(
         searches: folders of `search_once`. The run works on a copy, because it writes the ranks of
             its own budget beside it.
         measured: file of `measure_once`, where the arm has one.
+        keep: called with the retrained model and a folder inside `place`; it pickles.
 
     Returns:
         `metrics`, `compared` (their names, the main one first), `blind_answer` (why they show
-        nothing learned, or None), `parameters`, `ranks`, `cost` in plain steps, `blind` where a
-        search had learned nothing (`SearchResult.blind`); `seconds`, and what choosing the ranks
-        took: `allocation_seconds` and `peak_memory`, searches aside.
+        nothing learned, or None), `parameters`, `ranks`, `start`, `cost` in plain steps, `blind`
+        where a search had learned nothing (`SearchResult.blind`); `seconds`, and what choosing the
+        ranks took: `allocation_seconds` and `peak_memory`, searches aside.
     """
     end_with_parent()
+    started = time.perf_counter()
     shutil.rmtree(place, ignore_errors=True)
     ignore = shutil.ignore_patterns(*([START] if config.retrain.start == "scratch" else []))
     known = Measured.load(measured) if measured else None
-    with _alone, _becomes(place) as begun:
+    with _alone, becomes(place) as begun:
         begun.mkdir()
         for search in searches:
             shutil.copytree(search, begun, dirs_exist_ok=True, ignore=ignore)
-        outcome = run_retrain(config, seed, arm, begun, measured=known)
-        spent = plain_steps(Cost(**outcome.content["cost"]))
+        share = progress_of(0.0 if known else allocator(arm).work(config))
+        replicate = Replicate(config, seed, folder=begun, progress=share)
+        found = allocation(allocator(arm), replicate, known)
+        share.close()
+        own = effective(config, arm, plain_steps(found.spent.cost))
+        result = _retrained(own, arm, replicate, found.pattern)
+        if keep is not None:
+            keep(result, found.pattern, replicate.prepared, begun / "adapter")
+        told = _told(own, arm, replicate, found.pattern, result, plain_steps(found.spent.cost))
+        _leave(begun / str(seed) / arm, found.pattern, result, told | {"arm": arm, "seed": seed})
         # With this seed: `autolora-meta retrain` on the folder then takes the same split.
-        own = effective(config, arm, spent).model_copy(update={"seed": seed})
+        own = own.model_copy(update={"seed": seed})
         (begun / "config.yaml").write_text(own.to_yaml(), encoding="utf-8")
-        found = [SearchResult.load(begun / str(seed) / s) for s in allocator(arm).searches]
-    told = {key: outcome.content[key] for key in _TOLD}
-    cost = outcome.content["retrain_steps"] + spent
-    cost += sum(plain_steps(result.cost) for result in found)
-    blind = any(search.blind for result in found for search in result.searches)
-    told |= {"cost": cost, "blind": blind}
-    return told | {"seconds": outcome.seconds, **outcome.measured}
+    return told | _took(started, found.spent.seconds, found.spent.peak_memory)
+
+
+def effective(config: RunConfig, arm: str, spent: float = 0.0) -> RunConfig:
+    """Return the configuration with the retraining that the arm gets: how long, from what start.
+
+    Args:
+        spent: plain steps that the arm took for its ranks, searches aside.
+    """
+    chosen = allocator(arm)
+    changes: dict[str, Any] = {"steps": chosen.retrain_steps(config, spent)}
+    if not chosen.searches:  # there is nothing to go on from
+        changes["start"] = "scratch"
+    section = config.retrain.model_copy(update=changes)
+    return config.model_copy(update={"retrain": section})
+
+
+def _search(
+    config: RunConfig, seed: int, selection: Selection, folder: Path
+) -> tuple[float, int | None]:
+    progress = progress_of(config.search.total_work(selection))
+    replicate = Replicate(config, seed, folder=folder, progress=progress)
+    _ = replicate.prepared  # loading is no part of searching
+    with peak(config.runtime.resolved_device) as rose:
+        result = replicate.search(selection)
+    progress.close()
+    return result.seconds, rose[0] if rose else None
+
+
+def _measure(config: RunConfig, seed: int, arm: str, file: Path) -> None:
+    progress = progress_of(allocator(arm).work(config))
+    measure(allocator(arm), Replicate(config, seed, progress=progress)).save(file)
+    progress.close()
+
+
+def _retrained(
+    own: RunConfig, arm: str, replicate: Replicate, pattern: RankPattern
+) -> RetrainResult:
+    start = None
+    if own.retrain.start == "search":
+        start = replicate.search(allocator(arm).searches[0]).start
+    return retrain(
+        own,
+        pattern,
+        seed=replicate.seed,
+        prepared=replicate.prepared,
+        start=start,
+        progress=whole_progress(),
+    )
+
+
+def _told(
+    own: RunConfig,
+    arm: str,
+    replicate: Replicate,
+    pattern: RankPattern,
+    result: RetrainResult,
+    spent: float,
+) -> dict[str, Any]:
+    """Return what the ledger keeps of a run; equal runs give equal content."""
+    task, rows = replicate.prepared.task, replicate.prepared.rows
+    searches = [replicate.search(selection) for selection in allocator(arm).searches]
+    return {
+        "metrics": result.metrics,
+        "compared": task.compared,
+        "blind_answer": blind_answer(result.metrics, task.blind_loss(rows["test"])),
+        "parameters": pattern.parameters,
+        "ranks": dict(pattern),
+        "start": own.retrain.start,
+        "cost": own.retrain.steps + spent + sum(plain_steps(found.cost) for found in searches),
+        "blind": any(each.blind for found in searches for each in found.searches),
+    }
+
+
+def _leave(
+    folder: Path, pattern: RankPattern, result: RetrainResult, content: Mapping[str, Any]
+) -> None:
+    """Write ranks.json, result.json and retrain.jsonl into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    pattern.save(folder / "ranks.json")
+    (folder / "result.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    lines = (json.dumps({"stage": "retrain"} | row) + "\n" for row in result.log)
+    (folder / "retrain.jsonl").write_text("".join(lines), encoding="utf-8")
+
+
+def _took(started: float, seconds: float, peak_memory: int | None) -> dict[str, Any]:
+    return dict(zip(TIMES, (time.perf_counter() - started, seconds, peak_memory), strict=True))
 
 
 def _first_possible(
     configs: Sequence[RunConfig], place: Path, call: Callable[[RunConfig, Path], _Told]
 ) -> _Told:
-    """What the first of the configurations that is no bad input gives; its files go to `place`."""
+    """Return what the first of the configurations that is no bad input gives; its files stay."""
     *others, last = configs
     for config in others:
-        with suppress(InputError), _becomes(place) as begun:
+        with suppress(InputError), becomes(place) as begun:
             return call(config, begun)
-    with _becomes(place) as begun:
+    with becomes(place) as begun:
         return call(last, begun)
-
-
-@contextmanager
-def _becomes(place: Path) -> Iterator[Path]:
-    """Where to write what `place` is to hold: it is there at the end, whole, or not at all.
-
-    The same job may run twice at a time, where a cluster goes on with the jobs of a study that was
-    killed and resumed. Equal jobs leave equal files, so the first to end is kept.
-    """
-    place.parent.mkdir(parents=True, exist_ok=True)
-    worker = f"{os.getpid()}@{node()}"  # by which `Ledger.sweep` knows whether it still works
-    scratch = Path(mkdtemp(prefix=f".{place.name}-{worker}-", dir=place.parent))
-    try:
-        yield scratch / place.name
-        try:
-            (scratch / place.name).rename(place)
-        except OSError:
-            if not place.exists():
-                raise
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)

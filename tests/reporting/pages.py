@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from autolora_meta.reporting.report import draw_run
+from autolora_meta.reporting.figures import draw_all
 from autolora_meta.studies.options import StudyOptions
 from autolora_meta.studies.table import StudyTable
 
@@ -23,7 +23,7 @@ def study_table(seeds: int = 4) -> StudyTable:
                 + 0.01 * seed
                 + size / 1e5
             },
-            **{"compared": ["accuracy"], "parameters": size, "ranks": {}},
+            **{"compared": ["accuracy"], "parameters": size, "pattern": arm},
             "cost": 70 + 150 * (arm == "learned") + seed,
         }
         for source in ("cola", EVIL)
@@ -34,12 +34,15 @@ def study_table(seeds: int = 4) -> StudyTable:
     rows[1]["metrics"] = {"accuracy": 0.6}
     rows[-1] = {key: rows[-1][key] for key in ("settings", "arm", "seed", "id")}
     rows[-1] |= {"status": "failed", "error": f"InputError: {EVIL}"}
-    return StudyTable("mine", ("data.source", "ranks.budget", "arm"), tuple(rows))
+    asked = study_options()
+    keys = ("data.source", "ranks.budget", "arm")
+    about = asked.asked(), asked.primary(), asked.question
+    return StudyTable("mine", keys, tuple(rows), *about)
 
 
-def study_folder(folder: Path) -> Path:
-    """The folder of that study, with its figures."""
-    options = StudyOptions.model_validate(
+def study_options() -> StudyOptions:
+    """That study."""
+    return StudyOptions.model_validate(
         {
             "name": "mine",
             "question": f"Which? {EVIL}",
@@ -53,8 +56,12 @@ def study_folder(folder: Path) -> Path:
             ],
         }
     )
+
+
+def study_folder(folder: Path) -> Path:
+    """The folder of that study, with its figures."""
     folder.mkdir()
-    (folder / "study.yaml").write_text(options.to_yaml(), encoding="utf-8")
+    (folder / "study.yaml").write_text(study_options().to_yaml(), encoding="utf-8")
     study_table().save(folder / "table.json")
-    draw_run(folder)
+    draw_all(folder)
     return folder

@@ -8,18 +8,17 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-import yaml
 
 from autolora_meta.errors import InputError
 from autolora_meta.foundation.environment import environment
 from autolora_meta.ranks.pattern import RankPattern
 from autolora_meta.reporting.document import Code, Document, Picture, Section, Table
-from autolora_meta.reporting.page import page
-from autolora_meta.reporting.page_study import study_document
+from autolora_meta.reporting.figures import draw_all
+from autolora_meta.reporting.page import document, page
 from autolora_meta.reporting.ranked import ranks_by_value, read_ranked
-from autolora_meta.reporting.report import draw_run
-from autolora_meta.reporting.study import write_summary
+from autolora_meta.reporting.summary import write_summary
 from autolora_meta.studies.ledger import Ledger
+from autolora_meta.studies.questions import Question
 from autolora_meta.studies.table import StudyTable
 from tests.end_to_end import Tiny, command
 from tests.reporting.chromium import browser, find_chromium
@@ -98,7 +97,7 @@ def test_the_page_of_a_study_leads_with_what_holds(study: Path) -> None:
     for part in (
         f"Which? {EVIL}",
         "learned beats uniform by 1",
-        "secondary comparisons",
+        "Secondary comparisons",
         "All settings",
         "What failed",
         f"InputError: {EVIL}",
@@ -112,10 +111,10 @@ def test_the_page_of_a_study_leads_with_what_holds(study: Path) -> None:
 
 def test_what_two_questions_ask_for_is_told_once(tmp_path: Path) -> None:
     folder = study_folder(tmp_path / "mine")
-    options, table = yaml.safe_load((folder / "study.yaml").read_text()), study_table()
-    options["contrasts"] = [{"key": "arm", "baseline": b} for b in ("learned", "uniform")]
-    (folder / "study.yaml").write_text(yaml.safe_dump(options))
-    answer = study_document(folder).answer
+    asked = tuple(Question(baseline=baseline) for baseline in ("learned", "uniform"))
+    table = replace(study_table(), asked=asked)
+    table.save(folder / "table.json")
+    answer = document(folder).answer
     assert "uniform is worse than learned by" in answer and "learned beats" not in answer
     assert len(table.compare("arm", baseline="learned")) == 4 and "8 comparisons" not in answer
 
@@ -124,8 +123,8 @@ def test_the_answer_says_what_stands_behind_it(tmp_path: Path) -> None:
     folder, table = study_folder(tmp_path / "mine"), study_table(seeds=2)
     blind = [row | {"blind": True} if row["arm"] == "learned" else row for row in table.rows]
     replace(table, rows=tuple(blind)).save(folder / "table.json")
-    draw_run(folder)
-    assert study_document(folder).answer == (
+    draw_all(folder)
+    assert document(folder).answer == (
         "No claim on any of 6 comparisons: 2 replicates, and a claim needs at least 3. "
         "Left out, because they failed: 1 of 16 runs. "
         "Of a search that had learned next to nothing (see below): 8 of 16 runs."
@@ -141,16 +140,16 @@ def test_warnings_stand_before_any_difference(tmp_path: Path) -> None:
     replace(table, rows=tuple(blind)).save(folder / "table.json")
     for seeds in ([0, 1], [0, 1], [0, 1, 2, 3]):  # the second time nothing was added
         Ledger(folder).looked(seeds, "learned against uniform")
-    answer, words = study_document(folder).answer, write_summary(folder)
+    answer, words = document(folder).answer, write_summary(folder)
     assert answer.startswith("Nothing was learned by uniform in 15 of 15 runs (Matthews")
     for told in (answer, words):
         grew = told.index("Seeds were added after results had been looked at (2, then 4)")
         assert told.index("Nothing was learned by uniform") < grew < told.index("beats")
     Ledger(folder).looked([0, 2], "learned against uniform")  # chosen after a look
-    assert "looked at: 1, 3 had results and are left out here" in study_document(folder).answer
+    assert "looked at: 1, 3 had results and are left out here" in document(folder).answer
     Ledger(folder).looked([0, 2], "learned against eva")
     changed = "was changed after results had been looked at (first learned against uniform)"
-    assert changed in study_document(folder).answer
+    assert changed in document(folder).answer
 
 
 def test_commands_of_a_page_hold_where_it_was_written(
@@ -166,22 +165,20 @@ def test_commands_of_a_page_hold_where_it_was_written(
 
 def test_the_page_of_a_study_says_what_choosing_ranks_took_and_shows_them(tmp_path: Path) -> None:
     folder, table = study_folder(tmp_path / "mine"), study_table()
-    took = {
-        row["id"]: {"seconds": 3.0 + row["seed"], "peak_memory": 5 << 20}
-        for row in table.finished
-        if row["arm"] == "learned"
-    }
-    replace(table, took=took).save(folder / "table.json")
+    for row in table.finished:
+        if row["arm"] == "learned":
+            took = {"allocation_seconds": 3.0 + row["seed"], "peak_memory": 5 << 20, "seconds": 9}
+            Ledger(folder).time({"job": row["id"]} | took)
     assert set(StudyTable.load(folder).to_pandas()["peak_memory"].dropna()) == {5 << 20}
     for row in table.finished:
         place = folder / "runs" / row["id"] / str(row["seed"]) / row["arm"]
         place.mkdir(parents=True)
         ranks = (row["seed"] % 3, 2)
         RankPattern(("h.0.q", "h.1.q"), ranks, (8, 8), 2, 1.0).save(place / "ranks.json")
-    draw_run(folder)
-    sections = {section.heading: section for section in study_document(folder).sections}
-    assert sections["What it cost"].tables[0].rows == [["learned", "4.5", "5"]]
-    mean, spread = sections["Ranks"].pictures
+    draw_all(folder)
+    sections = {section.heading: section for section in document(folder).sections}
+    assert sections["What it cost"].tables[0].rows == [["learned", "4.5", "9.0", "5"]]
+    spread, _, mean = sections["Ranks"].pictures
     assert mean.caption.endswith(
         "for each value of arm (data.source cola, ranks.budget uniform:1)."
     )
@@ -234,13 +231,13 @@ def test_plot_makes_figures_and_page_again(study: Path) -> None:
     assert names == {"contrast-1-arm", "contrast-2-arm", "cost", "parameters"}
     for old in ("ranks-spread", "contrast-3-arm", "mine"):  # of a larger study; a person's own
         (study / "figures" / f"{old}.svg").write_text("<svg/>")
-    draw_run(study)
+    draw_all(study)
     assert {file.stem for file in (study / "figures").iterdir()} == names | {"mine"}
     (study / "figures" / "mine.svg").unlink()
 
 
 def test_a_folder_without_results_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"no comparison\.json and no study\.yaml"):
+    with pytest.raises(InputError, match=r"no table\.json and no study\.yaml"):
         page(tmp_path)
 
 

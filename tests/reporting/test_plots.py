@@ -17,21 +17,11 @@ from autolora_meta.reporting import plots
 from autolora_meta.reporting.grid import layer_grid
 from autolora_meta.reporting.measured import measured
 from autolora_meta.reporting.style import save
-from autolora_meta.statistics.paired import paired_difference
 from tests.reporting.pages import study_table
 
 KINDS = ("attention.self.query", "attention.output.dense", "output.dense")
 NAMES = (*(f"bert.encoder.layer.{i}.{t}" for i in range(2) for t in KINDS), "bert.pooler.dense")
 PATTERN = RankPattern(NAMES, (0, 1, 2, 3, 4, 1, 2), (10,) * 7, k=4, scale=2.0)
-ROWS = [
-    {"arm": arm, "seed": seed, "metric": "accuracy", "value": 0.5 + 0.1 * place + 0.01 * seed}
-    for place, arm in enumerate(("learned", "uniform", "shuffled"))
-    for seed in range(4)
-]
-DIFFERENCES = {
-    "learned": paired_difference([0.4, 0.41, 0.42], [0.5, 0.5, 0.53]),
-    "shuffled": paired_difference([0.5, 0.6], [0.4, 0.55]),
-}
 LOSSES = [{"step": i, "inner_loss": 1 / (i + 1), "outer_loss": None} for i in range(5)]
 GATES = torch.ones(3, 7, 4)
 POINTS = [
@@ -116,19 +106,6 @@ def test_losses_are_drawn_where_they_were_recorded() -> None:
     assert [t.get_text() for t in legend.get_texts()] == ["inner (training rows)"]
     raw = figure.axes[0].lines[0].get_ydata()
     assert np.allclose(np.asarray(raw, dtype=float), [1, 1 / 2, 1 / 3, 1 / 4, 1 / 5])
-
-
-def test_comparison_marks_claims_alone_as_claims() -> None:
-    figure = plots.comparison(ROWS, DIFFERENCES, "accuracy", better="higher")
-    left, right = figure.axes
-    assert [t.get_text() for t in left.get_yticklabels()] == ["learned", "uniform", "shuffled"]
-    means = {float(line.get_xdata()[0]): line for line in right.lines if line.get_marker() == "o"}  # type: ignore[index]
-    filled = {round(x, 3): line.get_markerfacecolor() != "white" for x, line in means.items()}
-    assert filled == {-0.1: True, 0.075: False}
-    assert "right is better" in right.get_xlabel()
-    corrected = plots.comparison(ROWS, DIFFERENCES, "accuracy", holding=()).axes[1]
-    markers = [line for line in corrected.lines if line.get_marker() == "o"]
-    assert len(markers) == 2 and all(m.get_markerfacecolor() == "white" for m in markers)
 
 
 def _seeds(count: int, agree: bool = True) -> list[RankPattern]:
@@ -298,7 +275,7 @@ def test_labels_of_many_blocks_do_not_touch(blocks: int) -> None:
 @pytest.mark.parametrize(
     "kind",
     [
-        *("heatmap", "heatmaps", "means", "gates", "losses", "comparison", "spread", "stability"),
+        *("heatmap", "heatmaps", "means", "gates", "losses", "spread", "stability"),
         *("over time", "importance", "cost", "parameters", "study", "differences"),
     ],
 )
@@ -309,7 +286,6 @@ def test_figures_are_drawn_into_given_axes(kind: str) -> None:
         "heatmap": lambda: plots.rank_heatmap(PATTERN, ax),
         "gates": lambda: plots.gates_over_time([0, 1, 2], GATES, NAMES, ax),
         "losses": lambda: plots.losses(LOSSES, ax),
-        "comparison": lambda: plots.comparison(ROWS, DIFFERENCES, "accuracy", ax),
         "heatmaps": lambda: plots.rank_heatmaps({"a": PATTERN, "b": PATTERN}, ax),
         "means": lambda: plots.mean_ranks({"a": [PATTERN], "b": [PATTERN] * 2}, ax),
         "spread": lambda: plots.rank_spread([PATTERN] * 3, ax),
@@ -343,23 +319,23 @@ def test_nothing_to_draw_is_refused() -> None:
         plots.gates_over_time([0, 1], GATES, NAMES)
     with pytest.raises(InputError, match="none of the 0 records"):
         plots.losses([])
-    with pytest.raises(InputError, match="'f1'; metrics found: accuracy"):
-        plots.comparison(ROWS, DIFFERENCES, "f1")
+    with pytest.raises(InputError, match="unknown metric 'f1'"):
+        plots.study(study_table(), metric="f1")
     with pytest.raises(InputError, match="at least one value each"):
         plots.metric_against_cost([])
     with pytest.raises(InputError, match="given 0 contrasts"):
         plots.paired_differences([])
     with pytest.raises(InputError, match="several panels"):
-        plots.comparison(ROWS, DIFFERENCES, "accuracy", Figure().add_axes((0, 0, 1, 1)))
+        plots.study(study_table(), ax=Figure().add_axes((0, 0, 1, 1)))
 
 
 @pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
-@pytest.mark.parametrize("kind", ["heatmap", "comparison"])
+@pytest.mark.parametrize("kind", ["heatmap", "study"])
 def test_equal_figures_are_equal_bytes(kind: str, suffix: str, tmp_path: Path) -> None:
     def drawn() -> Figure:
         if kind == "heatmap":
             return plots.rank_heatmap(PATTERN)
-        return plots.comparison(ROWS, DIFFERENCES, "accuracy")
+        return plots.study(study_table())
 
     files = [tmp_path / f"{name}.{suffix}" for name in ("one", "two")]
     for file in files:

@@ -1,6 +1,5 @@
 """Figures of runs and of studies, as functions of the data they show."""
 
-from autolora_meta.reporting.plots.comparison import comparison
 from autolora_meta.reporting.plots.heatmap import rank_heatmap, rank_heatmaps
 from autolora_meta.reporting.plots.mean_ranks import mean_ranks
 from autolora_meta.reporting.plots.search import gates_over_time, importance_over_time, losses
@@ -17,7 +16,6 @@ from autolora_meta.reporting.plots.trajectory import ranks_over_time
 
 __all__ = [
     "Measured",
-    "comparison",
     "gates_over_time",
     "importance_over_time",
     "losses",

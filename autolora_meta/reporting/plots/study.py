@@ -17,8 +17,8 @@ from autolora_meta.reporting.plots.forest import (
 )
 from autolora_meta.reporting.style import axes, panels, styled
 from autolora_meta.studies.contrasts import Contrast
-from autolora_meta.studies.options import ARM
-from autolora_meta.studies.plan import value_label
+from autolora_meta.studies.labels import value_label
+from autolora_meta.studies.questions import ARM
 from autolora_meta.studies.table import StudyTable
 
 _LINE = 34  # letters of a label before it goes on below

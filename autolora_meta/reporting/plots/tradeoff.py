@@ -46,7 +46,7 @@ def metric_against_cost(
 
     A marker is the mean, a bar its 95% interval over replicates (from 3 on). Ringed are the points
     of the Pareto front: nothing as cheap is better. Intervals of two arms that share their splits
-    say little about the difference between them: see `comparison` and `paired_differences`.
+    say little about the difference between them: see `study` and `paired_differences`.
 
     Args:
         points: what was measured.

@@ -16,9 +16,9 @@ import yaml
 from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import InputError
 from autolora_meta.foundation.environment import environment, recorded
-from autolora_meta.reporting.study import study_summary
+from autolora_meta.foundation.places import becomes
+from autolora_meta.reporting.summary import summary
 from autolora_meta.studies import work
-from autolora_meta.studies.jobs import Outcome, effective
 from autolora_meta.studies.ledger import Ledger
 from autolora_meta.studies.options import read_study, shipped_studies
 from autolora_meta.studies.plan import plan
@@ -284,7 +284,8 @@ def test_one_unusable_point_stops_no_other_also_of_a_study_that_goes_on(
 
 def test_a_study_says_which_rows_and_classes_it_reads(tiny: Tiny, tmp_path: Path) -> None:
     said: list[str] = []
-    Study(tiny.config, arms=["uniform"], folder=tmp_path / "mine").check(said.append)
+    vary = {"lora.k": [2, 3]}
+    Study(tiny.config, vary=vary, arms=["uniform"], folder=tmp_path / "mine").check(said.append)
     assert said[0].startswith("rows of the first run, seed 0:\ncolumns read: text = text")
     assert said[0].endswith("animal 10, 11, 29; colour 11, 10, 29; number 11, 11, 28")
 
@@ -303,7 +304,7 @@ def test_half_done_work_goes_where_its_process_is_no_more(tmp_path: Path) -> Non
     killed = multiprocessing.get_context("fork").Process(target=half_done, args=(place,))
     killed.start()
     killed.join()
-    with work._becomes(place):
+    with becomes(place):
         assert len(list(place.parent.iterdir())) == 2
         Ledger(tmp_path).sweep()
         (mine,) = place.parent.iterdir()
@@ -314,7 +315,7 @@ def test_half_done_work_goes_where_its_process_is_no_more(tmp_path: Path) -> Non
 
 def half_done(place: Path) -> None:
     """Kills its own process in the middle of a job."""
-    with work._becomes(place):
+    with becomes(place):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -366,7 +367,7 @@ def test_a_killed_study_ends_with_the_table_of_one_that_was_not(
 
 def test_a_second_process_waits_or_is_refused(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
     ledger, beside = Ledger(tmp_path), ThreadPoolExecutor(1)
-    with ledger.writing("name: other"):
+    with ledger.writing({"study.yaml": "name: other"}):
         with pytest.raises(InputError, match=r"another process is working on .*--wait"):
             study(tmp_path).run(executor)
         waiting = beside.submit(study(tmp_path).run, executor, wait=True)
@@ -413,14 +414,16 @@ def test_equal_cost_lengthens_the_retraining_of_what_chose_for_less() -> None:
     study = Study("quickstart", vary=vary, arms=arms, seeds=[0])
     steps: dict[str, list[int]] = {arm: [] for arm in arms}
     for run in study.planned:
-        steps[run.arm].append(effective(run.config, run.arm).retrain.steps)
+        steps[run.arm].append(work.effective(run.config, run.arm).retrain.steps)
     search = study.planned[0].config.search
     learned, frozen = (search.total_work(s) for s in ("learned", "frozen"))
     assert steps["learned"] == [70, 70] and steps["frozen"] == [70, 70 + int(learned - frozen)]
     assert steps["uniform"] == [70, 70 + int(learned)]
     assert steps["uniform_longer"] == [70 + int(learned)] * 2
-    assert effective(study.planned[-1].config, "eva", spent=16).retrain.steps == 54 + int(learned)
-    assert effective(study.planned[-1].config, "eva", spent=999).retrain.steps == 70
+    assert work.effective(study.planned[-1].config, "eva", spent=16).retrain.steps == 54 + int(
+        learned
+    )
+    assert work.effective(study.planned[-1].config, "eva", spent=999).retrain.steps == 70
     ids = {arm: len({run.id for run in study.planned if run.arm == arm}) for arm in arms}
     assert ids == {"learned": 1, "frozen": 2, "eva": 2, "uniform": 2, "uniform_longer": 1}
 
@@ -441,16 +444,16 @@ def test_the_first_of_two_equal_jobs_is_kept(
 ) -> None:
     place = tmp_path / "searches" / "key"
 
-    def run_search(config: RunConfig, seed: int, selection: str, folder: Path) -> Any:
+    def searched(config: RunConfig, seed: int, selection: str, folder: Path) -> Any:
         for held, told in ((folder, "second"), (place, "first")):  # elsewhere, meanwhile
             held.mkdir(parents=True)
             (held / "search").write_text(told)
-        return Outcome(("search", 0, "learned"), 1.0)
+        return 1.0, None
 
     monkeypatch.undo()
-    monkeypatch.setattr(work, "run_search", run_search)
+    monkeypatch.setattr(work, "_search", searched)
     configs = [RunConfig.load(BASE)]
-    assert work.search_once(configs, 0, "learned", place) == {"seconds": 1.0}
+    assert work.search_once(configs, 0, "learned", place)["allocation_seconds"] == 1.0
     assert work.search_once(configs, 0, "learned", place) == {"seconds": 0.0}
     assert (place / "search").read_text() == "first" and list(place.parent.iterdir()) == [place]
 
@@ -533,7 +536,7 @@ def test_a_real_study_end_to_end(
     assert len(list((folder / "searches").iterdir())) == 1
     assert len(list((folder / "measured").iterdir())) == 1
     assert [row["blind"] for row in table.finished] == [True, False] * 2  # in two outer steps
-    assert "learned 2 of 2" in study_summary(read_study(file), table)
+    assert "learned 2 of 2" in summary(table)
     costs = [row["cost"] for row in table.finished if row["arm"] == "para"]
     steps = RunConfig.load(tiny.config).retrain.steps
     assert costs[0] == costs[1] > steps  # what was measured once counts at both budgets
@@ -550,10 +553,8 @@ def test_a_real_study_end_to_end(
     ):
         again = Study.load(file, folder=tmp_path / "again").run(dask)
     assert again == table and again.took.keys() == table.took.keys()
-    seconds = [
-        again.took[row["id"]]["seconds"] for row in again.finished if row["arm"] == "learned"
-    ]
-    assert len(seconds) == 2 and min(s or 0 for s in seconds) > 0  # with the search that they share
+    seconds = [again.took[row["id"]].seconds for row in again.finished if row["arm"] == "learned"]
+    assert len(seconds) == 2 and min(seconds) > 0  # with the search that they share
     own = folder / "runs" / table.finished[0]["id"]  # its adapter, as the study's page says
     ranks, adapter = own / "0" / "learned" / "ranks.json", tmp_path / "adapter"
     said = command("retrain", own, "--ranks", ranks, "--output", adapter)
@@ -564,6 +565,6 @@ def test_a_real_study_end_to_end(
     assert dry.status == 0 and "6 runs, and 2 searches and measurements" in dry.out
     said = command("study", file, "--runs", tmp_path / "runs")
     assert said.status == 1, said.err  # as long as runs have failed
-    assert "0 of 6 runs to do" in said.out and "Does the budget matter?" in said.out
+    assert "all 6 runs have ended before" in said.out and "Does the budget matter?" in said.out
     assert "no claim: uniform:2 minus uniform:1" in said.out
     assert (folder / "summary.md").read_text() in said.out

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from autolora_meta import InputError, RunConfig, Study, compare, run
+from autolora_meta import InputError, RunConfig, Study, run
 from autolora_meta.foundation.progress import Silent
 from autolora_meta.studies.main_guard import _runs_at_import
 from autolora_meta.studies.pool import local_pool
@@ -72,7 +72,7 @@ def test_a_worker_that_imports_the_main_module_begins_nothing(
     config = RunConfig.load("quickstart")
     study = Study("quickstart", folder=tmp_path / "study")
     monkeypatch.setattr(current_process(), "_inheriting", True, raising=False)
-    for begin in (lambda: run(config, tmp_path / "run"), lambda: compare(config), study.run):
+    for begin in (lambda: run(config, tmp_path / "run"), study.run):
         with pytest.raises(SystemExit):
             begin()
     assert not list(tmp_path.iterdir())

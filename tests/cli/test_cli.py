@@ -17,6 +17,7 @@ from autolora_meta.config.run import RunConfig
 from autolora_meta.finetuning.lora import quiet_peft
 from autolora_meta.finetuning.prepare import prepare
 from autolora_meta.hypergradients.methods import METHODS
+from autolora_meta.studies.table import StudyTable
 from tests.end_to_end import Tiny, command, contents
 
 FIGURES = (
@@ -26,8 +27,10 @@ FIGURES = (
     "ranks-stability",
     "gates",
     "losses",
-    "comparison-cross_entropy",
-    "comparison-accuracy",
+    "contrast-1-arm-cross_entropy",
+    "contrast-1-arm-accuracy",
+    "ranks-mean",
+    "cost",
 )
 # The same bytes whenever the same configuration runs on the same machine.
 REPRODUCIBLE = (
@@ -35,7 +38,8 @@ REPRODUCIBLE = (
     "ranks.json",
     "alphas.safetensors",
     "metrics.jsonl",
-    "comparison.json",
+    "study.yaml",
+    "table.json",
     "adapter/adapter_model.safetensors",
     "adapter/adapter_config.json",
     "search/importance.safetensors",
@@ -88,8 +92,7 @@ def test_the_adapter_loads_with_peft_alone_and_gives_the_logits_that_were_measur
     labels = torch.tensor(test["labels"])
     with torch.no_grad():
         logits = model(**batch).logits
-    rows = json.loads((tiny.run / "comparison.json").read_text())["rows"]
-    measured = {r["metric"]: r["value"] for r in rows if (r["arm"], r["seed"]) == ("learned", 0)}
+    measured = StudyTable.load(tiny.run).rows[0]["metrics"]
     assert F.cross_entropy(logits, labels).item() == pytest.approx(measured["cross_entropy"], 1e-5)
     assert (logits.argmax(-1) == labels).float().mean().item() == pytest.approx(
         measured["accuracy"]
@@ -114,17 +117,18 @@ def test_the_model_card_says_how_the_adapter_was_made(tiny: Tiny) -> None:
     assert 'labels = ["animal", "colour", "number"]' in card
 
 
-def test_a_finished_run_is_refused_and_overwritten_only_when_told_to_with_the_same_bytes(
+def test_a_run_of_another_configuration_is_overwritten_only_when_told_to(
     tiny: Tiny, tmp_path: Path
 ) -> None:
     runs = tmp_path / "runs"
     shutil.copytree(tiny.run, runs / "tiny")
     (runs / "tiny" / "mine.txt").write_text("a note")
     before = contents(runs)
-    for name in ("run", "search"):
-        said = command(name, tiny.config, "name=tiny", "--runs", runs)
-        assert said.status == 2
-        assert "finished work is not overwritten" in said.err and "--overwrite" in said.err
+    said = command("run", tiny.config, "retrain.steps=5", "name=tiny", "--runs", runs)
+    assert said.status == 2 and "holds another run (it differs in retrain.steps)" in said.err
+    assert "finished work is not overwritten" in said.err and "--overwrite" in said.err
+    said = command("search", tiny.config, "name=tiny", "--runs", runs)
+    assert said.status == 2 and "finished work is not overwritten" in said.err
     assert contents(runs) == before
     bad = command("run", tiny.config, "lora.targets=[qurey]", "--runs", runs, "--overwrite")
     assert bad.status == 2
@@ -137,20 +141,54 @@ def test_a_finished_run_is_refused_and_overwritten_only_when_told_to_with_the_sa
     assert set(after) == set(contents(tiny.run))
 
 
-def test_a_second_run_goes_into_a_folder_of_its_own(tiny: Tiny, tmp_path: Path) -> None:
+def test_the_same_command_again_trains_nothing_and_another_goes_elsewhere(
+    tiny: Tiny, tmp_path: Path
+) -> None:
     shutil.copytree(tiny.run, tmp_path / "tiny")  # as the first run left it
-    before = contents(tmp_path)
+    before = contents(tmp_path / "tiny")
+    said = command("run", tiny.config, "--runs", tmp_path)
+    assert said.status == 0 and "all 8 runs have ended before" in said.out
+    assert (tmp_path / "tiny" / "summary.md").read_text() in said.out
+    assert {path.name for path in tmp_path.iterdir()} == {"tiny"}
+    assert contents(tmp_path / "tiny") == before
     for name, folder in [("run", "tiny-2"), ("search", "tiny-3")]:
-        said = command(name, tiny.config, "--runs", tmp_path)
+        said = command(name, tiny.config, "compare.replicates=1", "--runs", tmp_path)
         assert said.status == 0, said.err
-        assert f"{tmp_path / 'tiny'} is taken: this goes into {tmp_path / folder}\n" in said.out
+        assert f"this goes into {tmp_path / folder}\n" in said.out
         assert RunConfig.load(tmp_path / folder / "config.yaml").name == folder
     assert {path.name for path in tmp_path.iterdir()} == {"tiny", "tiny-2", "tiny-3"}
     first, second = (contents(tmp_path / name) for name in ("tiny", "tiny-2"))
-    assert {f"tiny/{name}": value for name, value in first.items()} == before
-    assert set(first) == set(second)
-    for name in set(REPRODUCIBLE) - {"config.yaml"}:
+    assert first == before
+    for name in ("ranks.json", "metrics.jsonl", "adapter/adapter_model.safetensors"):
         assert first[name] == second[name], name
+
+
+def test_more_replicates_go_on_where_the_run_ended_and_it_is_said(
+    tiny: Tiny, tmp_path: Path
+) -> None:
+    shutil.copytree(tiny.run, tmp_path / "tiny")
+    before = (tmp_path / "tiny" / "results.jsonl").read_text()
+    said = command("run", tiny.config, "compare.replicates=3", "--runs", tmp_path)
+    assert said.status == 0, said.err
+    assert "4 of 12 runs to do, and 2 searches" in said.out
+    assert "Seeds were added after results had been looked at (2, then 3)" in said.out
+    assert (tmp_path / "tiny" / "results.jsonl").read_text().startswith(before)
+
+
+def test_a_table_is_compared_on_the_command_line(tiny: Tiny) -> None:
+    said = command("compare", tiny.run)
+    assert said.status == 0, said.err
+    table = StudyTable.load(tiny.run)
+    assert all(f"- {sentence}\n" in said.out for sentence in table.sentences())
+    said = command("compare", tiny.run / "table.json", "--baseline", "frozen", "--metric", "loss")
+    assert said.status == 2 and "unknown metric 'loss'" in said.err
+    said = command("compare", tiny.run, "--baseline", "frozen", "--metric", "accuracy")
+    asked = table.compare("arm", baseline="frozen", metric="accuracy")
+    assert said.status == 0 and all(f"- {one.sentence}\n" in said.out for one in asked)
+    wrong = command("compare", tiny.run, "--baseline", "froze")
+    assert wrong.status == 2 and "did you mean 'frozen'" in wrong.err
+    lost = command("compare", tiny.run, "--metric", "accuracy")
+    assert lost.status == 2 and "add --baseline" in lost.err
 
 
 def test_the_search_alone_finds_what_the_run_found(tiny: Tiny, tmp_path: Path) -> None:
@@ -229,16 +267,12 @@ def test_one_replicate_with_the_paper_s_rule_and_an_iterative_method(
     assert "budget" not in said.out + card
     how = r"solver iterations a step, damping 10, .* in \d+% of the outer steps, the implicit part"
     assert re.search(how, said.out)
-    comparison = json.loads(
-        (tmp_path / "tiny" / "comparison.json").read_text(),
-        parse_constant=lambda name: pytest.fail(f"{name} is not JSON"),
-    )
-    (difference,) = comparison["differences"]
-    assert (difference["n"], difference["low"], difference["sd"]) == (1, None, None)
+    table = StudyTable.load(tmp_path / "tiny")
     ranks = json.loads((tmp_path / "tiny" / "ranks.json").read_text())
     assert all(layer["rank"] >= 1 for layer in ranks["layers"])
-    assert {row["seed"] for row in comparison["rows"]} == {7}
-    assert max(row["parameters"] for row in comparison["rows"]) == ranks["parameters"]
+    assert {row["seed"] for row in table.rows} == {7} and table.metrics == ["accuracy"]
+    assert max(row["parameters"] for row in table.rows) == ranks["parameters"]
+    assert table.sentences()[0].startswith("no claim: learned minus uniform")
     assert command("plot", tmp_path / "tiny").status == 0
 
 
@@ -279,6 +313,16 @@ def test_methods_are_listed_and_the_configuration_printed(tiny: Tiny) -> None:
     config = RunConfig.load(yaml.safe_load(printed.out))
     assert config.search.hypergradient.method == "neumann"
     assert config.search.outer_steps == 40
-    for name in ("run", "search", "allocate", "retrain", "plot", "methods", "list", "config"):
+    for name in (
+        "run",
+        "search",
+        "allocate",
+        "retrain",
+        "compare",
+        "plot",
+        "methods",
+        "list",
+        "config",
+    ):
         assert name in command("--help").out
         assert command(name, "--help").status == 0

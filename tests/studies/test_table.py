@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas
 import pytest
 
 from autolora_meta.errors import InputError
-from autolora_meta.reporting.study import study_summary
+from autolora_meta.reporting.summary import summary
 from autolora_meta.statistics.paired import holm, paired_difference
 from autolora_meta.studies.options import StudyOptions
+from autolora_meta.studies.questions import Primary, Question
 from autolora_meta.studies.table import StudyTable
 
 METHODS = ["darts", {"method": "cg"}, "first_order"]
@@ -33,7 +35,7 @@ def table(seeds: int = 5, failed: tuple[int, ...] = ()) -> StudyTable:
                     row |= {"id": f"{m}{d}{a}{seed}", "status": "finished", "cost": 100.0 + 50 * m}
                     row |= {"metrics": {"accuracy": value, "cross_entropy": 1 - value}}
                     row |= {"compared": ["accuracy"], "parameters": 400 if m < 2 else 300}
-                    row |= {"ranks": {"q": m, "v": a}}
+                    row |= {"pattern": f"{m}{a}"}
                     broken = m == 1 and seed in failed
                     lost = {"status": "failed", "error": "InputError: no"}
                     rows.append({k: row[k] for k in list(row)[:4]} | lost if broken else row)
@@ -102,7 +104,7 @@ def test_a_setting_that_does_not_reach_an_arm_asks_nothing_twice() -> None:
 
 def test_equal_ranks_are_said_to_be_and_not_counted() -> None:
     whole = table()
-    same = ("ranks", "metrics")
+    same = ("pattern", "metrics")
     darts = {(r["settings"]["data"], r["arm"], r["seed"]): r for r in whole.rows[:20]}
     rows = tuple(
         row | {key: darts[row["settings"]["data"], row["arm"], row["seed"]][key] for key in same}
@@ -171,9 +173,7 @@ def test_tasks_of_different_metrics_are_compared_by_those_that_they_share() -> N
     )
     mixed = replace(whole, rows=rows)
     assert mixed.metrics == ["accuracy", "cross_entropy"]
-    given = {"name": "mine", "base": "quickstart", "arms": ["learned", "uniform"]}
-    options = StudyOptions.model_validate(given)
-    assert "| cola " in study_summary(options, mixed)
+    assert "| cola " in summary(mixed)
     assert mixed.compare("arm", baseline="uniform")[0].metric == "accuracy"
     with pytest.raises(InputError, match="unknown metric"):
         mixed.compare("arm", baseline="uniform", metric="f1")
@@ -186,16 +186,26 @@ def test_tasks_of_different_metrics_are_compared_by_those_that_they_share() -> N
 
 
 def test_the_table_is_kept_and_becomes_a_data_frame(tmp_path: Path) -> None:
-    table(failed=(0,)).save(tmp_path / "table.json")
-    assert StudyTable.load(tmp_path) == table(failed=(0,))
-    frame = table(failed=(0,)).to_pandas()
+    asked = (Question(key="method", baseline="darts", over=("data",)),)
+    held = replace(table(failed=(0,)), asked=asked, primary=Primary(), question="Which?")
+    held.save(tmp_path / "table.json")
+    text = (tmp_path / "table.json").read_text()
+    json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+    assert StudyTable.load(tmp_path) == held
+    frame, read = held.to_pandas(), pandas.read_json(tmp_path / "table.json", orient="table")
+    assert list(frame.columns) == list(read.columns)
     assert list(frame.columns[:8]) == [
-        *("method", "data", "arm", "seed", "status", "parameters", "cost", "error")
+        *("run", "method", "data", "arm", "seed", "status", "metric", "value")
     ]
-    assert len(frame) == 60 and frame["accuracy"].isna().sum() == 4
-    (tmp_path / "table.json").write_text("{}")
-    with pytest.raises(InputError, match="is no table of a study"):
-        StudyTable.load(tmp_path)
+    assert len(frame) == len(read) == 56 * 2 + 4 and frame["value"].isna().sum() == 4
+    told = {field["name"] for field in json.loads(text)["schema"]["fields"]}
+    assert told == set(frame.columns)
+    first = frame[(frame.metric == "accuracy") & (frame.arm == "learned")].iloc[0]
+    assert first["value"] == held.rows[0]["metrics"]["accuracy"] and first["compared"]
+    for content in ("{", "[]", "{}", '{"data": []}'):
+        (tmp_path / "table.json").write_text(content)
+        with pytest.raises(InputError, match="is no table of a study"):
+            StudyTable.load(tmp_path)
 
 
 def test_the_summary_answers_and_says_what_failed() -> None:
@@ -209,17 +219,18 @@ def test_the_summary_answers_and_says_what_failed() -> None:
             "contrasts": [{"key": "method", "baseline": "darts", "over": ["data"]}],
         }
     )
-    words = study_summary(options, table(failed=(2,)))
+    about = {"asked": options.asked(), "primary": options.primary(), "question": options.question}
+    words = summary(replace(table(failed=(2,)), **about))
     assert words.startswith("# mine\n\nWhich?\n\n| method ")
-    family = "Primary, named before the run: differences in test accuracy, corrected for all 4"
-    assert f"## method, against darts\n\n{family} primary comparisons.\n\n" in words
+    named = "Primary comparison, named before the run: method against darts in test accuracy"
+    assert f"\n\n{named}, corrected together for their number (4, by Holm):\n\n" in words
     assert "\n- learned: cg beats darts by " in words
     assert words.count("InputError: no") == 4 and "--retry-failed" in words
     assert "does not look at its input" not in words
     rows = tuple(
         row | {"blind": row["arm"] == "learned" and row["seed"] < 2} for row in table().rows
     )
-    told = study_summary(options, replace(table(), rows=rows))
+    told = summary(replace(table(), rows=rows))
     assert "does not look at its input: learned 12 of 30. Next to nothing" in told
     follow = options.model_copy(update={"contrasts": ()}).asked()
     assert [(c.key, c.baseline) for c in follow] == [

@@ -1,0 +1,63 @@
+"""Questions: what is asked of a finished table, and which answer was named before the run."""
+
+from typing import Any
+
+from pydantic import Field
+
+from autolora_meta.config.run import CompareOptions
+from autolora_meta.foundation.options import Options
+
+ARM, VARIANT, SEED = "arm", "variant", "seed"
+EVERY = "all"  # of the metrics of interest
+
+
+class Question(Options):
+    """One question to the finished table: does a value differ from the baseline?"""
+
+    key: str = Field(
+        default=ARM,
+        description="What is compared: arm, variant, or a key of `vary`; all else equal.",
+    )
+    baseline: Any = Field(description="The value of `key` that differences are taken from.")
+    values: tuple[Any, ...] | None = Field(
+        default=None, min_length=1, description="What is held against it; null: every other value."
+    )
+    metric: str | None = Field(
+        default=None,
+        description="Which metric; null: the main one of the task; `all`: each that "
+        "compare.metrics names, or that the task compares.",
+    )
+    over: tuple[str, ...] = Field(
+        default=(),
+        description="Keys whose values are averaged within each seed, such as a key that names the "
+        "data: one sentence for all of them, where otherwise each has its own.",
+    )
+
+
+class Primary(Options):
+    """What a study is to show first of all, as it is named before the run."""
+
+    question: int = Field(default=0, description="Which of the study's questions it is of.")
+    arms: tuple[str, ...] | None = Field(
+        default=None, description="The two arms that it compares; null: all that is compared."
+    )
+
+
+def questions_of(compare: CompareOptions) -> tuple[Question, ...]:
+    """Return what a run asks: every arm against the baseline, and `learned` against every arm.
+
+    Raises:
+        InputError: `compare.primary` names an arm that is not compared.
+    """
+    arms, baseline = compare.arms, compare.baseline
+    primary = compare.contrast()
+    if primary is None:  # one arm
+        return ()
+    asked = [Question(baseline=baseline, metric=EVERY)]
+    pairs = [("learned", arm) for arm in arms if arm not in ("learned", baseline)]
+    if baseline == "learned":
+        pairs = []
+    known = [{baseline, arm} for arm in arms] + [set(pair) for pair in pairs]
+    if set(primary) not in known:
+        pairs.append(primary)
+    return (*asked, *(Question(baseline=b, values=(a,), metric=EVERY) for a, b in pairs))

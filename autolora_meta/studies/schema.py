@@ -1,0 +1,89 @@
+"""The schema of table.json: one row a value, as pandas and other tools of the field read it.
+
+The file is a Tabular Data Resource with a Table Schema (specs.frictionlessdata.io/table-schema):
+`schema.fields` names, types and describes each column, `data` holds the rows.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+Row = dict[str, Any]
+
+# Column -> its type and what it is. A column for each key of the study stands after `run`.
+COLUMNS: dict[str, tuple[str, str]] = {
+    "run": ("string", "id of the run: its folder below runs/; equal ids are one run"),
+    "seed": ("integer", "of the replicate: of its split, search, shuffle and retraining"),
+    "status": ("string", "finished, failed, or missing: not run yet"),
+    "metric": ("string", "what is measured on the test rows; none of an unfinished run"),
+    "value": ("number", "of the metric"),
+    "compared": ("boolean", "the metric is one of interest; the first of a run is the main one"),
+    "parameters": ("number", "trainable adapter parameters, the head apart"),
+    "cost": ("number", "plain steps of search and retraining"),
+    "pattern": ("string", "hash of the rank of every layer: equal where the ranks are"),
+    "start": ("string", "of the retraining: scratch, or search: it went on from what that trained"),
+    "blind": ("boolean", "the search had learned nothing"),
+    "blind_answer": ("string", "why the metrics show nothing learned; none where they do"),
+    "error": ("string", "of a failed run"),
+}
+_OF_RUN = ("parameters", "cost", "pattern", "start", "blind", "blind_answer", "error")
+
+
+def fields(keys: Sequence[str]) -> list[dict[str, str]]:
+    """Return the fields of the schema.
+
+    Args:
+        keys: what tells the runs of one seed apart.
+    """
+    each = [
+        {"name": name, "type": kind, "description": words}
+        for name, (kind, words) in COLUMNS.items()
+    ]
+    own = [
+        {"name": key, "type": "any", "description": "what the run has of this key"} for key in keys
+    ]
+    return [each[0], *own, *each[1:]]
+
+
+def values_of(row: Mapping[str, Any]) -> list[Row]:
+    """Return the rows of the file about one run: one a metric, those of interest first."""
+    head = {"run": row["id"], **row["settings"], "arm": row["arm"], "seed": row["seed"]}
+    head |= {"status": row["status"]}
+    tail = {key: row.get(key) for key in _OF_RUN}
+    compared, metrics = row.get("compared", ()), row.get("metrics", {})
+    names = [*compared, *(name for name in metrics if name not in compared)]
+    if not metrics:
+        return [head | {"metric": None, "value": None, "compared": None} | tail]
+    return [
+        head | {"metric": name, "value": metrics[name], "compared": name in compared} | tail
+        for name in names
+        if name in metrics
+    ]
+
+
+def runs_of(values: Iterable[Mapping[str, Any]], keys: Sequence[str]) -> list[Row]:
+    """Return the runs behind rows of the file (`values_of`), in their order.
+
+    Raises:
+        KeyError: a row lacks a column.
+    """
+    found: dict[str, Row] = {}
+    for value in values:
+        settings = {key: value[key] for key in keys if key != "arm"}
+        place = json.dumps([value["run"], settings, value["arm"]], sort_keys=True)
+        row = found.setdefault(
+            place,
+            {"settings": settings, "arm": value["arm"], "seed": value["seed"], "id": value["run"]}
+            | {"status": value["status"]}
+            | {key: value[key] for key in _OF_RUN if value[key] is not None},
+        )
+        if value["metric"] is not None:
+            row.setdefault("metrics", {})[value["metric"]] = value["value"]
+            row.setdefault("compared", []).extend([value["metric"]] * value["compared"])
+    return list(found.values())
+
+
+def pattern_of(ranks: Mapping[str, int]) -> str:
+    """Return the hash of a rank pattern that stands in the column `pattern`."""
+    return hashlib.sha256(json.dumps(ranks, sort_keys=True).encode()).hexdigest()[:12]
