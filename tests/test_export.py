@@ -305,7 +305,7 @@ def test_what_cannot_be_exported(bert: Adapter, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "weights", "message"),
     [
-        ("{", None, "is no configuration of a PEFT adapter"),
+        ("{", None, "is not a configuration of a PEFT adapter"),
         ('{"peft_type": "IA3"}', None, "of type IA3; only LORA"),
         ('{"peft_type": "LORA"}', None, "safetensors.*pickles"),
         ('{"peft_type": "LORA"}', b"broken", "safetensors.*pickles"),

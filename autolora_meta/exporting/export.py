@@ -33,19 +33,19 @@ def export(
     Args:
         folder: of a run, or of an adapter that PEFT has saved.
         to: `peft`: the adapter's folder, with its LoraConfig as JSON; `axolotl`: the adapter's part
-            of a YAML; `trainer`: a Python file for transformers' Trainer and TRL; `merged`: the
-            base with the adapter in its weights, a model of its own; `padded`: the adapter at one
-            rank, for engines that ignore rank patterns.
-        output: the file (axolotl, trainer) or folder (the others) to write; not there yet.
-        base: folder or hub id of the base model, where it is not where the adapter says.
+            of a YAML; `trainer`: a Python file for transformers' Trainer and TRL; `merged`: a model
+            with the adapter in its weights; `padded`: the adapter at one rank, for engines that
+            ignore rank patterns.
+        output: the file (axolotl, trainer) or folder (the others) to write; must not exist.
+        base: folder or hub id of the base model, if the adapter names another place.
         say: told what was compared, and what to know about the form.
 
     Returns:
         `output`.
 
     Raises:
-        InputError: nothing to export, `output` is taken, the base cannot be loaded, or the adapter
-            has a setting that the form cannot hold.
+        InputError: there is nothing to export, `output` exists, the base cannot be loaded, or the
+            adapter has a setting that the form cannot hold.
         RuntimeError: what was written gives other logits, or other ranks, than the adapter.
 
     Example:
@@ -97,8 +97,8 @@ def export(
         written.rename(place)
     if to == "padded" and source.config.init_lora_weights in SUBTRACTED:
         say(
-            f"{source.config.init_lora_weights} takes its first factors out of the base, which "
-            "engines do not; they are in the adapter now, at twice the rank"
+            f"{source.config.init_lora_weights} subtracts its first factors from the base, and "
+            "engines do not; the adapter now holds them, at twice the rank"
         )
     # PEFT names a head twice.
     trained = list(dict.fromkeys(source.config.modules_to_save or ()))

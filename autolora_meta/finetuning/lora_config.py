@@ -1,4 +1,4 @@
-"""RankPattern to PEFT's LoraConfig, and back from a model that carries an adapter."""
+"""From RankPattern to PEFT's LoraConfig, and back from a model with an adapter."""
 
 import re
 from collections import Counter
@@ -21,20 +21,20 @@ def lora_config(
     modules_to_save: Sequence[str] | None = None,
     architecture: str | None = None,
 ) -> LoraConfig:
-    """The PEFT configuration that gives each layer its rank, at one constant scale.
+    """Return the PEFT configuration that gives each layer its rank, at one constant scale.
 
-    Every layer of rank above 0 stands in `rank_pattern` and `alpha_pattern` under `^` + its escaped
-    full name, with alpha_i = c * r_i, so that alpha_i / r_i is c whatever the rank.
-    `target_modules` is one regular expression of full names: PEFT matches the names of a list as
-    suffixes too, so a list that holds `query` would also adapt `decoder.query`. Where PEFT makes
-    such a list by itself (`expert_names`), `exclude_modules` names all other layers.
+    `rank_pattern` and `alpha_pattern` hold every layer of rank above 0 under `^` + its escaped full
+    name, with alpha_i = c * r_i, so that alpha_i / r_i is c at any rank. `target_modules` is one
+    regular expression of full names: PEFT matches the names of a list as suffixes too, so a list
+    with `query` would also adapt `decoder.query`. If PEFT makes such a list itself
+    (`expert_names`), `exclude_modules` names all other layers.
 
     Args:
         pattern: ranks of the layers, and c.
         dropout: dropout probability on the input of the adapters.
         task_type: PEFT's task type, such as "SEQ_CLS"; None for a plain module.
         modules_to_save: modules trained and saved whole, such as the head.
-        architecture: `model_type` of the model, where it is one of transformers.
+        architecture: `model_type` of a transformers model.
 
     Raises:
         InputError: all ranks are 0.
@@ -69,22 +69,21 @@ def lora_config(
 
 
 def plain(number: float) -> float:
-    """16.0 as 16, as PEFT and other readers of its files expect; 0.5 as it is."""
+    """Return 16.0 as 16, as PEFT and other readers of its files expect; 0.5 unchanged."""
     return int(number) if float(number).is_integer() else number
 
 
 def pattern_of(
     model: nn.Module, adapter: str = "default", scale: float | None = None
 ) -> RankPattern:
-    """The ranks of an adapter that a model carries, whoever made it.
+    """Return the ranks of an adapter in a model, whoever made it.
 
-    Layers without the adapter are not listed. k is the largest rank found.
+    Layers without the adapter are left out. k is the largest rank.
 
     Args:
         model: a `PeftModel`, or a module into which PEFT injected LoRA layers.
         adapter: the name of the adapter in the model.
-        scale: the constant c of the pattern; None reads it from the adapter, whose layers must then
-            share one alpha / r.
+        scale: the constant c of the pattern; None: the alpha / r that all layers share.
 
     Raises:
         InputError: no layer carries the adapter, or its layers differ in scale and none was given.
@@ -119,7 +118,7 @@ def _common_scale(scales: dict[str, float]) -> float:
 
 
 def _cost(layer: LoraLayer, adapter: str) -> int:
-    """Parameters of one rank: the factors' sizes over the rank."""
+    """Return the parameters of one rank: the sizes of the factors over the rank."""
     if adapter in layer.lora_A:
         a, b = layer.lora_A[adapter].weight, layer.lora_B[adapter].weight
     else:

@@ -1,4 +1,4 @@
-"""Targets: which layers of a model get LoRA, and what a shared name for them leaves out."""
+"""Targets: the layers of a model that get LoRA, and those that a shared name leaves out."""
 
 import difflib
 import re
@@ -37,18 +37,18 @@ _KNOWN = (nn.Linear, Conv1D, nn.Embedding, nn.modules.conv._ConvNd, nn.modules.b
 
 @dataclass(frozen=True)
 class Targets:
-    """The layers to adapt, and what `all-linear` or `default` left out.
+    """The layers to adapt, and those that `all-linear` or `default` left out.
 
     Args:
         names: full names, in the order of the model.
-        left_out: full name -> why it gets no adapter.
+        left_out: full name -> the reason.
     """
 
     names: tuple[str, ...]
     left_out: Mapping[str, str]
 
     def sentences(self) -> list[str]:
-        """What was left out, a sentence for each reason."""
+        """Return a sentence for each reason, with the layers that it left out."""
         by_reason: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
         for name, reason in self.left_out.items():
             place = Place.of(name)
@@ -68,7 +68,7 @@ def target_layers(
     head: Sequence[str] | None = None,
     k: int = 1,
 ) -> tuple[str, ...]:
-    """Full names of the layers to adapt, in the order of the model (`choose_targets`).
+    """Return the full names of the layers to adapt, in the order of the model (`choose_targets`).
 
     >>> target_layers(model, ["query", "value"])[:1]  # doctest: +SKIP
     ('bert.encoder.layer.0.attention.self.query',)
@@ -84,23 +84,23 @@ def choose_targets(
     exclude: Sequence[str] = (),
     forward: Callable[[], object] | None = None,
 ) -> Targets:
-    """The layers to adapt.
+    """Return the layers to adapt, and those that are left out.
 
     Args:
         model: the base, not yet wrapped.
-        targets: `all-linear`: every Linear and Conv1D but the head, the output embeddings and what
-            PEFT cannot adapt; `default`: PEFT's table for the architecture, query and value where
-            it has none; or names, each a layer's whole name or the end of it after a dot.
+        targets: `all-linear`: every Linear and Conv1D except the head, the output embeddings and
+            what PEFT cannot adapt; `default`: PEFT's table for the architecture, else query and
+            value; or names, each the whole name of a layer or its end after a dot.
         head: modules that are trained in full and get no adapter; None: those of `head_modules`.
-        k: components of a layer. `all-linear` and `default` leave out the layers that cannot hold
-            as many, unless these are the most.
+        k: components of a layer. `all-linear` and `default` leave out layers that cannot hold so
+            many, unless these are the majority.
         exclude: names, as in `targets`, of layers that get no adapter.
-        forward: one forward pass of the model, by which `all-linear` and `default` leave out the
-            layers that it never calls; None: these are not found.
+        forward: runs the model once, so that `all-linear` and `default` leave out the layers that
+            it never calls; None: no layer is left out for that.
 
     Raises:
-        InputError: a name that no layer has, a layer that cannot be gated, two layers that share a
-            weight, or nothing to adapt.
+        InputError: no layer has a name, a layer cannot be gated, two layers share a weight, or
+            there is nothing to adapt.
     """
     trained = tuple(f"{name}." for name in (head_modules(model) if head is None else head))
     modules = {
@@ -190,7 +190,7 @@ def _matching(
 
 
 def _objection(model: nn.Module, name: str) -> str | None:
-    """Why PEFT's LoRA on this layer cannot be gated; None where it can."""
+    """Return why PEFT's LoRA on this layer cannot be gated, or None if it can."""
     module = model.get_submodule(name)
     parent = model.get_submodule(name.rpartition(".")[0])
     if isinstance(module, nn.MultiheadAttention) or isinstance(parent, nn.MultiheadAttention):
@@ -212,7 +212,7 @@ def _objection(model: nn.Module, name: str) -> str | None:
 
 
 def _narrow(model: nn.Module, names: Sequence[str], k: int) -> dict[str, str]:
-    """The layers that cannot hold k components; none where they are the most."""
+    """Return the layers that cannot hold k components; none if they are the majority."""
     limits = {name: largest_rank(model.get_submodule(name)) for name in names}
     narrow = {name: limit for name, limit in limits.items() if limit < k}
     if 2 * len(narrow) > len(names):
@@ -226,7 +226,7 @@ def _narrow(model: nn.Module, names: Sequence[str], k: int) -> dict[str, str]:
 def _uncalled(
     model: nn.Module, names: Sequence[str], forward: Callable[[], object] | None
 ) -> dict[str, str]:
-    """The layers that a forward pass never calls; experts count as called where one is."""
+    """Return the layers that a forward pass never calls; if it calls one expert, all count."""
     if forward is None:
         return {}
     called: set[str] = set()
@@ -249,7 +249,7 @@ def _uncalled(
 
 
 def _parameters(modules: Mapping[str, nn.Module]) -> dict[str, str]:
-    """Weights that are in no layer: experts in one tensor, the attention of XLNet."""
+    """Return weights that are not in a layer: experts in one tensor, the attention of XLNet."""
     return {
         f"{name}.{own}": "its weight is a plain parameter, in no layer that LoRA could wrap"
         for name, module in modules.items()
@@ -260,7 +260,7 @@ def _parameters(modules: Mapping[str, nn.Module]) -> dict[str, str]:
 
 
 def _blocks(modules: Mapping[str, nn.Module], names: Sequence[str]) -> dict[str, str]:
-    """Linear layers of the blocks in which `default` adapts nothing."""
+    """Return the linear layers of blocks in which `default` adapts nothing."""
     adapted = {_block(name) for name in names}
     return {
         name: "default adapts nothing in its block (all-linear does, or name it)"

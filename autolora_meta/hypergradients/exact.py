@@ -1,14 +1,14 @@
-"""Dense references for small problems: every second derivative written out, one linear solve."""
+"""Dense references for small problems: explicit second derivatives and one linear solve."""
 
 import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from autolora_meta.hypergradients.products import Loss
+from autolora_meta.hypergradients.products import Closure
 from autolora_meta.hypergradients.vectors import Vector, filled, flatten, unflatten
 
 
-def _rows(loss: Loss, params: Vector, inputs: Vector) -> Tensor:
+def _rows(loss: Closure, params: Vector, inputs: Vector) -> Tensor:
     """d/d(inputs) of each entry of g_w, one double backward a row. (p, n)"""
     # Fused attention has no double backward; the math kernel has one.
     with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
@@ -25,24 +25,24 @@ def _rows(loss: Loss, params: Vector, inputs: Vector) -> Tensor:
     return torch.stack(rows)
 
 
-def dense_hessian(loss: Loss, params: Vector) -> Tensor:
+def dense_hessian(loss: Closure, params: Vector) -> Tensor:
     """H = d2g/dw2. (p, p), p entries in `params`."""
     return _rows(loss, params, params)
 
 
-def dense_mixed(loss: Loss, params: Vector, hyper: Vector) -> Tensor:
+def dense_mixed(loss: Closure, params: Vector, hyper: Vector) -> Tensor:
     """J = d2g/(da dw). (q, p), q entries in `hyper`, p in `params`."""
     return _rows(loss, params, hyper).T
 
 
 def dense_solve(matrix: Tensor, v: Vector, damping: float = 0.0) -> list[Tensor]:
-    """x with (matrix + damping I) x = v, in the shapes of v."""
+    """Return x with (matrix + damping I) x = v, in the shapes of v."""
     eye = torch.eye(len(matrix), dtype=matrix.dtype, device=matrix.device)
     return unflatten(torch.linalg.solve(matrix + damping * eye, flatten(v)), v)
 
 
 def implicit_hypergradient(
-    outer: Loss, inner: Loss, params: Vector, hyper: Vector, damping: float = 0.0
+    outer: Closure, inner: Closure, params: Vector, hyper: Vector, damping: float = 0.0
 ) -> list[Tensor]:
     """df/da = f_a - J (H + damping I)^-1 f_w at the current values.
 

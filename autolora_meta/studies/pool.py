@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from autolora_meta.config.run import RunConfig
-from autolora_meta.foundation.progress import Part, Progress, Sender, Silent, listening
+from autolora_meta.foundation.progress import Progress, Sender, Share, Silent, listening
 from autolora_meta.studies.executor import Ended, Job, run_jobs
 from autolora_meta.studies.main_guard import import_failed
 from autolora_meta.studies.orphans import end_with_parent
@@ -26,13 +26,13 @@ def whole_progress() -> Progress:
     return _progress
 
 
-def progress_of(work: float) -> Part:
+def progress_of(work: float) -> Share:
     """Progress of one part of a job.
 
     Args:
         work: its share, in plain steps.
     """
-    return Part(_progress, work)
+    return Share(_progress, work)
 
 
 def _belong_to_parent() -> None:

@@ -1,4 +1,4 @@
-"""A tiny gated transformer in float64, small enough that H and J are written out."""
+"""A tiny gated transformer in float64, small enough for dense H and J."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +22,7 @@ DAMPING = 30.0
 
 @contextmanager
 def transformer(dropout: float = 0.0, seed: int = 0) -> Iterator[Case]:
-    """BERT of one block with gated LoRA of rank 2, B away from zero and logits uneven.
+    """Return the case of a one-block BERT with gated LoRA of rank 2, B not 0 and uneven logits.
 
     The Hessian is indefinite, with null directions from rescaling u, v and the gates.
 

@@ -15,7 +15,7 @@ from transformers import (
     PreTrainedModel,
 )
 
-from autolora_meta import search
+from autolora_meta import search_model
 from autolora_meta.errors import InputError
 from autolora_meta.exporting.export import export
 from autolora_meta.exporting.stored import read_adapter
@@ -90,6 +90,11 @@ def loss(model: Any, batch: Any) -> Any:
     return model(**batch).loss
 
 
+def searched(model: Any, k: int) -> Any:
+    options = {"outer_steps": 1}
+    return search_model(model, words(), words(), loss=loss, lora={"k": k}, options=options)
+
+
 @pytest.mark.parametrize("name", MIXTURES)
 def test_a_mixture_of_experts_gets_the_ranks_asked_for_and_no_others(
     name: str, tmp_path: Path
@@ -97,7 +102,7 @@ def test_a_mixture_of_experts_gets_the_ranks_asked_for_and_no_others(
     base = tmp_path / "base"
     causal(config_of(*MIXTURES[name])).save_pretrained(base)
     model = AutoModelForCausalLM.from_pretrained(base)
-    result = search(model, words(), words(), loss=loss, lora={"k": 4}, options={"outer_steps": 1})
+    result = searched(model, k=4)
     names = result.ranks.names
     ranks = tuple([0, 3, 1, 2, 4][i % 5] for i in range(len(names)))
     pattern = RankPattern(names, ranks, result.ranks.costs, k=4, scale=2.0)
@@ -170,7 +175,7 @@ def test_all_linear_leaves_out_what_peft_cannot_adapt_and_says_so(
     chosen = choose_targets(model, "all-linear", k=2, forward=lambda: model(**batch))
     assert chosen.names and not any(name.endswith(kind) for name in chosen.names)
     assert any(kind in said and reason in said for said in chosen.sentences())
-    result = search(model, words(), words(), loss=loss, lora={"k": 2}, options={"outer_steps": 1})
+    result = searched(model, k=2)
     assert result.ranks.names == chosen.names
     with pytest.raises(InputError, match=reason):
         choose_targets(model, [kind])
@@ -236,7 +241,7 @@ def test_layers_that_are_never_called_are_left_out_or_named_as_what_to_exclude()
 
         options = {"outer_steps": 1}
         lora = {"k": 2, **lora}
-        return search(
+        return search_model(
             model, rows, rows, loss=loss, targets=targets, lora=lora, options=options
         ).ranks.names
 

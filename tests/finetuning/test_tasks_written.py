@@ -30,8 +30,8 @@ from autolora_meta.finetuning.tasks.cider import cider_d
 from autolora_meta.finetuning.tasks.encoding import IGNORED
 from autolora_meta.finetuning.tasks.generation import Generation
 from autolora_meta.finetuning.tasks.options import GenerationOptions
+from autolora_meta.pipeline.check import check
 from autolora_meta.pipeline.prepare import refuse_unusable
-from autolora_meta.pipeline.search import check
 from tests.finetuning.tiny_task import falls, tiny_config
 
 WORDS = ["name", "food", "pub", "inn", "is", "a", "the", "place", "good", "bad", ":", "|"]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.lora_config import lora_config
 from autolora_meta.foundation.randomness import derive, seeded
-from autolora_meta.pipeline.search import search
+from autolora_meta.pipeline.search_model import search_model
 from autolora_meta.ranks.pattern import RankPattern
 from autolora_meta.verification import planted_retrain
 from autolora_meta.verification.planted import BATCH, REGIMES, Planted, Regime, plant
@@ -222,7 +222,7 @@ def test_a_search_and_an_allocator_of_one_s_own_can_be_scored(
 ) -> None:
     monkeypatch.setattr(planted_retrain, "STEPS", 10)
     before = [t.clone() for t in tensors(small)]
-    result = search(
+    result = search_model(
         small.model,
         small.train,
         small.validation,

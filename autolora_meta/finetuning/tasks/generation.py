@@ -45,7 +45,7 @@ class Generation(Task):
     Args:
         max_length: tokens that input and completion are cut to: together in a causal model, each
             in an encoder-decoder model.
-        options: how texts are written.
+        options: of writing texts.
         encoder_decoder: whether the base has an encoder for the input.
     """
 
@@ -69,7 +69,7 @@ class Generation(Task):
         base: PreTrainedConfig | None,
         dataset: str | None,
     ) -> Self:
-        """The task for this base."""
+        """Build the task for this base."""
         encoder_decoder = bool(getattr(base, "is_encoder_decoder", False))
         return cls(options.max_length, options.generation, encoder_decoder)
 
@@ -85,7 +85,7 @@ class Generation(Task):
 
     @property
     def measured(self) -> tuple[str, ...]:
-        """Perplexity; the scores where their packages are installed, METEOR where WordNet is."""
+        """Perplexity, and the scores whose packages (for METEOR, WordNet) are installed."""
         return tuple(name for name in self.measures if name not in self.lacking)
 
     @property
@@ -95,21 +95,21 @@ class Generation(Task):
 
     @property
     def compared(self) -> tuple[str, ...]:
-        """Perplexity, which every step of training moves, and BLEU."""
+        """Perplexity, which every training step changes, and BLEU."""
         return tuple(name for name in ("perplexity", "bleu") if name not in self.lacking)
 
     def encode(
         self, rows: Dataset, processor: PreTrainedTokenizerBase, say: Say = _log.info
     ) -> Dataset:
-        """Token ids, not padded, and `labels`, which leave the input out of the loss.
+        """Return token ids, not padded, and `labels`, which leave the input out of the loss.
 
-        All rows keep `text` and `references`, from which completions are written and scored: an
-        allocator may judge on validation rows, whose one reference is their target.
+        All rows keep `text` and `references`, to write and score completions: an allocator may do
+        so on validation rows, whose one reference is their target.
 
         Args:
             rows: columns text and target; test rows also references.
             processor: the tokenizer.
-            say: told how many inputs and completions were cut, and of a metric that is absent.
+            say: told how many inputs and completions were cut, and which metrics are missing.
 
         Raises:
             InputError: the tokenizer has no token that ends a text, or completions leave no room
@@ -140,10 +140,10 @@ class Generation(Task):
         return Dataset.from_dict({**encoded, "text": texts, "references": references})
 
     def collator(self, processor: PreTrainedTokenizerBase) -> Collate:
-        """Pads a batch to its longest row, labels with what the loss ignores.
+        """Return a collator that pads on the right, labels with what the loss ignores.
 
-        On the right, whatever the tokenizer does: padding on the left would move positions, and in
-        labels it would be what an encoder-decoder model reads as the words before.
+        Padding on the left would move positions, and an encoder-decoder model would read it in
+        labels as the tokens before.
         """
         pad = DataCollatorForSeq2Seq(padded_on("right", processor))
         left_out = ("text", "references")
@@ -156,7 +156,7 @@ class Generation(Task):
         processor: PreTrainedTokenizerBase,
         batch_size: int,
     ) -> dict[str, float]:
-        """Perplexity over all references, and scores of one written completion for each input."""
+        """Return perplexity over all references, and scores of a completion of each input."""
         texts, references = list(rows["text"]), list(rows["references"])
         pairs = [(t, r) for t, given in zip(texts, references, strict=True) for r in given]
         single = Dataset.from_dict(
@@ -188,7 +188,7 @@ class Generation(Task):
         processor: PreTrainedTokenizerBase,
         batch_size: int,
     ) -> list[str]:
-        """One completion for each input.
+        """Write one completion for each input.
 
         Args:
             model: in eval mode, on its device.
@@ -274,7 +274,7 @@ class Generation(Task):
         return [text[:room] + separator for text in inputs]
 
     def _room(self, tokenizer: PreTrainedTokenizerBase) -> int:
-        """Tokens of an input beside the longest completion, since references are not known yet."""
+        """Return the tokens left for an input beside the longest completion."""
         limit = token_limit(self.max_length, tokenizer)
         return limit - self.options.max_new_tokens - len(self._separator(tokenizer))
 
@@ -285,9 +285,9 @@ class Generation(Task):
 def _reads_padding(
     model: PreTrainedModel, pad: Callable[..., Any], prompts: list[list[int]]
 ) -> bool:
-    """Return whether the first word written after the shortest prompt depends on padding before it.
+    """Return whether the first token written after the shortest prompt depends on padding.
 
-    `generate` counts positions behind the padding. A model that carries a state from word to word
+    `generate` counts positions after the padding. A model that carries a state from token to token
     and takes no mask (RWKV) reads padding all the same.
     """
     short, long = min(prompts, key=len), max(prompts, key=len)
