@@ -18,43 +18,6 @@ from autolora_meta.ranks.directions import Factors
 BATCHES = 2  # validation batches on which a rank is judged
 
 
-def every_rank(replicate: Replicate, *, frozen: bool = False) -> Tensor:
-    """Return the validation loss of every uniform rank, from one training.
-
-    Args:
-        replicate: one seed of a run.
-        frozen: each step moves component b alone, b being the rank drawn; else all up to b.
-
-    Returns:
-        The loss at rank 0 (the trained head alone) to k, on `BATCHES` batches. (k + 1,)
-
-    Source: DyLoRA, arXiv 2210.07558.
-
-    >>> smallest_within(every_rank(Replicate(config, seed=0)), 0.01)  # doctest: +SKIP
-    2
-    """
-    with _nested(replicate, frozen) as (training, gates):
-        batches = training.validation(BATCHES)
-        losses = []
-        for rank in range(gates.k + 1):
-            _keep(gates.logits, rank)
-            losses.append(training.loss(batches))
-    return torch.tensor(losses, dtype=torch.float64)
-
-
-def smallest_within(losses: Tensor, tolerance: float) -> int:
-    """Return the smallest rank whose loss is within `tolerance` of the best.
-
-    Args:
-        losses: at rank 0, 1, ... (k + 1,)
-        tolerance: in the unit of the loss.
-
-    >>> smallest_within(torch.tensor([2.0, 1.02, 1.0, 1.1]), 0.05)
-    1
-    """
-    return int((losses <= losses.min() + tolerance).nonzero()[0])
-
-
 def needed(losses: Tensor) -> Tensor:
     """Return the tolerance up to which component j of a layer is needed.
 
@@ -77,9 +40,9 @@ def scores(replicate: Replicate, *, frozen: bool) -> Tensor:
     Layer by layer, the others at k, the loss of every rank is measured on validation rows. A budget
     then gives every layer the smallest rank within one tolerance of its best.
 
-    Departures from the paper: the paper looks for one rank for all layers (`every_rank`), which
-    leaves nothing to choose at a given budget; and it divides the scale of an adapter by the rank
-    drawn, where the scale stays c here.
+    Departures from the paper: the paper looks for one rank for all layers, which leaves nothing to
+    choose at a given budget; and it divides the scale of an adapter by the rank drawn, where the
+    scale stays c here.
     """
     with _nested(replicate, frozen) as (training, gates):
         batches = training.validation(BATCHES)

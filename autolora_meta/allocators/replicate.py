@@ -55,7 +55,8 @@ class Replicate:
     def prepared(self) -> Prepared:
         """Base model with its head, tokenizer, and encoded rows of this seed's split."""
         prepared = prepare(self.config, self.seed)
-        refuse_lacking(prepared.task, self.config.compare.named)
+        compared = self.config.compare.compared(prepared.task.compared)
+        refuse_lacking(prepared.task, compared)
         return prepared
 
     @cached_property

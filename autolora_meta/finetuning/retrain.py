@@ -121,19 +121,9 @@ def retrain(
         >>> result.metrics["accuracy"]  # doctest: +SKIP
     """
     task, rows = prepared.task, prepared.rows
-    _refuse_other_model(pattern, prepared)
-    refuse_new_and_frozen(prepared.model, prepared.head)
     if options.group_by_length and "input_ids" not in rows["train"].column_names:
         raise InputError("retrain.group_by_length is for texts, and these rows hold none; leave it")
-    config = lora_config(
-        pattern,
-        dropout=dropout,
-        task_type=task.peft_type,
-        modules_to_save=prepared.head,
-        architecture=model_type(prepared.model),
-    )
-    wrapped = with_adapter(copy.deepcopy(prepared.model), config, derive(seed, "retrain factors"))
-    refuse_other_layers(wrapped, pattern)
+    wrapped = _wrapped(prepared, pattern, dropout, derive(seed, "retrain factors"))
     if start is not None:
         start.put_into(wrapped)
     follow = _Follow(progress or Silent(), options.steps)
@@ -167,6 +157,22 @@ def retrain(
         parameters=sum(p.numel() for p in adapter_parameters(wrapped).values()),
         sample=dict(prepared.collate(few)),
     )
+
+
+def _wrapped(prepared: Prepared, pattern: RankPattern, dropout: float, seed: int) -> PeftModel:
+    """Return a copy of the model with an adapter of these ranks."""
+    _refuse_other_model(pattern, prepared)
+    refuse_new_and_frozen(prepared.model, prepared.head)
+    config = lora_config(
+        pattern,
+        dropout=dropout,
+        task_type=prepared.task.peft_type,
+        modules_to_save=prepared.head,
+        architecture=model_type(prepared.model),
+    )
+    wrapped = with_adapter(copy.deepcopy(prepared.model), config, seed)
+    refuse_other_layers(wrapped, pattern)
+    return wrapped
 
 
 def _refuse_other_model(pattern: RankPattern, prepared: Prepared) -> None:

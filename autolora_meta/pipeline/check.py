@@ -53,7 +53,7 @@ def check(config: RunConfig, *, tested: bool = False) -> Plan:
     usable_device(config.runtime.device)  # refused before anything is loaded
     prepared = prepare(config, say=said.append)
     if tested:
-        refuse_lacking(prepared.task, config.compare.named)
+        refuse_lacking(prepared.task, config.compare.compared(prepared.task.compared))
     program = program_of(config, prepared, config.seed)
     said += program.targets().sentences()
     with program.opened() as (wrapped, gates, costs):

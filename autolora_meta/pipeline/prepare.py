@@ -67,7 +67,7 @@ def refuse_unusable(
     """
     task, rows = task_and_rows(config.model, config.data, config.task, seed, say=say)
     _refuse_unmeasured(task, config.compare)
-    refuse_lacking(task, config.compare.named)
+    refuse_lacking(task, config.compare.compared(task.compared))
     return counts(rows, task.roles)
 
 

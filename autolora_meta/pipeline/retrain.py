@@ -58,7 +58,7 @@ def retrain(
         )
     with threads(config.runtime.threads):
         prepared = prepared or prepare(config, seed)
-        refuse_lacking(prepared.task, config.compare.named)
+        refuse_lacking(prepared.task, config.compare.compared(prepared.task.compared))
         return stock.retrain(
             prepared,
             pattern,

@@ -155,36 +155,20 @@ def layer_groups(names: Sequence[str], costs: Sequence[int]) -> dict[str, list[i
     return groups | ({OTHER: rest} if len(rest) >= SMALL else {})
 
 
-def kendall_w(values: ArrayLike) -> float | None:
-    """Return Kendall's coefficient of concordance, corrected for ties.
-
-    W = 12 S / (m^2 (n^3 - n) - m sum_i T_i),  S = sum_l (R_l - mean R)^2,
-
-    R_l being the sum over the m searches of the rank of layer l among n, and T_i = sum (t^3 - t)
-    over the ties of t layers in search i.
-
-    Args:
-        values: one row a search, one column a layer. (m, n)
-
-    Returns:
-        W, from 0 to 1; None if every search has one value for all layers.
-
-    Source: Kendall, Rank Correlation Methods, chapter 6. W = chi2 / (m (n - 1)) with Friedman's.
-
-    >>> kendall_w([[1, 2, 3], [1, 2, 3], [2, 1, 3]])
-    0.7777777777777778
-    """
-    places, most = _places(np.asarray(values, dtype=float))
-    return float(_spread(places) / most) if most else None
-
-
 def agreement(
     values: ArrayLike, groups: Mapping[str, Sequence[int]], *, draws: int = 10_000, seed: int = 0
 ) -> Agreement:
     """Return Kendall's W in each group of layers, and a permutation test over all groups.
 
-    Under the null the layers of a group are exchangeable. Each draw permutes the layers of each
-    group in each search independently, and
+    Kendall's coefficient of concordance, corrected for ties, is
+
+        W = 12 S / (m^2 (n^3 - n) - m sum_i T_i),  S = sum_l (R_l - mean R)^2,
+
+    R_l being the sum over the m searches of the rank of layer l among n, and T_i = sum (t^3 - t)
+    over the ties of t layers in search i: 1 where all agree, None where none tells layers apart.
+
+    The null: within a group the layers are exchangeable, in each search by itself. So in each
+    draw the layers of each group are permuted in each search independently, and
 
         p = (1 + #{draws whose mean W reaches the one found}) / (1 + draws).
 
@@ -193,6 +177,8 @@ def agreement(
         groups: name -> places of its layers.
         draws: permutations.
         seed: of the permutations.
+
+    Source: Kendall, Rank Correlation Methods, chapter 6. W = chi2 / (m (n - 1)) with Friedman's.
     """
     table = np.asarray(values, dtype=float)
     draw = np.random.default_rng(seed)

@@ -162,12 +162,6 @@ class Planted:
         """Parameters of the planted ranks, which an allocation may spend."""
         return self.truth.parameters
 
-    @property
-    def loss_scale(self) -> float:
-        """Mean square of the planted update's effect: the test loss of the frozen network."""
-        with torch.no_grad():
-            return float(nn.functional.mse_loss(self.model(self.test[0]), self.test[1]))
-
     @staticmethod
     def loss(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
         """Return the mean squared error of a batch (x, y)."""
@@ -220,14 +214,9 @@ def plant(regime: str | Regime, seed: int) -> Planted:
         model = _network(regime, torch.randperm(len(regime.ranks)).tolist())
         layers = {n: m for n, m in model.named_modules() if isinstance(m, nn.Linear)}
         weights = [layer.weight for layer in layers.values()]
-        frozen = [weight.clone() for weight in weights]
         updates = [_update(w.shape, r, regime) for w, r in zip(weights, ranks, strict=True)]
         x = _inputs(regime)
-        for weight, (update, _) in zip(weights, updates, strict=True):
-            weight += update
-        y = model(x)
-        for weight, before in zip(weights, frozen, strict=True):
-            weight.copy_(before)
+        y = _answers(model, weights, [update for update, _ in updates], x)
         train, validation, test = x.split([regime.train_rows, regime.validation_rows, TEST_ROWS])
         y_train, y_validation, y_test = y.split([len(train), len(validation), len(test)])
         noise = regime.noise if regime.train_noise is None else regime.train_noise
@@ -254,6 +243,19 @@ def plant(regime: str | Regime, seed: int) -> Planted:
         truth,
         groups,
     )
+
+
+def _answers(
+    model: nn.Module, weights: Sequence[Tensor], updates: Sequence[Tensor], x: Tensor
+) -> Tensor:
+    """Return what the model gives with the updates on its weights; they are taken off again."""
+    frozen = [weight.clone() for weight in weights]
+    for weight, update in zip(weights, updates, strict=True):
+        weight += update
+    y = model(x)
+    for weight, before in zip(weights, frozen, strict=True):
+        weight.copy_(before)
+    return y
 
 
 def _network(regime: Regime, order: Sequence[int]) -> nn.Module:

@@ -18,7 +18,7 @@ from autolora_meta.finetuning.data import (
     DataOptions,
     Role,
     load_rows,
-    tables,
+    text_file,
 )
 from tests.tiny import tiny_texts
 
@@ -117,7 +117,7 @@ def test_splits_are_named(tmp_path: Path) -> None:
 def test_long_files_are_read_in_blocks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    monkeypatch.setattr(tables, "BLOCK", 7)
+    monkeypatch.setattr(text_file, "BLOCK", 7)
     rows = [{"text": f"text {i}", "label": None if i < 7 else i % 2} for i in range(40)]
     if name.endswith("csv"):
         lines = [f"{row['text']},{'' if i < 7 else i % 2}" for i, row in enumerate(rows)]

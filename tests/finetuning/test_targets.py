@@ -26,7 +26,7 @@ from autolora_meta.finetuning.lora import (
     refuse_other_layers,
     wrap_for_search,
 )
-from autolora_meta.finetuning.lora_config import lora_config, pattern_of
+from autolora_meta.finetuning.lora_config import lora_config
 from autolora_meta.finetuning.targets import choose_targets, target_layers
 from autolora_meta.ranks.pattern import RankPattern
 
@@ -112,7 +112,6 @@ def test_a_mixture_of_experts_gets_the_ranks_asked_for_and_no_others(
         made = get_peft_model(model, config)  # type: ignore[arg-type]
     assert isinstance(made, PeftModel)
     refuse_other_layers(made, pattern)
-    assert dict(pattern_of(made)) == asked
     for parameter in made.parameters():
         if parameter.requires_grad:
             nn.init.normal_(parameter, std=0.1)
@@ -121,7 +120,7 @@ def test_a_mixture_of_experts_gets_the_ranks_asked_for_and_no_others(
     fresh = AutoModelForCausalLM.from_pretrained(base)
     with quiet_peft():
         loaded = PeftModel.from_pretrained(fresh, str(tmp_path / "adapter"))
-    assert dict(pattern_of(loaded)) == asked
+    refuse_other_layers(loaded, pattern)
     (batch,) = words()
     expected = made.eval()(**batch).logits
     assert torch.allclose(loaded.eval()(**batch).logits, expected, atol=1e-6)

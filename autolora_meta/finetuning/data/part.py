@@ -1,6 +1,6 @@
 """The rows of one split as the source has them, and where in it each row stands."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from datasets import Dataset
 
 from autolora_meta.errors import InputError
 
+Say = Callable[[str], None]  # told what was chosen, left out, or read in an unusual way
 PLACE = "__place__"  # the column of ours that says where each row stands in the source
 
 
@@ -64,6 +65,9 @@ class Part:
             number = row if self.numbers is None else self.numbers[row]
             there = f"{self.file or f'split {self.name}'}, row {number + 1}"
         return there if token is None else f"{there}, token {token + 1}"
+
+
+Parts = Mapping[str, Part]  # the splits of a source by name
 
 
 def values(rows: Dataset, column: str) -> list[Any]:

@@ -2,9 +2,6 @@
 
 from collections.abc import Sequence
 
-from datasets import DatasetDict
-from transformers import PreTrainedConfig
-
 from autolora_meta.errors import InputError, unknown
 from autolora_meta.finetuning.tasks.base import Processor, Say, Task
 from autolora_meta.finetuning.tasks.causal_lm import CausalLM
@@ -25,7 +22,6 @@ __all__ = [
     "Say",
     "Task",
     "TaskOptions",
-    "build_task",
     "metric_called",
     "refuse_lacking",
     "refuse_unmeasured",
@@ -66,27 +62,6 @@ def task_class(name: str) -> type[Task]:
             "subclass of autolora_meta.Task"
         )
     return found
-
-
-def build_task(
-    options: TaskOptions,
-    rows: DatasetDict,
-    *,
-    base: PreTrainedConfig | None = None,
-    dataset: str | None = None,
-) -> Task:
-    """Build the task that `options` names, for these rows.
-
-    Args:
-        options: of the task.
-        rows: splits with columns named as the task's roles.
-        base: configuration of the pretrained model, if the task depends on it.
-        dataset: `data.name`, the name of a benchmark's task.
-
-    Raises:
-        InputError: there is no such task, or it cannot be done on these rows.
-    """
-    return task_class(options.type).build(options, rows, base=base, dataset=dataset)
 
 
 def metric_called(name: str) -> Metric:
@@ -135,6 +110,6 @@ def refuse_lacking(task: Task, metrics: Sequence[str]) -> None:
     absent = [name for name in metrics if name in task.lacking]
     if absent:
         raise InputError(
-            f"compare.metrics names {', '.join(absent)}, and {task.lacking[absent[0]]}; measured "
-            f"without: {', '.join(task.measured)}"
+            f"{', '.join(absent)} cannot be compared: {task.lacking[absent[0]]}; without it, "
+            f"compare.metrics allows {', '.join(task.measured)}"
         )

@@ -1,16 +1,13 @@
 """A completion of each input: a description of a meaning, a translation, a summary."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, Self
+from typing import Self
 
-import torch
 from datasets import Dataset, DatasetDict
 from transformers import (
     DataCollatorForSeq2Seq,
-    GenerationConfig,
     PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -26,6 +23,7 @@ from autolora_meta.finetuning.tasks.causal_lm import token_metrics
 from autolora_meta.finetuning.tasks.encoding import IGNORED, padded_on, say_cut, token_limit
 from autolora_meta.finetuning.tasks.metrics import Evaluation, alike, named
 from autolora_meta.finetuning.tasks.options import GenerationOptions, TaskOptions
+from autolora_meta.finetuning.tasks.writing import write
 
 _log = logging.getLogger(__name__)
 _INPUTS = (
@@ -180,7 +178,6 @@ class Generation(Task):
         )
         return Evaluation({"perplexity": perplexity, **scores}, one)
 
-    @torch.no_grad()
     def write(
         self,
         model: PreTrainedModel,
@@ -197,26 +194,8 @@ class Generation(Task):
             batch_size: inputs written to at a time.
         """
         prompts = self._prompts(texts, processor)
-        settings = GenerationConfig(
-            **self.options.model_dump(exclude={"separator", "length_penalty"}),
-            # Without beams it has no part, and transformers says so.
-            length_penalty=self.options.length_penalty if self.options.num_beams > 1 else None,
-            do_sample=False,
-            pad_token_id=processor.pad_token_id,
-            eos_token_id=processor.eos_token_id,
-        )
-        # What a causal model writes must stand right behind the prompt.
-        side = "right" if self.encoder_decoder else "left"
-        pad = partial(processor.pad, padding_side=side, return_tensors="pt")
-        if not self.encoder_decoder and _reads_padding(model, pad, prompts):
-            batch_size = 1
-        completions = []
-        for start in range(0, len(prompts), batch_size):
-            batch = pad({"input_ids": prompts[start : start + batch_size]}).to(model.device)
-            ids = model.generate(**batch, generation_config=settings)  # pyright: ignore[reportCallIssue]
-            new = ids if self.encoder_decoder else ids[:, batch["input_ids"].shape[1] :]
-            completions += processor.batch_decode(new, skip_special_tokens=True)
-        return [text.strip() for text in completions]
+        both = self.encoder_decoder
+        return write(model, prompts, processor, batch_size, self.options, encoder_decoder=both)
 
     def _encoded(
         self,
@@ -280,23 +259,3 @@ class Generation(Task):
 
     def _separator(self, tokenizer: PreTrainedTokenizerBase) -> list[int]:
         return tokenizer(self.options.separator, add_special_tokens=False)["input_ids"]
-
-
-def _reads_padding(
-    model: PreTrainedModel, pad: Callable[..., Any], prompts: list[list[int]]
-) -> bool:
-    """Return whether the first token written after the shortest prompt depends on padding.
-
-    `generate` counts positions after the padding. A model that carries a state from token to token
-    and takes no mask (RWKV) reads padding all the same.
-    """
-    short, long = min(prompts, key=len), max(prompts, key=len)
-    settings = {"max_new_tokens": 1, "do_sample": False, "return_dict_in_generate": True}
-    alone, beside = (
-        model.generate(  # pyright: ignore[reportCallIssue]
-            **pad({"input_ids": some}).to(model.device), output_logits=True, **settings
-        ).logits[0][0]
-        for some in ([short], [short, long])
-    )
-    gap = (alone - beside).abs().max().item() / max(1.0, alone.abs().max().item())
-    return gap > (1e-3 if model.dtype.itemsize == 4 else 5e-2)

@@ -3,12 +3,12 @@
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
 from datasets import Dataset, DatasetDict
-from seqeval.metrics import f1_score, precision_score, recall_score
 from transformers import (
     DataCollatorForTokenClassification,
     PreTrainedModel,
@@ -62,16 +62,28 @@ class TokenClassification(Task):
 
     @property
     def measured(self) -> tuple[str, ...]:
-        """Accuracy, and entity scores if the tags are those of entities (O, B-, I-, E-, S-)."""
-        entities = _OUTSIDE in self.labels and all(
-            label == _OUTSIDE or label[:2] in ("B-", "I-", "E-", "S-") for label in self.labels
-        )
-        return tuple(self.measures) if entities else ("accuracy",)
+        """Accuracy, and entity scores if tags are those of entities and seqeval is installed."""
+        return tuple(self.measures) if self._entities and not self.lacking else ("accuracy",)
+
+    @property
+    def lacking(self) -> Mapping[str, str]:
+        """Entity scores, if seqeval is not installed."""
+        if not self._entities or find_spec("seqeval"):
+            return {}
+        why = "seqeval is not installed (pip install 'autolora-meta[token-classification]')"
+        return dict.fromkeys(_ENTITIES, why)
 
     @property
     def compared(self) -> tuple[str, ...]:
         """Entity F1, or accuracy if there are no entities."""
-        return self.measured[:1]
+        return ("entity_f1",) if self._entities else ("accuracy",)
+
+    @property
+    def _entities(self) -> bool:
+        """Whether the tags are those of entities: O, B-, I-, E-, S-."""
+        return _OUTSIDE in self.labels and all(
+            label == _OUTSIDE or label[:2] in ("B-", "I-", "E-", "S-") for label in self.labels
+        )
 
     def model_settings(self) -> dict[str, Any]:
         """Return number and names of the tags."""
@@ -156,6 +168,8 @@ class TokenClassification(Task):
         right = np.concatenate(predicted) == np.concatenate(tags)
         metrics = {"accuracy": float(right.mean())}
         if "entity_f1" in self.measured:
+            from seqeval.metrics import f1_score, precision_score, recall_score
+
             found, given = self._named(predicted), self._named(tags)
             metrics |= {
                 "entity_f1": float(f1_score(given, found, zero_division=0)),
