@@ -5,7 +5,8 @@ import math
 import statistics
 from collections.abc import Sequence
 
-from autolora_meta.studies.contrasts import Contrast, Row, value_of
+from autolora_meta.foundation.progress import Row
+from autolora_meta.studies.contrasts import Contrast, value_of
 from autolora_meta.studies.labels import value_label
 from autolora_meta.studies.table import StudyTable
 

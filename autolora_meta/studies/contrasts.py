@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from autolora_meta.errors import InputError, unknown
 from autolora_meta.finetuning.tasks import metric_called
+from autolora_meta.foundation.progress import Row
 from autolora_meta.statistics.claims import same_sentence, sentence, shown
 from autolora_meta.statistics.paired import PairedDifference, holm, paired_difference
 from autolora_meta.studies.labels import value_label, words
@@ -17,7 +18,6 @@ from autolora_meta.studies.questions import ARM, EVERY, Question
 if TYPE_CHECKING:
     from autolora_meta.studies.table import StudyTable
 
-Row = dict[str, Any]
 Sides = tuple[list[list[Row]], list[list[Row]]]
 
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from autolora_meta.errors import InputError, unknown
 from autolora_meta.foundation.places import replace_text
+from autolora_meta.foundation.progress import Row
 from autolora_meta.studies import schema
 from autolora_meta.studies.answers import answers
-from autolora_meta.studies.contrasts import Contrast, Row, contrasts, value_of
+from autolora_meta.studies.contrasts import Contrast, contrasts, value_of
 from autolora_meta.studies.labels import value_label
 from autolora_meta.studies.ledger import Ledger, Took
 from autolora_meta.studies.options import StudyOptions
