@@ -54,11 +54,11 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     help="Learn how much LoRA rank each layer needs.\n\n"
-    "CONFIG is made of layers, applied left to right: shipped configs by name (`quickstart`, "
+    "CONFIG is made of overlays, applied left to right: shipped configs by name (`quickstart`, "
     "`cg`), YAML files by path, and `key=value` (`search.hypergradient=neumann`).",
 )
 
-Layers = Annotated[
+Overlays = Annotated[
     list[str],
     typer.Argument(
         metavar="CONFIG...", help="Shipped names, YAML files, key=value; left to right."
@@ -85,7 +85,7 @@ Run = Annotated[Path, typer.Argument(metavar="RUN", help="A folder that `run` or
 
 @app.command()
 def run(
-    layers: Layers,
+    overlays: Overlays,
     runs: Runs = Path("runs"),
     overwrite: Overwrite = False,
     retry_failed: RetryFailed = False,
@@ -103,9 +103,9 @@ def run(
     from autolora_meta.workflow import placed
     from autolora_meta.workflow import run as run_all
 
-    config = RunConfig.load(*layers)
+    config = RunConfig.load(*overlays)
     folder = runs / config.name
-    if not (overwrite or _is_named(layers)):
+    if not (overwrite or _is_named(overlays)):
         config, other = placed(config, folder)
         if other != folder:
             typer.echo(f"{folder} holds another run: this goes into {other}")
@@ -124,7 +124,7 @@ def run(
 
 
 @app.command()
-def search(layers: Layers, runs: Runs = Path("runs"), overwrite: Overwrite = False) -> None:
+def search(overlays: Overlays, runs: Runs = Path("runs"), overwrite: Overwrite = False) -> None:
     """Search only: the importance of every component, and the ranks that follow.
 
     Example: `autolora-meta search quickstart darts name=mine`
@@ -137,7 +137,7 @@ def search(layers: Layers, runs: Runs = Path("runs"), overwrite: Overwrite = Fal
     from autolora_meta.reporting.figures import draw_search
     from autolora_meta.studies.folder import made
 
-    config, folder = _placed(layers, runs, overwrite)
+    config, folder = _placed(overlays, runs, overwrite)
     trackers = Trackers(config.runtime.report_to, config.name, folder / "trackers")
     typer.echo(check(config).sentences(config))
     made(folder, config)
@@ -276,31 +276,31 @@ def list_(
 
 
 @app.command()
-def config(layers: Layers) -> None:
+def config(overlays: Overlays) -> None:
     """Print the resolved configuration as YAML.
 
     Example: `autolora-meta config quickstart neumann search.outer_steps=40`
     """
     from autolora_meta.config.run import RunConfig
 
-    typer.echo(RunConfig.load(*layers).to_yaml(), nl=False)
+    typer.echo(RunConfig.load(*overlays).to_yaml(), nl=False)
 
 
-def _placed(layers: list[str], runs: Path, overwrite: bool) -> tuple[Any, Path]:
+def _placed(overlays: list[str], runs: Path, overwrite: bool) -> tuple[Any, Path]:
     """Return a configuration and its folder: another than a taken one, if nobody named it."""
     from autolora_meta.config.run import RunConfig
     from autolora_meta.studies.folder import free, vacant
 
-    config = RunConfig.load(*layers)
+    config = RunConfig.load(*overlays)
     folder = runs / config.name
-    if not (_is_named(layers) or overwrite) and (other := free(folder)) != folder:
+    if not (_is_named(overlays) or overwrite) and (other := free(folder)) != folder:
         typer.echo(f"{folder} is taken: this goes into {other}")
         config, folder = config.model_copy(update={"name": other.name}), other
     return config, vacant(folder, overwrite=overwrite)
 
 
-def _is_named(layers: list[str]) -> bool:
-    return any(layer.partition("=")[0].strip() == "name" for layer in layers)
+def _is_named(overlays: list[str]) -> bool:
+    return any(overlay.partition("=")[0].strip() == "name" for overlay in overlays)
 
 
 def _file(path: Path) -> Path:
