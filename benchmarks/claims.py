@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from autolora_meta.config.run import CompareOptions
+from autolora_meta.config.compare import CompareOptions
 from autolora_meta.reporting.markdown import table
 from autolora_meta.statistics.paired import paired_difference
 from autolora_meta.studies.questions import Primary, questions_of
@@ -34,7 +34,7 @@ SHAPES: dict[str, Draw] = {
 
 
 def study(rng: np.random.Generator, seeds: int) -> StudyTable:
-    """Return six arms that do not differ, in three correlated metrics, as a run compares them."""
+    """Return a study of six arms that do not differ, in three correlated metrics."""
     shared = rng.standard_normal((len(ARMS), 1, seeds))
     own = rng.standard_normal((len(ARMS), len(METRICS), seeds))
     values = CORRELATION**0.5 * shared + (1 - CORRELATION) ** 0.5 * own
@@ -51,7 +51,7 @@ def study(rng: np.random.Generator, seeds: int) -> StudyTable:
 
 
 def claims(table: StudyTable) -> list[bool]:
-    """Return the sentences that claim a difference."""
+    """Return for each sentence whether it claims a difference."""
     return [any(word in said for word in CLAIMS) for said in table.sentences()]
 
 

@@ -1,4 +1,4 @@
-"""Places on disk to write to: found unfit before the work, and whole after it."""
+"""Places on disk to write to: checked before the work, and whole after it."""
 
 import os
 import re

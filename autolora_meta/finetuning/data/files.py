@@ -90,7 +90,13 @@ def read(path: Path, laid_out: Layout, name: str) -> Part:
     except InputError:
         raise
     # Whatever a broken file makes the libraries stumble over.
-    except (OSError, ValueError, pa.ArrowException, DatasetGenerationError) as error:
+    except (
+        OSError,
+        ValueError,
+        RecursionError,
+        pa.ArrowException,
+        DatasetGenerationError,
+    ) as error:
         raise InputError(
             f"data.source '{path}' cannot be read as a table: {str(error).strip()}"
         ) from None

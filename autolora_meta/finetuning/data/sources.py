@@ -24,16 +24,17 @@ from autolora_meta.finetuning.hub import (
 )
 
 EMBEDDED = "stdlib-docs"
+_embedded = cache(stdlib_docs.load)  # seconds to read, and the same for every replicate
 Given = Dataset | DatasetDict | Mapping[str, Dataset]
 
 
 def read(
     options: DataOptions,
     roles: Sequence[Role],
-    given: Given | None = None,
-    say: Say = lambda words: None,
+    given: Given | None,
+    say: Say,
 ) -> dict[str, Part]:
-    """Every split of the source, with the source's own columns.
+    """Return every split of the source, with the source's own columns.
 
     Args:
         options: where the rows are.
@@ -77,7 +78,7 @@ def _read(options: DataOptions, roles: Sequence[Role], say: Say) -> dict[str, Pa
 
 
 def _named(path: Path, laid_out: Layout, split: str, pictures: bool, say: Say) -> Part:
-    """The rows of the file or folder that was named for one split."""
+    """Return the rows of the file or folder that was named for one split."""
     if path.is_file():
         return files.read(path, laid_out, split)
     if pictures and picture_folders.with_pictures(path):
@@ -89,7 +90,7 @@ def _named(path: Path, laid_out: Layout, split: str, pictures: bool, say: Say) -
 
 
 def _looks_like_path(source: str) -> bool:
-    """Whether a source that is not here was meant to be; else it is one of the hub."""
+    """Return whether a source that is not here was meant to be; else it is one of the hub."""
     if Path(source).suffix.lower() in files.ENDINGS or not could_be_id(source):
         return True
     stems = [Path(name).stem for name in names_in(".") if _holds_rows(name)]
@@ -137,7 +138,7 @@ def _parts(given: Given) -> dict[str, Part]:
 
 
 def _instead(given: object) -> str:
-    """How what was given becomes a Dataset, where that is known."""
+    """Say how what was given becomes a Dataset, where that is known."""
     ways = {
         "IterableDataset": "Dataset.from_list(list(rows))",
         "DataFrame": "Dataset.from_pandas(frame)",
@@ -146,8 +147,3 @@ def _instead(given: object) -> str:
     }
     way = ways.get(type(given).__name__)
     return f"; {way} makes one" if way else ""
-
-
-@cache  # seconds to read, and the same for every replicate that a process works on
-def _embedded() -> DatasetDict:
-    return stdlib_docs.load()
