@@ -2,6 +2,7 @@
 
 import logging
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -119,7 +120,7 @@ def check_replay(inner: Inner) -> Cost:
 
 
 def stop_unless_finite(
-    inner: Inner, outer_loss: float, parts: dict[str, Vector], solver: SolverRecord | None
+    inner: Inner, outer_loss: float, parts: Mapping[str, Vector], solver: SolverRecord | None
 ) -> None:
     """Stop before the gates step along a hypergradient that is not a number.
 
