@@ -18,7 +18,7 @@ from autolora_meta.finetuning.data import (
     DataOptions,
     Role,
     load_rows,
-    tables,
+    text_file,
 )
 from tests.tiny import tiny_texts
 
@@ -111,13 +111,16 @@ def test_splits_are_named(tmp_path: Path) -> None:
     assert all_texts(found) == {row["text"] for row in rows[:60]}
     with pytest.raises(InputError, match=r"data\.splits\.test: unknown split 'hold' .*'held'"):
         load(tmp_path / "saved", splits={"train": "train", "test": "hold"})
+    (tmp_path / "saved" / "train" / "state.json").write_text("null")
+    with pytest.raises(InputError, match="was written by save_to_disk and cannot be read"):
+        load(tmp_path / "saved")
 
 
 @pytest.mark.parametrize("name", ["rows.csv", "rows.jsonl"])
 def test_long_files_are_read_in_blocks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    monkeypatch.setattr(tables, "BLOCK", 7)
+    monkeypatch.setattr(text_file, "BLOCK", 7)
     rows = [{"text": f"text {i}", "label": None if i < 7 else i % 2} for i in range(40)]
     if name.endswith("csv"):
         lines = [f"{row['text']},{'' if i < 7 else i % 2}" for i, row in enumerate(rows)]
@@ -152,6 +155,7 @@ def test_plain_text_has_a_text_on_each_line(tmp_path: Path) -> None:
             '{"text": "x", "label": 1}\n{"text": "y", "label": "b"}\n',
             r"a\.jsonl, line 2: column 'label' holds str here and int before",
         ),
+        ("a.json", "[" * 100_000, "cannot be read as a table"),
         ("a.arrow", "no arrow", "cannot be read as a table"),
     ],
 )

@@ -55,7 +55,7 @@ def test_other_budgets_need_no_new_search(result: SearchResult) -> None:
     assert min(result.allocate(rule="threshold", importance="alpha").ranks) >= 1
     for budget, message in [
         (1, "budget of 1 parameters is too small.*cheapest component costs 32"),
-        ("uniform", "'uniform' is no budget"),
+        ("uniform", "'uniform' is not a budget"),
         (0.5, "0.5 is not allowed"),
     ]:
         with pytest.raises(InputError, match=message):

@@ -1,4 +1,11 @@
-"""Data: a source (embedded, files, the hub, objects) becomes disjoint splits of rows."""
+"""Data: a source (embedded, files, the hub, objects) becomes disjoint splits of rows.
+
+`load` does it in this order: `sources` finds the rows; `files` reads one file (`delimited`,
+`json_rows`, `text_lines`, `conll`; parquet and arrow by `datasets`), `folder` and `picture_folders`
+many, `hub` and `stdlib_docs` what is no file; `columns` chooses what is read; `missing` looks for
+what is not there; `canonical` makes our columns (`classes`, `tags`, `pictures`); `overlap` takes
+repeats out; `class_counts` looks after rare classes; `splits` cuts.
+"""
 
 from autolora_meta.finetuning.data.load import load_rows
 from autolora_meta.finetuning.data.options import DataOptions

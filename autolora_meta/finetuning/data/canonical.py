@@ -1,19 +1,18 @@
 """From a source's own columns to ours: named as the task's roles, of one type, without gaps."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+import math
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from datasets import Dataset, Features, List, Value, concatenate_datasets
 
 from autolora_meta.errors import InputError
-from autolora_meta.finetuning.data import classes, labels, pictures
+from autolora_meta.finetuning.data import classes, pictures, tags
 from autolora_meta.finetuning.data.columns import GROUP
 from autolora_meta.finetuning.data.options import DataOptions
-from autolora_meta.finetuning.data.part import PLACE, Part, values
+from autolora_meta.finetuning.data.part import PLACE, Part, Parts, Say, values
+from autolora_meta.finetuning.data.pictures import Shown
 from autolora_meta.finetuning.data.roles import Role
-
-Parts = Mapping[str, Part]
-Shown = tuple[Dataset, list[bool]]  # pictures, and whether each row has one
 
 
 def canonical(
@@ -22,9 +21,9 @@ def canonical(
     roles: Sequence[Role],
     trained: Collection[str],
     options: DataOptions,
-    say: Callable[[str], None],
+    say: Say,
 ) -> dict[str, Dataset]:
-    """Every split with the columns of the roles, `group` where one was chosen, and PLACE.
+    """Return every split with the columns of the roles, `group` where one was chosen, and PLACE.
 
     Rows whose text is empty are dropped, and said. A row with several references becomes as many
     rows.
@@ -41,38 +40,41 @@ def canonical(
         InputError: a value is not what its role holds, or no row is left.
     """
     columns: dict[str, dict[str, list]] = {split: {} for split in parts}
-    shown: Mapping[str, Shown] = {}
     features: dict[str, Any] = {}
+    shown: Mapping[str, Shown] = {}
     read = [role for role in roles if role.name in chosen]
-    by_kind = {role.kind: role for role in read}
+
+    def add(name: str, feature: Any, found: Mapping[str, list]) -> None:
+        features[name] = feature
+        for split, column in found.items():
+            columns[split][name] = column
+
     for role in read:
         column = chosen[role.name]
-        found: Mapping[str, list] = {}
         if role.kind == "text":
-            features[role.name] = Value("string")
             found = {split: _texts(part, column) for split, part in parts.items()}
+            add(role.name, Value("string"), found)
         elif role.kind == "references":
-            features[role.name] = Value("string")
             found = {split: _references(part, column) for split, part in parts.items()}
+            add(role.name, Value("string"), found)
         elif role.kind == "image":
             shown = pictures.shown(parts, column, say)
         elif role.kind == "class":
-            features[role.name], found = classes.numbered(parts, column, trained, options, say)
+            add(role.name, *classes.numbered(parts, column, trained, options, say))
         elif role.kind == "number":
-            features[role.name], found = Value("float64"), labels.numbers(parts, column)
+            found = {split: _numbers(part, column) for split, part in parts.items()}
+            add(role.name, Value("float64"), found)
         elif role.kind == "tags":
-            words = by_kind["tokens"].name
-            names, tokens, found = labels.tagged(parts, (chosen[words], column), trained, say)
-            features |= {words: List(Value("string")), role.name: List(names)}
-            for split in parts:
-                columns[split][words] = tokens[split]
-        for split in found:
-            columns[split][role.name] = found[split]
+            words = next(role.name for role in read if role.kind == "tokens")
+            names, tokens, found = tags.numbered(parts, (chosen[words], column), trained, say)
+            add(words, List(Value("string")), tokens)
+            add(role.name, List(names), found)
     if GROUP in chosen:
-        features[GROUP] = Value("string")
-        for split, part in parts.items():
-            groups = values(part.rows, chosen[GROUP])
-            columns[split][GROUP] = [None if v is None else str(v) for v in groups]
+        found = {split: values(part.rows, chosen[GROUP]) for split, part in parts.items()}
+        strings = {
+            s: [None if v is None else str(v) for v in column] for s, column in found.items()
+        }
+        add(GROUP, Value("string"), strings)
     return {
         split: _rows(part, chosen, read, columns[split], Features(features), shown.get(split), say)
         for split, part in parts.items()
@@ -86,27 +88,31 @@ def _rows(
     columns: dict[str, list],
     features: Features,
     shown: Shown | None,
-    say: Callable[[str], None],
+    say: Say,
 ) -> Dataset:
-    """One split, without the rows that lack something to read."""
+    """Return one split, without the rows that lack something to read or whose class is left out."""
     needed = [columns[r.name] for r in roles if r.kind in ("text", "tokens", "references")]
     there = [True] * len(part.rows) if shown is None else shown[1]
-    full = [all((here, *values)) for here, *values in zip(there, *needed, strict=True)]
-    classed = [columns[r.name] for r in roles if r.kind == "class"]
-    out = {i for of_rows in classed for i, number in enumerate(of_rows) if number is None}
-    kept = [i for i, whole in enumerate(full) if whole and i not in out]
-    what = "picture" if shown else "text"
+    full = [all(row) for row in zip(there, *needed, strict=True)]
+    what = "text" if shown is None else "picture"
     if not all(full):
         say(
             f"split {part.name}: {full.count(False)} rows with an empty {what} dropped, the first "
             f"is {part.place(full.index(False))}"
         )
+    for role in roles:
+        if role.kind == "class":
+            full = [
+                whole and number is not None
+                for whole, number in zip(full, columns[role.name], strict=True)
+            ]
+    kept = [i for i, whole in enumerate(full) if whole]
     if not kept:
-        named = " and ".join(f"'{chosen[r.name]}'" for r in roles if r.name in chosen)
+        named = " and ".join(f"'{chosen[role.name]}'" for role in roles)
         raise InputError(f"no row of split '{part.name}' has a {what} in {named}")
     target = next((role.name for role in roles if role.kind == "references"), None)
+    written = [] if target is None else [text for i in kept for text in columns[target][i]]
     if target is not None:
-        written = [text for i in kept for text in columns[target][i]]
         kept = [i for i in kept for _ in columns[target][i]]
     taken = {name: [column[i] for i in kept] for name, column in columns.items()}
     taken[PLACE] = [part.place(i) for i in kept]
@@ -134,8 +140,24 @@ def _texts(part: Part, column: str) -> list[str]:
 
 
 def _references(part: Part, column: str) -> list[list[str]]:
-    """What each row says, as a list; empty texts left out."""
-    if not labels.is_list(part.rows.features[column]):
+    """Return the texts of each row as a list, empty ones left out."""
+    if not isinstance(part.rows.features[column], List | list):
         return [[text] if text else [] for text in _texts(part, column)]
     lists = [[str(text).strip() for text in row or () if text] for row in values(part.rows, column)]
     return [[text for text in row if text] for row in lists]
+
+
+def _numbers(part: Part, column: str) -> list[float]:
+    found: list[float] = []
+    for i, value in enumerate(values(part.rows, column)):
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            number = math.nan
+        if not math.isfinite(number):
+            raise InputError(
+                f"{part.place(i)}: column '{column}' holds {value!r}, not a number; mend the row "
+                "or take it out"
+            )
+        found.append(number)
+    return found

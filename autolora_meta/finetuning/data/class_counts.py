@@ -1,19 +1,19 @@
 """How many rows each class has: counted, said, and classes that have too few."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import pyarrow as pa
 from datasets import ClassLabel, Dataset, DatasetInfo, Features
 
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.data.classes import refuse_lone, some
-from autolora_meta.finetuning.data.part import PLACE, joined, values
+from autolora_meta.finetuning.data.options import Rare
+from autolora_meta.finetuning.data.part import PLACE, Say, joined, values
 from autolora_meta.finetuning.data.roles import Role
 from autolora_meta.finetuning.data.tags import kind
 
-Say = Callable[[str], None]
 OTHER = "other"
 _SHOWN = 20  # classes in a line, at most
 
@@ -24,10 +24,10 @@ def without_rare(
     label: str,
     present: Collection[int],
     least: int,
-    how: Literal["refuse", "drop", "merge"],
+    how: Rare,
     say: Say,
 ) -> tuple[Dataset, Dataset | None]:
-    """The rows without classes that have too few, or with these made one.
+    """Return the rows without classes that have too few, or with these made one.
 
     Args:
         pool: the rows to cut from, each content once.
@@ -77,15 +77,14 @@ def without_rare(
 
 
 def _too_few(pool: Dataset, label: str, rare: Sequence[int], least: int) -> str:
-    """Which classes have fewer rows than `least`, where these stand, and what can be done."""
+    """Say which classes have fewer rows than `least`, where these stand, and what can be done."""
     names = [name[:40] for name in pool.features[label].names]
     places: dict[int, list[str]] = {c: [] for c in rare}
     for place, c in zip(values(pool, PLACE), values(pool, label), strict=True):
         if c in places:
             places[c].append(place)
     stand = "; ".join(
-        f"class '{names[c]}' has {len(of)} rows, too few"
-        + (f" ({joined(of[:5], len(of))})" if of else "")
+        f"class '{names[c]}' has {len(of)} rows, too few" + (f" ({joined(of)})" if of else "")
         for c, of in list(places.items())[:5]
     )
     more = f"; and {len(rare) - 5} more classes" if len(rare) > 5 else ""
@@ -117,13 +116,13 @@ def refuse_lost(before: Dataset, after: Dataset, role: Role) -> None:
     out = f"leave the class out (data.classes: {{{min(lost)}: null}}), " * (role.kind == "class")
     raise InputError(
         f"class {some(lost)} has no rows left: all of them repeat rows with other labels or of "
-        f"the test split ({joined(places[:5], len(places))}); mend their labels, {out}or keep "
+        f"the test split ({joined(places)}); mend their labels, {out}or keep "
         "repeats (data.overlap: allow)"
     )
 
 
 def counts(rows: Mapping[str, Dataset], roles: Sequence[Role]) -> dict[str, dict[str, int]]:
-    """Rows of each class in each split, or words with each tag; empty where there are no classes.
+    """Return rows of each class in each split, or words with each tag; empty without classes.
 
     Args:
         rows: splits with our columns.
@@ -142,7 +141,7 @@ def counts(rows: Mapping[str, Dataset], roles: Sequence[Role]) -> dict[str, dict
 
 
 def _names(rows: Dataset, role: Role) -> tuple[list[str], list[list[int]]]:
-    """The name of each class, or the kind of each tag, and the numbers of each row."""
+    """Return the name of each class, or the kind of each tag, and the numbers of each row."""
     feature: Any = rows.features[role.name]
     labels = values(rows, role.name)
     if role.kind == "tags":
@@ -150,15 +149,14 @@ def _names(rows: Dataset, role: Role) -> tuple[list[str], list[list[int]]]:
     return feature.names, [[label] for label in labels]
 
 
-def counts_words(
-    found: Mapping[str, Mapping[str, int]], what: str = "classes, rows of each"
-) -> str:
-    """What `counts` gives, in a line.
-
-    >>> counts_words({"no": {"train": 4, "test": 2}, "yes": {"train": 3, "test": 0}})
-    '2 classes, rows of each (train, test): no 4, 2; yes 3, 0'
-    """
-    splits = next(iter(found.values()))
-    shown = [f"{name[:40]} {', '.join(str(n) for n in of.values())}" for name, of in found.items()]
-    rest = f"; and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else ""
-    return f"{len(found)} {what} ({', '.join(splits)}): {'; '.join(shown[:_SHOWN])}{rest}"
+def say_counts(rows: Mapping[str, Dataset], roles: Sequence[Role], say: Say) -> None:
+    """Say in a line what `counts` gives, if there are classes or tags."""
+    if found := counts(rows, roles):
+        tagged = any(role.kind == "tags" for role in roles)
+        what = "tags, words" if tagged else "classes, rows"
+        shown = [
+            f"{name[:40]} {', '.join(str(n) for n in of.values())}" for name, of in found.items()
+        ]
+        rest = f"; and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else ""
+        listed = "; ".join(shown[:_SHOWN])
+        say(f"{len(found)} {what} of each ({', '.join(rows)}): {listed}{rest}")

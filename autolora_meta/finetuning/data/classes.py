@@ -2,28 +2,22 @@
 
 import unicodedata
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Literal
 
 from datasets import ClassLabel
 
 from autolora_meta.errors import InputError, unknown
 from autolora_meta.finetuning.data.options import DataOptions
-from autolora_meta.finetuning.data.part import Part, values
+from autolora_meta.finetuning.data.part import Part, Parts, Say, values
 
-Parts = Mapping[str, Part]
-Say = Callable[[str], None]
 _NOTHING = ("none", "null", "n/a", "na")
 
 
 def numbered(
-    parts: Parts,
-    column: str,
-    trained: Collection[str],
-    options: DataOptions,
-    say: Say,
+    parts: Parts, column: str, trained: Collection[str], options: DataOptions, say: Say
 ) -> tuple[ClassLabel, dict[str, list[int | None]]]:
-    """Names of the classes, and the class of each row; None: a row that is left out.
+    """Return the names of the classes, and the class of each row; None: a row that is left out.
 
     White space around names is stripped. Names and numbers are as the source has them, where it
     has both; else the names are sorted.
@@ -68,7 +62,7 @@ def numbered(
 
 
 def declared_names(parts: Parts, column: str) -> list[str]:
-    """The names that the source gives to its classes or tags; none where it has no such names.
+    """Return the names that the source gives to its classes or tags; none where it has none.
 
     White space around them is stripped, so that two of them may be the same.
 
@@ -103,7 +97,7 @@ def refuse_lone(found: Collection[object], column: str) -> None:
 
 
 def _spelled(part: Part, column: str, declared: list[str]) -> list[str]:
-    """The name of each row's class."""
+    """Return the name of each row's class."""
     if declared:
         return [declared[value] for value in values(part.rows, column)]
     names = []
@@ -118,7 +112,7 @@ def _spelled(part: Part, column: str, declared: list[str]) -> list[str]:
 
 
 def _fraction(value: object) -> bool:
-    """Whether it is a number, or written as one, and not a whole one."""
+    """Return whether it is a number, or written as one, and not a whole one."""
     try:
         number = float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
@@ -127,7 +121,7 @@ def _fraction(value: object) -> bool:
 
 
 def _ordered(names: Iterable[str]) -> list[str]:
-    """Numbers by their size, "2" before "10"; other names by the alphabet."""
+    """Sort numbers by their size, "2" before "10", and other names by the alphabet."""
     try:
         return sorted(names, key=lambda name: (float(name), name))
     except ValueError:
@@ -161,7 +155,7 @@ def say_alike(names: Iterable[str], what: Literal["classes", "tags"], say: Say) 
 
 
 def _folded(name: str) -> object:
-    """What is the same for names that look alike."""
+    """Return what is the same for names that look alike."""
     try:
         return float(name)
     except ValueError:
@@ -188,6 +182,6 @@ def _refuse_unseen(
 
 
 def some(found: Collection[object]) -> str:
-    """The first names, and how many more there are."""
+    """Return the first names, and how many more there are, in words."""
     names = sorted(str(value)[:40] for value in found)
     return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")

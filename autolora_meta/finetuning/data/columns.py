@@ -4,24 +4,19 @@ Where nothing is named, a role takes the first of its `tried` that is there, in 
 others; the second text of a pair takes the partner of the first text's column (`roles.PARTNERS`).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 
 from autolora_meta.errors import InputError, unknown
 from autolora_meta.finetuning.data.options import DataOptions
-from autolora_meta.finetuning.data.part import Part
+from autolora_meta.finetuning.data.part import Parts, Say
 from autolora_meta.finetuning.data.roles import PARTNERS, TEXT_PAIR, Role
 
 GROUP = "group"
 KEYS = ("text", "text_pair", "label", "tokens", "tags", "target", "image")  # of DataOptions
 
 
-def choose(
-    parts: Mapping[str, Part],
-    roles: Sequence[Role],
-    options: DataOptions,
-    say: Callable[[str], None],
-) -> dict[str, str]:
-    """The source's column for each role, and for `group` where the person named one.
+def choose(parts: Parts, roles: Sequence[Role], options: DataOptions, say: Say) -> dict[str, str]:
+    """Return the source's column for each role, and for `group` where the person named one.
 
     Args:
         parts: splits of the source.

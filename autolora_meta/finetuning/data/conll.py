@@ -2,7 +2,7 @@
 
 import re
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
@@ -10,8 +10,9 @@ import pyarrow as pa
 
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.data import text_file
-from autolora_meta.finetuning.data.tables import Lines
+from autolora_meta.finetuning.data.part import Say
 from autolora_meta.finetuning.data.tags import is_entity_tags
+from autolora_meta.finetuning.data.text_file import Read
 
 # Lines that begin or end a document and are no token: CoNLL's, and those of the JNLPBA task.
 DOCUMENT = ("-docstart-", "-docend-", "###medline:")
@@ -29,9 +30,9 @@ def read(
     path: Path,
     tokens: str | None = None,
     tags: str | None = None,
-    say: Callable[[str], None] = lambda words: None,
-) -> tuple[pa.Table, Lines]:
-    """Sentences with the columns tokens and tags.
+    say: Say = lambda words: None,
+) -> Read:
+    """Return sentences with the columns tokens and tags.
 
     The token is a line's first field and the tag its last. Two things are seen and said: tags of
     entities that stand first, and a first field that numbers the words. Every other field is a
@@ -164,7 +165,7 @@ def _places(
     columns: Sequence[list[list[str]]],
     lines: Sequence[int],
     given: tuple[int | None, int | None],
-    say: Callable[[str], None],
+    say: Say,
 ) -> tuple[int, int]:
     """The fields of the tokens and of the tags, from 0."""
     tokens, tags = given

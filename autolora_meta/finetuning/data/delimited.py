@@ -1,9 +1,13 @@
-"""Rows from tables of fields: csv and tsv, whatever divides the fields."""
+"""Rows of csv and tsv files, whatever divides their fields.
+
+`datasets` reads them with pandas, which makes "NA" an empty cell and "007" a number without
+a word and names no line of a field too few, so the standard library reads them.
+"""
 
 import csv
 import re
-from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import TextIO
@@ -11,20 +15,17 @@ from typing import TextIO
 import pyarrow as pa
 
 from autolora_meta.errors import InputError
-from autolora_meta.finetuning.data import tables, text_file
-from autolora_meta.finetuning.data.tables import Lines
+from autolora_meta.finetuning.data import text_file
+from autolora_meta.finetuning.data.part import Say
+from autolora_meta.finetuning.data.text_file import Read
 
 DELIMITERS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
 _TOLD = re.compile(r'"?sep=(.)"?')  # the first line that Excel reads and writes
 _LOOKED_AT = 50  # lines
 
-Row = tuple[int, list[str]]
 
-
-def read(
-    path: Path, header: bool, own: str, say: Callable[[str], None] = lambda words: None
-) -> tuple[pa.Table, Lines]:
-    """Rows of fields, all strings.
+def read(path: Path, header: bool, own: str, say: Say) -> Read:
+    """Return rows of fields, all strings.
 
     Fields are divided by what the ending of the file says or, where that divides no line alike, by
     the comma, tab, semicolon or bar that does. A field in quotes may hold that and line ends, but
@@ -37,45 +38,48 @@ def read(
         own: what divides the fields of such files.
         say: told what does, if it is something else.
 
-    Returns:
-        The rows, and the line on which each begins.
-
     Raises:
         InputError: a line has more or fewer fields than the first, or a quote is left open.
     """
-    lines = array("q")
-    blocks: list[pa.Table] = []
     limit = csv.field_size_limit(2**31 - 1)  # a text may be longer than the module allows
     try:
         delimiter, skipped = _delimiter(path, own)
         if delimiter != own:
             say(f"{path}: fields are divided by {DELIMITERS.get(delimiter, repr(delimiter))}")
         quotes = not own == delimiter == "\t"
-        mend = "quote fields that hold the delimiter" if quotes else "take tabs out of fields"
         with text_file.opened(path) as file:
             rows = _rows(path, file, delimiter, quotes=quotes)
             rows = (row for row in rows if row[0] > skipped)
             line, first = next(rows, (1, []))
             names = _names(first) if header else [str(i + 1) for i in range(len(first))]
-            rest = rows if header or not first else chain([(line, first)], rows)
-            while block := list(islice(rest, tables.BLOCK)):
-                for line, row in block:
-                    if len(row) != len(names):
-                        raise InputError(
-                            f"{path}, line {line}: {len(row)} fields where the first line has "
-                            f"{len(names)} ({_shown(names)}); {mend}, or mend the line"
-                        )
-                    lines.append(line)
-                columns = zip(*(row for _, row in block), strict=True)
-                arrays = [pa.array(column, pa.string()) for column in columns]
-                blocks.append(pa.table(dict(zip(names, arrays, strict=True))))
+            if first and not header:
+                rows = chain([(line, first)], rows)
+            return text_file.in_blocks(rows, partial(_table, path, names, quotes))
     finally:
         csv.field_size_limit(limit)
-    return (pa.concat_tables(blocks) if blocks else pa.table({})), lines
+
+
+def _table(
+    path: Path,
+    names: Sequence[str],
+    quotes: bool,
+    lines: Sequence[int],
+    rows: Sequence[Sequence[str]],
+) -> pa.Table:
+    for line, row in zip(lines, rows, strict=True):
+        if len(row) != len(names):
+            shown = ", ".join(name if len(name) <= 40 else f"{name[:40]}..." for name in names)
+            mend = "quote fields that hold the delimiter" if quotes else "take tabs out of fields"
+            raise InputError(
+                f"{path}, line {line}: {len(row)} fields where the first line has {len(names)} "
+                f"({shown}); {mend}, or mend the line"
+            )
+    columns = zip(names, zip(*rows, strict=True), strict=True)
+    return pa.table({name: pa.array(column, pa.string()) for name, column in columns})
 
 
 def _delimiter(path: Path, own: str) -> tuple[str, int]:
-    """What divides fields, and the number of first lines that say so and are no rows."""
+    """Return what divides fields, and how many first lines say so and are no rows."""
     with text_file.opened(path) as file:
         sample = list(islice(file, _LOOKED_AT))
     if sample and (told := _TOLD.fullmatch(sample[0].strip())):
@@ -92,7 +96,7 @@ def _delimiter(path: Path, own: str) -> tuple[str, int]:
 
 
 def _split(sample: Sequence[str], mark: str, *, quotes: bool) -> list[list[str]]:
-    """The rows of the sample; the last is left out where it may go on."""
+    """Return the rows of the sample, without the last where it may go on."""
     quoting = csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE
     try:
         rows = [row for row in csv.reader(sample, delimiter=mark, quoting=quoting) if row]
@@ -101,8 +105,10 @@ def _split(sample: Sequence[str], mark: str, *, quotes: bool) -> list[list[str]]
     return rows[:-1] if len(sample) == _LOOKED_AT else rows
 
 
-def _rows(path: Path, file: TextIO, delimiter: str, *, quotes: bool) -> Iterator[Row]:
-    """Line and fields of each row; empty lines are passed over."""
+def _rows(
+    path: Path, file: TextIO, delimiter: str, *, quotes: bool
+) -> Iterator[tuple[int, list[str]]]:
+    """Yield line and fields of each row; empty lines are passed over."""
     if not quotes:
         for number, line in text_file.numbered(file):
             if line:
@@ -128,7 +134,3 @@ def _names(first: Sequence[str]) -> list[str]:
         name if name and names.count(name) == 1 else f"{name} (column {i + 1})".strip()
         for i, name in enumerate(names)
     ]
-
-
-def _shown(names: Sequence[str]) -> str:
-    return ", ".join(name if len(name) <= 40 else f"{name[:40]}..." for name in names)

@@ -1,6 +1,6 @@
-"""One file becomes rows; its ending says how, and for text files what the task reads."""
+"""Rows of one file; its ending says how it is read and, for text files, what the task reads."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,9 +12,16 @@ from datasets import Dataset
 from datasets.exceptions import DatasetGenerationError
 
 from autolora_meta.errors import InputError, unknown
-from autolora_meta.finetuning.data import conll, delimited, tables, text_lines
-from autolora_meta.finetuning.data.part import Part
+from autolora_meta.finetuning.data import conll, delimited, json_rows, text_lines
+from autolora_meta.finetuning.data.part import Part, Say
 from autolora_meta.finetuning.data.roles import Role
+from autolora_meta.finetuning.data.text_file import Read
+
+_DELIMITED = {".csv": ",", ".tsv": "\t"}
+_CONLL = (".conll", ".iob", ".iob2", ".bio", ".conllu")
+_JSON = (".json", ".jsonl", ".ndjson")
+_BINARY = (".parquet", ".arrow")
+ENDINGS = (*_DELIMITED, ".txt", *_CONLL, *_JSON, *_BINARY)
 
 
 @dataclass(frozen=True)
@@ -30,15 +37,13 @@ class Layout:
     kind: Literal["table", "bare table", "tags", "references", "texts"]
     tokens: str | None = None
     tags: str | None = None
-    say: Callable[[str], None] = lambda words: None
+    say: Say = lambda words: None
 
 
 def layout(
-    roles: Sequence[Role],
-    columns: Mapping[str, str | None],
-    say: Callable[[str], None] = lambda words: None,
+    roles: Sequence[Role], columns: Mapping[str, str | None], say: Say = lambda words: None
 ) -> Layout:
-    """What text files hold for a task with these roles.
+    """Return what text files hold for a task with these roles.
 
     Args:
         roles: what the task reads.
@@ -58,7 +63,7 @@ def layout(
 
 
 def read(path: Path, laid_out: Layout, name: str) -> Part:
-    """The rows of a file.
+    """Return the rows of a file as the split `name`.
 
     Text is UTF-8, UTF-16 or UTF-32. A csv file is read with the usual quoting; a tsv file without
     any, as GLUE's are: there a quote is a character like others. A tsv or txt file holds a token
@@ -67,19 +72,31 @@ def read(path: Path, laid_out: Layout, name: str) -> Part:
     by `datasets`, which keeps them on disk; other files are held in memory.
 
     Raises:
-        InputError: an ending that is not known, an empty file, or a broken one (with its line).
+        InputError: the ending is not known, or the file is empty or broken; the message names the
+            line.
     """
-    reader = READERS.get(path.suffix.lower())
-    if reader is None:
-        raise InputError(f"data.source '{path}': {unknown('ending', path.suffix, READERS)}")
+    ending = path.suffix.lower()
+    if ending not in ENDINGS:
+        raise InputError(f"data.source '{path}': {unknown('ending', path.suffix, ENDINGS)}")
     if not path.stat().st_size:
         raise InputError(f"data.source '{path}' is an empty file")
+    tagged = ending in _CONLL or (laid_out.kind == "tags" and ending in (".tsv", ".txt"))
     try:
-        part = reader(path, laid_out, name)
+        if ending in _BINARY:
+            part = Part(_stored(path, ending), name, path)
+        else:
+            table, lines = _text(path, ending, laid_out, tagged)
+            part = Part(Dataset(table), name, path, lines, token_lines=tagged)
     except InputError:
         raise
     # Whatever a broken file makes the libraries stumble over.
-    except (OSError, ValueError, pa.ArrowException, DatasetGenerationError) as error:
+    except (
+        OSError,
+        ValueError,
+        RecursionError,
+        pa.ArrowException,
+        DatasetGenerationError,
+    ) as error:
         raise InputError(
             f"data.source '{path}' cannot be read as a table: {str(error).strip()}"
         ) from None
@@ -88,28 +105,16 @@ def read(path: Path, laid_out: Layout, name: str) -> Part:
     return part
 
 
-def _csv(path: Path, laid_out: Layout, name: str) -> Part:
-    return _table(path, laid_out, name, ",")
-
-
-def _tsv(path: Path, laid_out: Layout, name: str) -> Part:
-    if laid_out.kind == "tags":
-        return _conll(path, laid_out, name)
-    return _table(path, laid_out, name, "\t")
-
-
-def _table(path: Path, laid_out: Layout, name: str, delimiter: str) -> Part:
-    header = laid_out.kind != "bare table"
-    return _text(delimited.read(path, header, delimiter, laid_out.say), path, name)
-
-
-def _txt(path: Path, laid_out: Layout, name: str) -> Part:
-    if laid_out.kind == "tags":
-        return _conll(path, laid_out, name)
-    if laid_out.kind == "references":
-        return _text(text_lines.meanings(path), path, name)
-    if laid_out.kind == "texts":
-        return _text(text_lines.texts(path), path, name)
+def _text(path: Path, ending: str, laid_out: Layout, tagged: bool) -> Read:
+    if tagged:
+        return conll.read(path, laid_out.tokens, laid_out.tags, laid_out.say)
+    if ending in _DELIMITED:
+        header = laid_out.kind != "bare table"
+        return delimited.read(path, header, _DELIMITED[ending], laid_out.say)
+    if ending in _JSON:
+        return json_rows.read(path)
+    if laid_out.kind in ("references", "texts"):
+        return text_lines.read(path, references=laid_out.kind == "references")
     raise InputError(
         f"data.source '{path}': a txt file holds tokens and tags, meanings and references, or "
         "texts alone, and this task reads something else; give a csv, tsv, json, jsonl or parquet "
@@ -117,55 +122,16 @@ def _txt(path: Path, laid_out: Layout, name: str) -> Part:
     )
 
 
-def _conll(path: Path, laid_out: Layout, name: str) -> Part:
-    return _text(
-        conll.read(path, laid_out.tokens, laid_out.tags, laid_out.say), path, name, token_lines=True
-    )
-
-
-def _json(path: Path, laid_out: Layout, name: str) -> Part:
-    return _text(tables.json_rows(path), path, name)
-
-
-def _text(
-    read: tuple[pa.Table, tables.Lines], path: Path, name: str, *, token_lines: bool = False
-) -> Part:
-    table, lines = read
-    return Part(Dataset(table), name, path, lines, token_lines)
-
-
-def _parquet(path: Path, laid_out: Layout, name: str) -> Part:
-    pyarrow.parquet.read_metadata(path)  # says what is wrong more clearly than `datasets` does
-    return Part(_cached("parquet", path), name, path)
-
-
-def _arrow(path: Path, laid_out: Layout, name: str) -> Part:
-    with pa.memory_map(str(path)) as source:
-        try:
-            pa.ipc.open_stream(source)
-        except pa.ArrowInvalid:
-            pa.ipc.open_file(source)
-    return Part(_cached("arrow", path), name, path)
-
-
-def _cached(builder: str, path: Path) -> Dataset:
-    rows = datasets.load_dataset(builder, data_files=str(path), split="train")
+def _stored(path: Path, ending: str) -> Dataset:
+    # Opened first, since what is wrong is said more clearly than by `datasets`.
+    if ending == ".parquet":
+        pyarrow.parquet.read_metadata(path)
+    else:
+        with pa.memory_map(str(path)) as source:
+            try:
+                pa.ipc.open_stream(source)
+            except pa.ArrowInvalid:
+                pa.ipc.open_file(source)
+    rows = datasets.load_dataset(ending[1:], data_files=str(path), split="train")
     assert isinstance(rows, Dataset)
     return rows
-
-
-READERS: dict[str, Callable[[Path, Layout, str], Part]] = {
-    ".csv": _csv,
-    ".tsv": _tsv,
-    ".txt": _txt,
-    ".conll": _conll,
-    ".iob": _conll,
-    ".iob2": _conll,
-    ".bio": _conll,
-    ".conllu": _conll,
-    ".json": _json,
-    ".jsonl": _json,
-    ".ndjson": _json,
-    ".parquet": _parquet,
-    ".arrow": _arrow,
-}

@@ -1,7 +1,6 @@
 """A folder becomes splits: one file a split, shards, a hub repository's layout, or pictures."""
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 from datasets import concatenate_datasets
@@ -9,7 +8,7 @@ from datasets import concatenate_datasets
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.data import files, picture_folders
 from autolora_meta.finetuning.data.files import Layout
-from autolora_meta.finetuning.data.part import Part
+from autolora_meta.finetuning.data.part import Part, Say
 from autolora_meta.finetuning.data.split_names import split_of
 
 _SHARD = re.compile(r"(.+)-\d+-of-\d+")
@@ -20,9 +19,9 @@ def read(
     laid_out: Layout,
     name: str | None,
     pictures: bool,
-    say: Callable[[str], None],
+    say: Say,
 ) -> dict[str, Part]:
-    """The splits that a folder holds.
+    """Return the splits that a folder holds.
 
     Where there are folders that are called as `name`, or `data`, the files are looked for there, as
     in a repository of the hub. `train-00000-of-00002.parquet` is the first of two shards.
@@ -44,7 +43,7 @@ def read(
     by_split: dict[str, list[Path]] = {}
     others: list[str] = []
     for path in sorted((below or [folder])[0].iterdir()):
-        readable = path.suffix.lower() in files.READERS and not path.name.startswith(".")
+        readable = path.suffix.lower() in files.ENDINGS and not path.name.startswith(".")
         if readable and path.is_file():
             shard = _SHARD.fullmatch(path.stem)
             stem = (shard[1] if shard else path.stem).lower()
@@ -63,7 +62,7 @@ def read(
     if not by_split:
         raise InputError(
             f"data.source '{folder}' is a folder without a train file; allowed: train, validation "
-            f"and test with the ending {', '.join(files.READERS)}, shards of them "
+            f"and test with the ending {', '.join(files.ENDINGS)}, shards of them "
             "(train-00000-of-00002.parquet), what save_to_disk writes, or, for pictures, a folder "
             "for each class; or name the files: data.source.train=... data.source.test=..."
         )

@@ -1,25 +1,23 @@
 """From options to three disjoint splits, whatever the source."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value, concatenate_datasets
+from datasets import Dataset, DatasetDict, Features, List, Value, concatenate_datasets
 
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.data import class_counts, missing, overlap, sources, splits
 from autolora_meta.finetuning.data.canonical import canonical
 from autolora_meta.finetuning.data.columns import GROUP, choose
 from autolora_meta.finetuning.data.options import DataOptions
-from autolora_meta.finetuning.data.part import PLACE, Part, values
+from autolora_meta.finetuning.data.part import PLACE, Say, values
 from autolora_meta.finetuning.data.roles import Role
 from autolora_meta.finetuning.data.sources import Given
-from autolora_meta.finetuning.data.split_names import split_of
+from autolora_meta.finetuning.data.split_names import TEST, TRAIN, VALIDATION, known
 from autolora_meta.foundation.randomness import derive
 
-TEST = ("test", "test_matched")
-VALIDATION = ("validation", "validation_matched", "valid", "val", "dev", "eval")
-TRAIN = "train"
 REFERENCES = "references"
+OURS = (GROUP, PLACE)  # columns that are no role's
 _log = logging.getLogger(__name__)
 
 
@@ -28,7 +26,7 @@ def load_rows(
     roles: Sequence[Role],
     seed: int,
     *,
-    say: Callable[[str], None] = _log.info,
+    say: Say = _log.info,
     group: str | None = None,
     given: Given | None = None,
 ) -> DatasetDict:
@@ -62,88 +60,36 @@ def load_rows(
         >>> load_rows(options, (TEXT, TEXT_PAIR, LABEL), seed=0)  # doctest: +SKIP
     """
     source = "the data given" if given is not None else f"data.source '{options.source}'"
-    parts = _known(sources.read(options, roles, given, say), source, say)
+    parts = known(sources.read(options, roles, given, say), source, say)
     chosen = choose(parts, roles, options, say)
-    parts = _labelled(parts, chosen, roles, say)
+    parts = missing.labelled(parts, chosen, roles, say)
     test_name = next((name for name in (*TEST, *VALIDATION) if name in parts), None)
-    pool_names = [
+    trained = [
         name for name in parts if name == TRAIN or (name in VALIDATION and name != test_name)
     ]
-    if not pool_names:
+    if not trained:
         labelled = f"labelled rows in {', '.join(parts)} only" if parts else "no labelled rows"
         raise InputError(f"{source} has {labelled}; a split called {TRAIN} with labels is needed")
-    used = {name: parts[name] for name in (*pool_names, test_name) if name is not None}
+    used = {name: parts[name] for name in (*trained, test_name) if name is not None}
     used = missing.without(used, chosen, roles, options.missing, say)
-    rows = canonical(used, chosen, roles, pool_names, options, say)
-    pool = concatenate_datasets([rows[name] for name in pool_names])
+    rows = canonical(used, chosen, roles, trained, options, say)
+    pool = concatenate_datasets([rows[name] for name in trained])
     test = rows[test_name] if test_name is not None else None
     side = GROUP if GROUP in chosen else group if group in chosen else None
     pool, test = _distinct(pool, test, roles, options, side is not None, say)
-    wanted = {
-        "test": options.test_rows,
-        "validation": options.validation_rows,
-        "train": options.train_rows,
-    }
     if side is not None:
         say(f"rows with the same {chosen[side]} stay on one side of every cut")
-    cut: dict[str, Dataset] = {}
-    say(f"train and validation rows are cut from the source's {' and '.join(pool_names)} rows")
+    say(f"train and validation rows are cut from the source's {' and '.join(trained)} rows")
     if test is None:
         say("test rows are cut from the source's rows, anew for each seed")
     else:
         say(f"test rows are the source's {test_name} split, the same for each seed")
-        # One seed for all replicates, so that they are measured on the same rows.
-        held = _gathered(test, roles)
-        cut = _cut(held, {"test": wanted.pop("test")}, roles, None, derive(0, "test"))
-    cut |= _cut(pool, wanted, roles, side, derive(seed, "split"))
-    if test_name is None:
-        cut["test"] = _gathered(cut["test"], roles)
+    cut = _cut(pool, test, roles, options, side, seed)
     if side == GROUP and options.overlap != "allow":
-        _refuse_crossing(cut, roles, chosen[GROUP])
-    cut = {split: _ours_out(cut[split]) for split in ("train", "validation", "test")}
+        overlap.refuse_crossing(cut, roles, chosen[GROUP])
     say(", ".join(f"{split} {_size(part)}" for split, part in cut.items()))
-    if found := class_counts.counts(cut, roles):
-        tagged = any(role.kind == "tags" for role in roles)
-        say(
-            class_counts.counts_words(
-                found, "tags, words of each" if tagged else "classes, rows of each"
-            )
-        )
+    class_counts.say_counts(cut, roles, say)
     return DatasetDict(cut)  # type: ignore[arg-type]
-
-
-def _known(parts: dict[str, Part], source: str, say: Callable[[str], None]) -> dict[str, Part]:
-    """The splits whose names say what they are for, train first."""
-    names = (TRAIN, *TEST, *VALIDATION)
-    told = {name: name for name in parts if name in names}
-    for name in parts:
-        if name not in names and (split := split_of(name)):
-            told.setdefault(split, name)
-    known = {name: parts[told[name]] for name in names if name in told}
-    if not known:
-        raise InputError(
-            f"{source} has the splits {', '.join(parts)}; a split called {TRAIN} is needed; say "
-            "which is which with data.splits"
-        )
-    if others := [name for name in parts if name not in told.values()]:
-        say(f"splits not read: {', '.join(others)}")
-    return known
-
-
-def _labelled(
-    parts: dict[str, Part],
-    chosen: dict[str, str],
-    roles: Sequence[Role],
-    say: Callable[[str], None],
-) -> dict[str, Part]:
-    learned = [role for role in roles if role.kind in ("class", "number", "tags", "references")]
-    kept = dict(parts)
-    for split, part in parts.items():
-        for role in learned:
-            if len(part.rows) and missing.unlabelled(part, chosen[role.name]):
-                say(f"split {split} has no labels: left out")
-                kept.pop(split, None)
-    return kept
 
 
 def _distinct(
@@ -152,9 +98,9 @@ def _distinct(
     roles: Sequence[Role],
     options: DataOptions,
     grouped: bool,
-    say: Callable[[str], None],
+    say: Say,
 ) -> tuple[Dataset, Dataset | None]:
-    """The rows to cut from and the source's own test rows: no repeats, no class of too few rows."""
+    """Return the rows to cut from and the source's own test rows: no repeats, no rare class."""
     all_rows = pool
     pool = overlap.without_repeats(pool, roles, options.overlap, say)
     if test is not None:
@@ -162,23 +108,54 @@ def _distinct(
     role = next((role for role in roles if role.kind in ("class", "tags")), None)
     if role is None:
         return pool, test
-    label = role.name
     if options.rare == "refuse":
         class_counts.refuse_lost(all_rows, pool, role)
     if role.kind == "tags" or (grouped and options.rare == "refuse" and not options.rare_below):
         return pool, test  # not every part has every class then
     least = options.rare_below or (3 if test is None else 2)
-    present = {*values(all_rows, label), *(() if test is None else values(test, label))}
-    return class_counts.without_rare(pool, test, label, present, least, options.rare, say)
+    present = {
+        *values(all_rows, role.name),
+        *(() if test is None else values(test, role.name)),
+    }
+    return class_counts.without_rare(pool, test, role.name, present, least, options.rare, say)
 
 
 def _cut(
+    pool: Dataset,
+    test: Dataset | None,
+    roles: Sequence[Role],
+    options: DataOptions,
+    side: str | None,
+    seed: int,
+) -> dict[str, Dataset]:
+    """Return train, validation and test rows with the columns of the roles."""
+    wanted = {
+        "test": options.test_rows,
+        "validation": options.validation_rows,
+        "train": options.train_rows,
+    }
+    cut: dict[str, Dataset] = {}
+    if test is not None:
+        # One seed for all replicates, so that they are measured on the same rows.
+        of_test = {"test": wanted.pop("test")}
+        cut = _drawn(_gathered(test, roles), of_test, roles, None, derive(0, "test"))
+    cut |= _drawn(pool, wanted, roles, side, derive(seed, "split"))
+    if test is None:
+        cut["test"] = _gathered(cut["test"], roles)
+    return {
+        split: cut[split].select_columns([c for c in cut[split].column_names if c not in OURS])
+        for split in ("train", "validation", "test")
+    }
+
+
+def _drawn(
     rows: Dataset,
     wanted: dict[str, int | float | None],
     roles: Sequence[Role],
     side: str | None,
     seed: int,
 ) -> dict[str, Dataset]:
+    """Return disjoint splits of the rows, as large as wanted."""
     counts = splits.row_counts(wanted, len(rows))
     label = next((role.name for role in roles if role.kind == "class"), None)
     if side is not None:
@@ -194,16 +171,16 @@ def _cut(
 
 
 def _gathered(rows: Dataset, roles: Sequence[Role]) -> Dataset:
-    """One row for each input, with all that is said of it; rows as they are for other tasks."""
+    """Return one row for each input, with all its references; other tasks' rows as they are."""
     target = next((role.name for role in roles if role.kind == "references"), None)
     if target is None:
         return rows
-    said: dict[object, list[int]] = {}
+    same: dict[object, list[int]] = {}
     for i, content in enumerate(overlap.contents(rows, roles)):
-        said.setdefault(content, []).append(i)
+        same.setdefault(content, []).append(i)
     targets = values(rows, target)
-    references = [list(dict.fromkeys(targets[i] for i in there)) for there in said.values()]
-    first = rows.select([there[0] for there in said.values()])[:]
+    references = [list(dict.fromkeys(targets[i] for i in of_input)) for of_input in same.values()]
+    first = rows.select([of_input[0] for of_input in same.values()])[:]
     features = Features({**rows.features, REFERENCES: List(Value("string"))})
     return Dataset.from_dict({**first, REFERENCES: references}, features=features)
 
@@ -212,29 +189,3 @@ def _size(rows: Dataset) -> str:
     if REFERENCES not in rows.column_names:
         return f"{len(rows)} rows"
     return f"{len(rows)} inputs with {sum(map(len, values(rows, REFERENCES)))} references"
-
-
-def _refuse_crossing(cut: dict[str, Dataset], roles: Sequence[Role], column: str) -> None:
-    """Groups of the person's own may leave one content, or all rows of a class, on one side."""
-    found = splits.overlap({split: overlap.contents(part, roles) for split, part in cut.items()})
-    if found:
-        raise InputError(
-            f"data.group '{column}' leaves {found[0]} {overlap.noun(roles)}s on two sides, for "
-            f"example in {found[1]}; choose a column that has one value for each, or set "
-            "data.overlap: allow to insist"
-        )
-    for role in roles:
-        if role.kind == "class":
-            seen = {split: set(values(part, role.name)) for split, part in cut.items()}
-            feature = cut["train"].features[role.name]
-            assert isinstance(feature, ClassLabel)
-            for lost in sorted(set().union(*seen.values()) - seen["train"]):
-                raise InputError(
-                    f"class '{feature.names[lost]}' has no rows in train: data.group '{column}' "
-                    "puts them elsewhere; give more groups of it, more train_rows, or another group"
-                )
-
-
-def _ours_out(rows: Dataset) -> Dataset:
-    """Rows without the columns that are no role's."""
-    return rows.remove_columns([name for name in (GROUP, PLACE) if name in rows.column_names])

@@ -1,27 +1,46 @@
 """Values that are not there: an empty label, a text that is null; refused or dropped."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
 
 from datasets import ClassLabel
 
 from autolora_meta.errors import InputError
-from autolora_meta.finetuning.data.part import Part, values
-from autolora_meta.finetuning.data.roles import Kind, Role
+from autolora_meta.finetuning.data.options import Missing
+from autolora_meta.finetuning.data.part import Part, Parts, Say, values
+from autolora_meta.finetuning.data.roles import Role
 
-_WRITTEN = ("", "nan", "<na>")  # what an empty cell of a data frame becomes as text
+_LEARNED = ("class", "number", "tags", "references")
+_EMPTY = ("", "nan", "<na>")  # what an empty cell of a data frame becomes as text
 _WORDS = ("nan", "NaN", "<NA>", "None", "null", "NULL")  # a whole text of this may be one
 
 
-def without(
-    parts: Mapping[str, Part],
-    chosen: Mapping[str, str],
-    roles: Sequence[Role],
-    how: Literal["refuse", "drop"],
-    say: Callable[[str], None],
+def labelled(
+    parts: Parts, chosen: Mapping[str, str], roles: Sequence[Role], say: Say
 ) -> dict[str, Part]:
-    """The splits without rows whose label or text is missing.
+    """Return the splits that have labels, which the test splits of benchmarks have not.
+
+    GLUE writes -1 in the place of every test label.
+    """
+    kept = dict(parts)
+    for split, part in parts.items():
+        for role in roles:
+            if role.kind not in _LEARNED or not len(part.rows):
+                continue
+            cells = (
+                value if isinstance(value, list) else [value]
+                for value in values(part.rows, chosen[role.name])
+            )
+            if all(label == -1 or _no_label(label) for of_row in cells for label in of_row):
+                say(f"split {split} has no labels: left out")
+                kept.pop(split, None)
+    return kept
+
+
+def without(
+    parts: Parts, chosen: Mapping[str, str], roles: Sequence[Role], how: Missing, say: Say
+) -> dict[str, Part]:
+    """Return the splits without rows whose label or text is missing.
 
     Args:
         parts: splits of the source.
@@ -39,25 +58,31 @@ def without(
         if column is None or role.kind in ("image", "tokens"):
             continue
         for split, part in found.items():
-            named = isinstance(part.rows.features[column], ClassLabel)
-            column_values = values(part.rows, column)
-            gone = [i for i, value in enumerate(column_values) if _missing(value, role.kind, named)]
+            cells = values(part.rows, column)
             if role.kind == "text":
-                _say_words(part, column, column_values, say)
+                _say_words(part, column, cells, say)
+            # Where classes have no names, -1 may be one, beside 1.
+            named = isinstance(part.rows.features[column], ClassLabel)
+            if role.kind in ("class", "number"):
+                gone = {i for i, v in enumerate(cells) if _no_label(v) or (named and v == -1)}
+            elif role.kind == "tags":
+                gone = {i for i, v in enumerate(cells) if v is None}
+            else:
+                gone = {i for i, v in enumerate(cells) if _null(v)}
             if not gone:
                 continue
+            where = part.places(sorted(gone))
             stands = f"split '{split}' has {len(gone)} rows without a '{column}'"
             if how == "refuse":
                 raise InputError(
-                    f"{stands}: {part.places(gone)}; mend them, or set data.missing: drop to leave "
-                    "them out"
+                    f"{stands}: {where}; mend them, or set data.missing: drop to leave them out"
                 )
-            say(f"{stands}, which are dropped: {part.places(gone)}")
-            found[split] = part.only(sorted({*range(len(column_values))} - {*gone}))
+            say(f"{stands}, which are dropped: {where}")
+            found[split] = part.only([i for i in range(len(cells)) if i not in gone])
     return found
 
 
-def _say_words(part: Part, column: str, texts: Sequence[object], say: Callable) -> None:
+def _say_words(part: Part, column: str, texts: Sequence[object], say: Say) -> None:
     found = [i for i, text in enumerate(texts) if isinstance(text, str) and text.strip() in _WORDS]
     if found:
         say(
@@ -66,34 +91,14 @@ def _say_words(part: Part, column: str, texts: Sequence[object], say: Callable) 
         )
 
 
-def unlabelled(part: Part, column: str) -> bool:
-    """Whether no row of a split has a label, as in the test splits of benchmarks.
+def _no_label(value: object) -> bool:
+    """Return whether a label is null, NaN, or a field that is empty or says so.
 
-    GLUE writes -1 in the place of every test label.
-    """
-    return all(
-        all(inner == -1 or no_label(inner) for inner in value)
-        if isinstance(value, list)
-        else value == -1 or no_label(value)
-        for value in values(part.rows, column)
-    )
-
-
-def no_label(value: object) -> bool:
-    """Whether a label is null, NaN, or a field that is empty or says so.
-
-    >>> no_label(" NaN "), no_label(float("nan")), no_label("none")
+    >>> _no_label(" NaN "), _no_label(float("nan")), _no_label("none")
     (True, True, False)
     """
-    if isinstance(value, str):
-        return value.strip().lower() in _WRITTEN
-    return value is None or (isinstance(value, float) and math.isnan(value))
+    return value.strip().lower() in _EMPTY if isinstance(value, str) else _null(value)
 
 
-def _missing(value: object, kind: Kind, named: bool) -> bool:
-    if kind in ("class", "number"):
-        # Where classes have no names, -1 may be one, beside 1.
-        return no_label(value) or (named and value == -1)
-    if kind == "tags":
-        return value is None
+def _null(value: object) -> bool:
     return value is None or (isinstance(value, float) and math.isnan(value))

@@ -7,6 +7,9 @@ from pydantic import Field, field_validator
 from autolora_meta.foundation.options import Options
 
 Split = Literal["train", "validation", "test"]
+Overlap = Literal["refuse", "drop", "allow"]
+Missing = Literal["refuse", "drop"]
+Rare = Literal["refuse", "drop", "merge"]
 # A number of rows, or a share of the rows that there are to cut from.
 Rows = Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, lt=1)] | None
 
@@ -92,7 +95,7 @@ class DataOptions(Options):
         description="rows for evaluation; as train_rows, but where the source has a test split "
         "of its own, null means all of that",
     )
-    overlap: Literal["refuse", "drop", "allow"] = Field(
+    overlap: Overlap = Field(
         default="refuse",
         description="what is done with texts of the source's own test rows that stand among the "
         "rows to cut from too: refuse (stop and say which), drop (take them out there, and say how "
@@ -100,7 +103,7 @@ class DataOptions(Options):
         "rows to cut from are dropped, unless allow",
     )
 
-    missing: Literal["refuse", "drop"] = Field(
+    missing: Missing = Field(
         default="refuse",
         description="what is done with rows whose label is missing (null, NaN, an empty field) or "
         "whose text is null or NaN: refuse (stop and say where they stand) or drop (leave them out "
@@ -111,7 +114,7 @@ class DataOptions(Options):
         description="classes that get another name, for example {Pos: pos, neutral: null}: one of "
         "the name of another class is merged into it, and rows of one that is null are left out",
     )
-    rare: Literal["refuse", "drop", "merge"] = Field(
+    rare: Rare = Field(
         default="refuse",
         description="what is done with classes of too few rows: refuse, drop (leave their rows "
         "out, in the test rows too) or merge (make all of them one class, other)",

@@ -1,23 +1,21 @@
-"""Rows that say the same: dropped where they repeat, kept off both sides of a cut."""
+"""Rows that say the same: dropped where they repeat, and never on two sides of a cut."""
 
 import hashlib
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from datasets import Dataset, Image
+from datasets import ClassLabel, Dataset, Image
 
 from autolora_meta.errors import InputError
-from autolora_meta.finetuning.data import splits
 from autolora_meta.finetuning.data.columns import GROUP
-from autolora_meta.finetuning.data.part import PLACE, joined, values
+from autolora_meta.finetuning.data.options import Overlap
+from autolora_meta.finetuning.data.part import PLACE, Say, joined, values
 from autolora_meta.finetuning.data.roles import Role
-
-Say = Callable[[str], None]
 
 
 def contents(rows: Dataset, roles: Sequence[Role], *, target: bool = False) -> list[Hashable]:
-    """What each row gives to read: its texts, its tokens, the bytes of its picture.
+    """Return what each row gives to read: its texts, its tokens, the bytes of its picture.
 
     Args:
         rows: with our columns.
@@ -33,10 +31,8 @@ def contents(rows: Dataset, roles: Sequence[Role], *, target: bool = False) -> l
     return list(zip(*columns, strict=True))
 
 
-def without_repeats(
-    pool: Dataset, roles: Sequence[Role], overlap: Literal["refuse", "drop", "allow"], say: Say
-) -> Dataset:
-    """Each row once, so that a cut cannot put its repeats on both sides.
+def without_repeats(pool: Dataset, roles: Sequence[Role], overlap: Overlap, say: Say) -> Dataset:
+    """Return each row once, so that a cut cannot put its repeats on both sides.
 
     The first of them stays, with its label, and where repeats have other labels that is said. All
     stay where an overlap is allowed.
@@ -55,7 +51,7 @@ def without_repeats(
         + ("stay (data.overlap: allow)" if allowed else "dropped")
     )
     if several := _labelled_differently(pool, found, roles):
-        shown = "; ".join(f"'{splits.shown(content)[:60]}' ({of})" for content, of in several[:3])
+        shown = "; ".join(f"'{_shown(content)[:60]}' ({of})" for content, of in several[:3])
         rest = f"; and {len(several) - 3} more" if len(several) > 3 else ""
         rule = "all of these rows stay" if allowed else "the label of the first row counts"
         say(f"warning: {len(several)} {noun(roles)}s have several labels; {rule}: {shown}{rest}")
@@ -65,7 +61,7 @@ def without_repeats(
 def _labelled_differently(
     pool: Dataset, found: Sequence[Hashable], roles: Sequence[Role]
 ) -> list[tuple[Hashable, str]]:
-    """The contents that stand with several labels, and these with the first place of each."""
+    """Return contents with several labels, and these with the first place of each."""
     role = next((role for role in roles if role.kind in ("class", "number", "tags")), None)
     if role is None:
         return []
@@ -81,20 +77,16 @@ def _labelled_differently(
         return " ".join(feature.feature.int2str([*label])) if role.kind == "tags" else str(label)
 
     return [
-        (c, f"{', '.join(map(words, of))}: {joined([*of.values()][:5], len(of))}")
+        (c, f"{', '.join(map(words, of))}: {joined([*of.values()])}")
         for c, of in labels.items()
         if len(of) > 1
     ]
 
 
 def apart(
-    pool: Dataset,
-    test: Dataset,
-    roles: Sequence[Role],
-    overlap: Literal["refuse", "drop", "allow"],
-    say: Say,
+    pool: Dataset, test: Dataset, roles: Sequence[Role], overlap: Overlap, say: Say
 ) -> Dataset:
-    """The rows to cut from, when nothing of the source's own test rows is to be among them.
+    """Return the rows to cut from without what stands in the source's own test rows.
 
     All test rows count, those too that are not drawn, so that the rows to cut from do not depend
     on how many are.
@@ -108,8 +100,13 @@ def apart(
     if GROUP in pool.column_names:
         kinds.append((GROUP, values(pool, GROUP), values(test, GROUP)))
     for what, ours, theirs in kinds:
-        if overlap == "refuse":
-            _refuse(what, ours, theirs)
+        crossing = _shared({"train or validation": ours, "test": theirs})
+        if overlap == "refuse" and crossing:
+            raise InputError(
+                f"{crossing[0]} {what}s stand in more than one of train, validation and test, for "
+                f"example in {crossing[1]}; take them out, set data.overlap: drop to have that "
+                "done, or data.overlap: allow to insist"
+            )
     held = [set(theirs) - {None} for _, _, theirs in kinds]
     ours = zip(*(of_pool for _, of_pool, _ in kinds), strict=True)
     kept = [
@@ -124,20 +121,52 @@ def apart(
     return pool.select(kept)
 
 
+def refuse_crossing(cut: Mapping[str, Dataset], roles: Sequence[Role], column: str) -> None:
+    """Refuse groups of the person's own that leave one content on two sides, or no row of a class.
+
+    Raises:
+        InputError: they do.
+    """
+    if crossing := _shared({split: contents(part, roles) for split, part in cut.items()}):
+        raise InputError(
+            f"data.group '{column}' leaves {crossing[0]} {noun(roles)}s on two sides, for example "
+            f"in {crossing[1]}; choose a column that has one value for each, or set data.overlap: "
+            "allow to insist"
+        )
+    for role in roles:
+        if role.kind == "class":
+            seen = {split: set(values(part, role.name)) for split, part in cut.items()}
+            feature = cut["train"].features[role.name]
+            assert isinstance(feature, ClassLabel)
+            for lost in sorted(set().union(*seen.values()) - seen["train"]):
+                raise InputError(
+                    f"class '{feature.names[lost]}' has no rows in train: data.group '{column}' "
+                    "puts them elsewhere; give more groups of it, more train_rows, or another group"
+                )
+
+
 def noun(roles: Sequence[Role]) -> str:
-    """What a row is known by, in a word."""
+    """Return what a row is known by, in a word."""
     return "picture" if any(role.kind == "image" for role in roles) else "text"
 
 
-def _refuse(what: str, ours: Sequence[Hashable], theirs: Sequence[Hashable]) -> None:
-    found = splits.overlap({"train or validation": ours, "test": theirs})
-    if found:
-        number, example = found
-        raise InputError(
-            f"{number} {what}s stand in more than one of train, validation and test, for example "
-            f"in {example}; take them out, set data.overlap: drop to have that done, or "
-            "data.overlap: allow to insist"
-        )
+def _shared(found: Mapping[str, Sequence[Hashable]]) -> tuple[int, str] | None:
+    """Return how many contents stand in more than one split, and one of them; None: none does."""
+    seen: dict[Hashable, str] = {}
+    shared: dict[Hashable, str] = {}
+    for split, rows in found.items():
+        for content in rows:
+            first = split if content is None else seen.setdefault(content, split)
+            if first != split:
+                shared.setdefault(content, f"{first} and {split}: '{_shown(content)[:80]}'")
+    return (len(shared), next(iter(shared.values()))) if shared else None
+
+
+def _shown(content: Hashable) -> str:
+    """Return texts of a pair with a bar between, tokens with a space."""
+    if not isinstance(content, tuple):
+        return str(content)
+    return " | ".join(" ".join(part) if isinstance(part, tuple) else str(part) for part in content)
 
 
 def _hashable(rows: Dataset, column: str) -> list[Hashable]:
@@ -145,7 +174,7 @@ def _hashable(rows: Dataset, column: str) -> list[Hashable]:
 
 
 def _pictures(rows: Dataset, column: str) -> list[Hashable]:
-    """A digest of the bytes of each picture; nothing is decoded."""
+    """Return a digest of the bytes of each picture; nothing is decoded."""
     digests: list[Hashable] = []
     for row in rows.select_columns([column]).cast_column(column, Image(decode=False)):
         stored = row[column]  # type: ignore[call-overload, index]

@@ -1,6 +1,6 @@
 """The rows of one split as the source has them, and where in it each row stands."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,9 @@ from datasets import Dataset
 
 from autolora_meta.errors import InputError
 
+Say = Callable[[str], None]  # told what was chosen, left out, or read in an unusual way
 PLACE = "__place__"  # the column of ours that says where each row stands in the source
+_SHOWN = 5  # places in a message
 
 
 @dataclass(frozen=True)
@@ -33,24 +35,17 @@ class Part:
     numbers: Sequence[int] | None = None
 
     def only(self, rows: Sequence[int]) -> "Part":
-        """These rows alone; each still says where it stands in the source."""
+        """Return these rows alone; each still says where it stands in the source."""
         lines = None if self.lines is None else [self.lines[i] for i in rows]
         numbers = rows if self.numbers is None else [self.numbers[i] for i in rows]
         return replace(self, rows=self.rows.select(rows), lines=lines, numbers=numbers)
 
-    def places(self, rows: Sequence[int], most: int = 5) -> str:
-        """Where several rows stand, the first of them at least, in words.
-
-        >>> rows = Dataset.from_dict({"text": list("abcd")})
-        >>> Part(rows, file=Path("mine.csv"), lines=[2, 3, 5, 6]).places([1, 2, 3], most=2)
-        'mine.csv, lines 3, 5 and 1 more'
-        >>> Part(rows).places([0])
-        'split train, row 1'
-        """
-        return joined([self.place(row) for row in rows[:most]], len(rows))
+    def places(self, rows: Sequence[int]) -> str:
+        """Say where several rows stand, the first five of them at least."""
+        return joined([self.place(row) for row in rows[:_SHOWN]], len(rows))
 
     def place(self, row: int, token: int | None = None) -> str:
-        """Where a row stands, or one token of it, in words.
+        """Say where a row stands, or one token of it.
 
         >>> rows = Dataset.from_dict({"text": ["a", "b"]})
         >>> Part(rows, file=Path("mine.csv"), lines=[2, 3]).place(1)
@@ -66,8 +61,11 @@ class Part:
         return there if token is None else f"{there}, token {token + 1}"
 
 
+Parts = Mapping[str, Part]  # the splits of a source by name
+
+
 def values(rows: Dataset, column: str) -> list[Any]:
-    """A whole column as plain values; by items, `datasets` takes ten times as long.
+    """Return a whole column as plain values; by items, `datasets` takes ten times as long.
 
     Raises:
         InputError: it holds bytes that are no text, as a broken file does.
@@ -80,7 +78,7 @@ def values(rows: Dataset, column: str) -> list[Any]:
 
 
 def joined(places: Sequence[str], count: int | None = None) -> str:
-    """Places in words, what they share said once.
+    """Say where rows stand, the first five of them, and what they share once.
 
     Args:
         places: of rows; their line or row last.
@@ -89,8 +87,9 @@ def joined(places: Sequence[str], count: int | None = None) -> str:
     >>> joined(["a.csv, line 3", "a.csv, line 5"]), joined(["a.csv, line 3"], 4)
     ('a.csv, lines 3, 5', 'a.csv, line 3 and 3 more')
     """
-    starts = {place.rsplit(" ", 1)[0] for place in places}
-    rest = f" and {count - len(places)} more" if count and count > len(places) else ""
-    if len(starts) > 1 or len(places) == 1:
-        return f"{'; '.join(places)}{rest}"
-    return f"{starts.pop()}s {', '.join(place.rsplit(' ', 1)[1] for place in places)}{rest}"
+    first, more = places[:_SHOWN], (count or len(places)) - len(places[:_SHOWN])
+    starts = {place.rsplit(" ", 1)[0] for place in first}
+    rest = f" and {more} more" if more else ""
+    if len(starts) > 1 or len(first) == 1:
+        return f"{'; '.join(first)}{rest}"
+    return f"{starts.pop()}s {', '.join(place.rsplit(' ', 1)[1] for place in first)}{rest}"

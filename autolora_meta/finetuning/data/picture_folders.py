@@ -1,36 +1,34 @@
-"""Pictures from a folder: those of a class stand in a folder of its name."""
+"""Pictures from a folder: those of a class stand in a folder of its name.
 
-from collections.abc import Callable, Iterator
+The imagefolder of `datasets` takes the innermost folder for the class, and leaves out a folder that
+says no split, without a word; here both are refused.
+"""
+
 from pathlib import Path
 
 from datasets import Dataset, Image
 
 from autolora_meta.errors import InputError
-from autolora_meta.finetuning.data.images import ENDINGS
-from autolora_meta.finetuning.data.part import Part
+from autolora_meta.finetuning.data.part import Part, Say
 from autolora_meta.finetuning.data.split_names import split_of
 
-Say = Callable[[str], None]
+ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 
 
 def splits(folder: Path, say: Say) -> dict[str, Part]:
-    """The splits of a folder of pictures; none where it is no such folder.
+    """Return the splits of a folder of pictures; none where it is no such folder.
 
     It holds a folder for each class, or a folder for each split with one for each class; either may
     stand in one more folder. What is hidden is passed over.
-
-    Args:
-        folder: to look in.
-        say: told what is not read.
 
     Raises:
         InputError: folders of splits stand beside others, or pictures where no class is.
     """
     folder = _unwrapped(folder, say)
-    below = _with_pictures(folder)
+    below = with_pictures(folder)
     named = {sub: split_of(sub.name) for sub in below}
     # Beside others a folder called train, without folders of its own, is a class: vehicles.
-    if not all(named.values()) and not any(_with_pictures(sub) for sub in below if named[sub]):
+    if not all(named.values()) and not any(with_pictures(sub) for sub in below if named[sub]):
         return {"train": classes(folder, "train", say)} if len(below) > 1 else {}
     found: dict[str, Part] = {}
     for sub, split in named.items():
@@ -46,29 +44,27 @@ def splits(folder: Path, say: Say) -> dict[str, Part]:
 
 
 def classes(folder: Path, split: str, say: Say) -> Part:
-    """The columns image and label of a folder of classes, in the order of classes and files.
-
-    Args:
-        folder: of a folder for each class.
-        split: its name.
-        say: told what is not read.
+    """Return the columns image and label of a folder of classes, in the order of classes and files.
 
     Raises:
         InputError: there is no such folder, or pictures stand deeper than their class.
     """
     folder = _unwrapped(folder, say)
     found: list[tuple[str, str]] = []
-    empty, others = [], []
+    others: list[Path] = []
+    empty: list[str] = []
     for sub in _folders(folder):
-        pictures = _pictures(sub)
-        if deeper := next((p for below in _folders(sub) for p in _all_pictures(below)), None):
+        if deeper := next((p for below in _folders(sub) for p in _pictures_below(below)), None):
             raise InputError(
                 f"{deeper} stands a folder deeper than the class '{sub.name}'; put pictures right "
                 f"into the folder of their class, or give a folder whose folders are the classes"
             )
+        pictures = _pictures(sub)
         found += [(str(picture), sub.name) for picture in pictures]
         empty += [] if pictures else [sub.name]
-        others += [path for path in _files(sub) if path not in pictures]
+        others += [
+            path for path in _seen(sub) if path.is_file() and path.suffix.lower() not in ENDINGS
+        ]
     stray = _pictures(folder)
     if not found:
         first = f", for example {stray[0]}" if stray else ""
@@ -85,15 +81,15 @@ def classes(folder: Path, split: str, say: Say) -> Part:
     return Part(Dataset.from_dict(columns).cast_column("image", Image()), split)
 
 
-def holds_pictures(folder: Path) -> bool:
-    """Whether folders below `folder` hold pictures."""
-    return bool(_with_pictures(folder))
+def with_pictures(folder: Path) -> list[Path]:
+    """Return the folders right below `folder` that hold pictures, however deep."""
+    return [sub for sub in _folders(folder) if _pictures_below(sub)]
 
 
 def _unwrapped(folder: Path, say: Say) -> Path:
-    """The folder that holds more than one more folder, as an archive often does."""
+    """Return the folder that holds more than one more folder, as an archive often does."""
     inner = folder
-    while (below := _with_pictures(inner)) and len(below) == 1:
+    while (below := with_pictures(inner)) and len(below) == 1:
         if _pictures(below[0]) or split_of(below[0].name):
             break
         inner = below[0]
@@ -102,35 +98,26 @@ def _unwrapped(folder: Path, say: Say) -> Path:
     return inner
 
 
-def _with_pictures(folder: Path) -> list[Path]:
-    return [sub for sub in _folders(folder) if any(_all_pictures(sub))]
-
-
-def _all_pictures(folder: Path) -> Iterator[Path]:
-    yield from _pictures(folder)
-    for sub in _folders(folder):
-        yield from _all_pictures(sub)
+def _pictures_below(folder: Path) -> list[Path]:
+    return _pictures(folder) + [p for sub in _folders(folder) for p in _pictures_below(sub)]
 
 
 def _pictures(folder: Path) -> list[Path]:
-    return [path for path in _files(folder) if path.suffix.lower() in ENDINGS]
+    return [path for path in _seen(folder) if path.suffix.lower() in ENDINGS and path.is_file()]
 
 
 def _folders(folder: Path) -> list[Path]:
-    return [path for path in _seen(folder) if path.is_dir() and not _leads_back(path)]
-
-
-def _leads_back(path: Path) -> bool:
-    """Whether it is a link to a folder that it stands in."""
-    return path.is_symlink() and path.absolute().is_relative_to(path.resolve())
-
-
-def _files(folder: Path) -> list[Path]:
-    return [path for path in _seen(folder) if path.is_file()]
+    """Return the folders in it; a link to a folder that it stands in leads back and is none."""
+    return [
+        path
+        for path in _seen(folder)
+        if path.is_dir()
+        and not (path.is_symlink() and path.absolute().is_relative_to(path.resolve()))
+    ]
 
 
 def _seen(folder: Path) -> list[Path]:
-    """What is not hidden, nor made by a Mac beside what it packs."""
+    """Return what is not hidden, nor made by a Mac beside what it packs."""
     return sorted(
         path
         for path in folder.iterdir()

@@ -1,22 +1,29 @@
-"""The column of pictures: each one known to be whole, and none with more than 8 bits a channel."""
+"""The column of pictures: each is known to be whole, and none has more than 8 bits a channel.
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+`datasets` decodes a picture when it is used, so that a broken one would end a training, and Pillow
+cuts off what more than 8 bits say at 255, at white.
+"""
+
+from collections.abc import Iterator
+from io import BytesIO
 from typing import Any
 
+import numpy as np
 from datasets import Dataset, Features, Image, Value
+from PIL import Image as Pillow
 
 from autolora_meta.errors import InputError
-from autolora_meta.finetuning.data import images
-from autolora_meta.finetuning.data.part import Part, values
+from autolora_meta.finetuning.data.part import Part, Parts, Say, values
 
 Content = str | bytes  # of a file, or its path
+Shown = tuple[Dataset, list[bool]]  # one column of pictures, and whether each row has one
+# White in masks and fractions, and in pictures of 8, 10, 12, 14 and 16 bits.
+_WHITES = (1, 255, 1023, 4095, 16383, 65535)
+_DARK = 64  # of 255: what 14 bits reach in 16
 
 
-def shown(
-    parts: Mapping[str, Part], column: str, say: Callable[[str], None]
-) -> dict[str, tuple[Dataset, list[bool]]]:
-    """For each split one column of pictures, read when they are used, and whether each row has one.
+def shown(parts: Parts, column: str, say: Say) -> dict[str, Shown]:
+    """Return the pictures of each split, to be decoded when they are used.
 
     Pictures of more than 8 bits a channel become pictures of 8, all of them by the same factor.
 
@@ -30,24 +37,24 @@ def shown(
     """
     found = {split: _column(part, column) for split, part in parts.items()}
     there = {split: [False] * len(rows) for split, rows in found.items()}
-    deep: dict[str, dict[int, Content]] = {split: {} for split in parts}
+    deep: dict[str, list[int]] = {split: [] for split in parts}
     largest = 0.0
     for split, part in parts.items():
         for row, content in _contents(found[split], column):
             there[split][row] = True
-            with _placed(part, row):
-                if images.is_deep(images.refuse_broken(content)):
-                    largest = max(largest, images.brightest(content))
-                    deep[split][row] = content
+            try:
+                if _is_deep(content):
+                    largest = max(largest, _brightest(content))
+                    deep[split].append(row)
+            except InputError as error:
+                raise InputError(f"{part.place(row)}: {error}") from None
     if count := sum(map(len, deep.values())):
-        full = images.white(largest)
-        say(
-            f"{count} pictures have more than 8 bits a channel: their value {full} is read as white"
-        )
-        found = {
-            split: _shallow(rows, column, deep[split], full) if deep[split] else rows
-            for split, rows in found.items()
-        }
+        white = next(full for full in _WHITES if largest <= full)
+        depth = "have more than 8 bits a channel"
+        say(f"{count} pictures {depth}: their value {white} is read as white")
+        for split, rows in deep.items():
+            if rows:
+                found[split] = _shallow(found[split], column, {*rows}, white)
     return {split: (rows, there[split]) for split, rows in found.items()}
 
 
@@ -69,29 +76,77 @@ def _column(part: Part, column: str) -> Dataset:
 
 
 def _contents(rows: Dataset, column: str) -> Iterator[tuple[int, Content]]:
-    """The number and the content of each picture; nothing is decoded."""
+    """Yield the number and the content of each picture; nothing is decoded."""
     stored: Any
     for i, stored in enumerate(rows.cast_column(column, Image(decode=False))):
-        cell = stored[column]
-        if cell is not None:
+        if (cell := stored[column]) is not None:
             yield i, cell["bytes"] or cell["path"]
 
 
-def _shallow(rows: Dataset, column: str, deep: Mapping[int, Content], full: int) -> Dataset:
-    """The same pictures, those that are deep with 8 bits."""
-    cells: list[Content | None] = [None] * len(rows)
-    for i, content in _contents(rows, column):
-        cells[i] = images.eight_bits(content, full) if i in deep else content
-    stored = [
-        None if c is None else {"path": c} if isinstance(c, str) else {"bytes": c} for c in cells
-    ]
-    return Dataset.from_dict({column: stored}, features=Features({column: Image()}))
+def _is_deep(content: Content) -> bool:
+    """Read a picture to its end, and return whether its only channel has more than 8 bits.
 
-
-@contextmanager
-def _placed(part: Part, row: int) -> Iterator[None]:
-    """Say of a picture that is refused where its row stands."""
+    Raises:
+        InputError: it is no picture or breaks off, or is a picture of 16 bits in colour of which
+            Pillow, reading the upper 8, leaves little.
+    """
     try:
-        yield
-    except InputError as error:
-        raise InputError(f"{part.place(row)}: {error}") from None
+        with Pillow.open(_file(content)) as picture:
+            deep = picture.mode.startswith(("I", "F"))
+            coarse = not deep and ";16" in str(picture.tile)
+            if picture.format == "PNG":
+                picture.verify()  # its checksums, to the end of the file
+            else:
+                picture.draft("L", (1, 1))  # a JPEG: read to its end, and little computed
+                picture.load()
+    except Exception as error:  # whatever the parser of a format stumbles over
+        raise InputError(f"{_named(content)} cannot be read as a picture: {error}") from None
+    if coarse and (brightest := int(_pixels(content).max())) < _DARK:
+        raise InputError(
+            f"{_named(content)} is a picture of 16 bits in colour with values up to "
+            f"{256 * brightest + 255} alone, which would be nearly black; scale it to 8 bits"
+        )
+    return deep
+
+
+def _brightest(content: Content) -> float:
+    """Return the largest value of a deep picture.
+
+    Raises:
+        InputError: a value is negative, not finite, above that of 16 bits, or a fraction above 1.
+    """
+    pixels = _pixels(content)
+    low, high = float(pixels.min()), float(pixels.max())
+    fractions = high > 1 and bool((pixels != np.floor(pixels)).any())
+    if not (low >= 0 and high <= _WHITES[-1]) or fractions:
+        raise InputError(
+            f"{_named(content)} is a picture of values from {low:g} to {high:g}; allowed are whole "
+            f"numbers from 0 to {_WHITES[-1]}, or fractions up to 1: scale it to 8 or 16 bits"
+        )
+    return high
+
+
+def _shallow(rows: Dataset, column: str, deep: set[int], white: int) -> Dataset:
+    """Return the same pictures, those that are deep with 8 bits, in which `white` is 255."""
+    cells: list[dict[str, Content] | None] = [None] * len(rows)
+    for i, content in _contents(rows, column):
+        if i in deep:
+            scaled = np.rint(_pixels(content).astype(np.float64) * (255 / white))
+            file = BytesIO()
+            Pillow.fromarray(scaled.astype(np.uint8)).save(file, "PNG")
+            content = file.getvalue()
+        cells[i] = {"path" if isinstance(content, str) else "bytes": content}
+    return Dataset.from_dict({column: cells}, features=Features({column: Image()}))
+
+
+def _pixels(content: Content) -> np.ndarray:
+    with Pillow.open(_file(content)) as picture:
+        return np.asarray(picture)
+
+
+def _file(content: Content) -> str | BytesIO:
+    return content if isinstance(content, str) else BytesIO(content)
+
+
+def _named(content: Content) -> str:
+    return content if isinstance(content, str) else "it"

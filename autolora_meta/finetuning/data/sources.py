@@ -1,7 +1,7 @@
 """Where rows come from: embedded, files, folders, the hub, or objects; always splits by name."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from autolora_meta.errors import InputError, unknown
 from autolora_meta.finetuning.data import files, folder, hub, picture_folders, stdlib_docs
 from autolora_meta.finetuning.data.files import Layout
 from autolora_meta.finetuning.data.options import DataOptions
-from autolora_meta.finetuning.data.part import Part
+from autolora_meta.finetuning.data.part import Part, Say
 from autolora_meta.finetuning.data.roles import Role
 from autolora_meta.finetuning.hub import (
     could_be_id,
@@ -24,16 +24,17 @@ from autolora_meta.finetuning.hub import (
 )
 
 EMBEDDED = "stdlib-docs"
+_embedded = cache(stdlib_docs.load)  # seconds to read, and the same for every replicate
 Given = Dataset | DatasetDict | Mapping[str, Dataset]
 
 
 def read(
     options: DataOptions,
     roles: Sequence[Role],
-    given: Given | None = None,
-    say: Callable[[str], None] = lambda words: None,
+    given: Given | None,
+    say: Say,
 ) -> dict[str, Part]:
-    """Every split of the source, with the source's own columns.
+    """Return every split of the source, with the source's own columns.
 
     Args:
         options: where the rows are.
@@ -54,9 +55,7 @@ def read(
     return {key: found[name] for key, name in options.splits.items()}
 
 
-def _read(
-    options: DataOptions, roles: Sequence[Role], say: Callable[[str], None]
-) -> dict[str, Part]:
+def _read(options: DataOptions, roles: Sequence[Role], say: Say) -> dict[str, Part]:
     pictures = any(role.kind == "image" for role in roles)
     named = {role.name: getattr(options, role.name, None) for role in roles}
     laid_out = files.layout(roles, named, say)
@@ -78,13 +77,11 @@ def _read(
     return folder.read(path, laid_out, options.name, pictures, say)
 
 
-def _named(
-    path: Path, laid_out: Layout, split: str, pictures: bool, say: Callable[[str], None]
-) -> Part:
-    """The rows of the file or folder that was named for one split."""
+def _named(path: Path, laid_out: Layout, split: str, pictures: bool, say: Say) -> Part:
+    """Return the rows of the file or folder that was named for one split."""
     if path.is_file():
         return files.read(path, laid_out, split)
-    if pictures and picture_folders.holds_pictures(path):
+    if pictures and picture_folders.with_pictures(path):
         return picture_folders.classes(path, split, say)
     raise InputError(
         f"data.source.{split} '{path}' is a folder; give a file"
@@ -93,8 +90,8 @@ def _named(
 
 
 def _looks_like_path(source: str) -> bool:
-    """Whether a source that is not here was meant to be; else it is one of the hub."""
-    if Path(source).suffix.lower() in files.READERS or not could_be_id(source):
+    """Return whether a source that is not here was meant to be; else it is one of the hub."""
+    if Path(source).suffix.lower() in files.ENDINGS or not could_be_id(source):
         return True
     stems = [Path(name).stem for name in names_in(".") if _holds_rows(name)]
     slip = is_slip_of(source, [EMBEDDED, *stems]) or slip_in_path(source, _holds_rows)
@@ -102,7 +99,7 @@ def _looks_like_path(source: str) -> bool:
 
 
 def _holds_rows(path: str) -> bool:
-    return Path(path).suffix.lower() in files.READERS or os.path.isdir(path)
+    return Path(path).suffix.lower() in files.ENDINGS or os.path.isdir(path)
 
 
 def _there(source: str) -> Path:
@@ -141,7 +138,7 @@ def _parts(given: Given) -> dict[str, Part]:
 
 
 def _instead(given: object) -> str:
-    """How what was given becomes a Dataset, where that is known."""
+    """Say how what was given becomes a Dataset, where that is known."""
     ways = {
         "IterableDataset": "Dataset.from_list(list(rows))",
         "DataFrame": "Dataset.from_pandas(frame)",
@@ -150,8 +147,3 @@ def _instead(given: object) -> str:
     }
     way = ways.get(type(given).__name__)
     return f"; {way} makes one" if way else ""
-
-
-@cache  # seconds to read, and the same for every replicate that a process works on
-def _embedded() -> DatasetDict:
-    return stdlib_docs.load()

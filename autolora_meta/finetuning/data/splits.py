@@ -8,7 +8,7 @@ from autolora_meta.errors import InputError
 
 
 def row_counts(wanted: Mapping[str, int | float | None], available: int) -> dict[str, int]:
-    """How many rows each split gets of those that there are.
+    """Return how many rows each split gets of those that there are.
 
     Args:
         wanted: for each split a number, a share below 1 of `available`, or None: what the others
@@ -91,7 +91,7 @@ def stratified(
 
 
 def _shares(sizes: np.ndarray, count: int, most: np.ndarray) -> np.ndarray:
-    """Whole numbers that add up to `count`, as near as can be to its shares in `sizes`. (classes,)
+    """Return whole numbers that add up to `count`, near its shares in `sizes`. (classes,)
 
     Each lies between 1 and `most`, which leaves something for the splits that are cut later.
     """
@@ -168,25 +168,3 @@ def grouped(
             taken = taken + left.pop()
         parts[split] = generator.permutation(taken).tolist()
     return parts
-
-
-def overlap(contents: Mapping[str, Sequence[Hashable]]) -> tuple[int, str] | None:
-    """How many different contents stand in more than one split, and one of them; None: none does.
-
-    None among the contents is not a content.
-    """
-    seen: dict[Hashable, str] = {}
-    shared: dict[Hashable, str] = {}
-    for split, rows in contents.items():
-        for content in rows:
-            first = split if content is None else seen.setdefault(content, split)
-            if first != split:
-                shared.setdefault(content, f"{first} and {split}: '{shown(content)[:80]}'")
-    return (len(shared), next(iter(shared.values()))) if shared else None
-
-
-def shown(content: Hashable) -> str:
-    """Texts of a pair with a bar between, tokens with a space."""
-    if not isinstance(content, tuple):
-        return str(content)
-    return " | ".join(" ".join(part) if isinstance(part, tuple) else str(part) for part in content)

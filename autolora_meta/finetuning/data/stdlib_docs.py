@@ -32,7 +32,7 @@ _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 def load(stdlib: Path | None = None) -> DatasetDict:
-    """Docstrings of modules, classes and functions, read with `ast`; nothing is imported.
+    """Return docstrings of modules, classes and functions, read with `ast`; nothing is imported.
 
     White space is folded; docstrings of fewer than `MIN_WORDS` words and repeated ones are dropped,
     the first in the order of packages and files stays. The order depends on the files alone.
@@ -65,7 +65,7 @@ def load(stdlib: Path | None = None) -> DatasetDict:
 
 
 def _files(root: Path, package: str) -> list[Path]:
-    """The sources of a package or module, sorted; its test suites left out."""
+    """Return the sources of a package or module, sorted; its test suites left out."""
     folder = root / package
     if not folder.is_dir():
         return [path for path in [root / f"{package}.py"] if path.is_file()]

@@ -1,4 +1,4 @@
-"""Schemes of entity tags: which one a corpus follows, and tags that no entity can have.
+"""Tags of words: read from a column, brought into one scheme, numbered.
 
 An entity's words carry its type behind a prefix. IOB2: B- on the first word, I- on the others.
 IOB1: I- on all, and B- only on the first of an entity that follows another of its type. BIOES
@@ -7,10 +7,14 @@ O.
 (Ramshaw and Marcus 1995; Ratinov and Roth 2009.)
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Literal
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+from datasets import ClassLabel
 
 from autolora_meta.errors import InputError
+from autolora_meta.finetuning.data.classes import declared_names, refuse_lone, say_alike, some
+from autolora_meta.finetuning.data.part import Part, Parts, Say, values
 
 Scheme = Literal["IOB1", "IOB2", "BIOES", "plain"]
 Tags = Sequence[Sequence[str]]  # (sentences, tokens)
@@ -18,10 +22,85 @@ OUTSIDE = "O"
 _BIOES = {"L": "E", "U": "S"}  # BILOU's letters for the same
 
 
+def numbered(
+    parts: Parts, columns: tuple[str, str], trained: Collection[str], say: Say
+) -> tuple[ClassLabel, dict[str, list[list[str]]], dict[str, list[list[int]]]]:
+    """Return the names of the tags, and tokens and tags of each row.
+
+    Args:
+        parts: splits of the source, all of them labelled.
+        columns: of tokens and of tags.
+        trained: the splits that rows to train on are cut from.
+        say: told which scheme the tags follow.
+
+    Raises:
+        InputError: a row does not hold lists of one length, a tag is impossible where it stands,
+            or a kind of entity stands in test rows alone.
+    """
+    names = declared_names(parts, columns[1])
+    tokens = {split: _lists(part, columns[0]) for split, part in parts.items()}
+    found = {
+        split: [[tag.strip() for tag in row] for row in _lists(part, columns[1], names)]
+        for split, part in parts.items()
+    }
+    for split, part in parts.items():
+        for i, (words, marks) in enumerate(zip(tokens[split], found[split], strict=True)):
+            if len(words) != len(marks):
+                raise InputError(
+                    f"{part.place(i)}: {len(words)} in '{columns[0]}' and {len(marks)} in "
+                    f"'{columns[1]}'; each token needs one tag"
+                )
+    found = uniform(found, lambda split, i, token: parts[split].place(i, token), say)
+    used = {tag for rows in found.values() for row in rows for tag in row}
+    say_alike(used, "tags", say)
+    _refuse_unseen(parts, found, columns[1], trained)
+    if not names or not used <= set(names):  # names of our own, or changed by another scheme
+        # O first, then by type, B before I.
+        names = sorted(used, key=lambda tag: (tag != OUTSIDE, kind(tag), tag))
+    names = list(dict.fromkeys(names))
+    refuse_lone(used, columns[1])
+    number = {tag: i for i, tag in enumerate(names)}
+    numbers = {
+        split: [[number[tag] for tag in row] for row in rows] for split, rows in found.items()
+    }
+    return ClassLabel(names=names), tokens, numbers
+
+
+def _lists(part: Part, column: str, names: Sequence[str] = ()) -> list[list[str]]:
+    """Return the list of strings of each row; the names of numbers, where `names` has some."""
+    found: list[list[str]] = []
+    for i, row in enumerate(values(part.rows, column)):
+        cell: Any = row
+        if names:  # None for a number that has none, such as -100
+            cell = [names[tag] if 0 <= tag < len(names) else None for tag in row or ()]
+        if not isinstance(cell, list) or not all(str("" if v is None else v).strip() for v in cell):
+            raise InputError(
+                f"{part.place(i)}: column '{column}' holds {str(cell)[:60]!r}; allowed is a list "
+                "with a word, or a tag, in each place (a CoNLL file has one on each line)"
+            )
+        found.append([str(inner) for inner in cell])
+    return found
+
+
+def _refuse_unseen(
+    parts: Parts, found: Mapping[str, Tags], column: str, trained: Collection[str]
+) -> None:
+    seen = {kind(tag) for split in trained for row in found[split] for tag in row}
+    for split, rows in found.items():
+        for i, row in enumerate(rows):
+            for token, tag in enumerate(row):
+                if kind(tag) not in seen:
+                    raise InputError(
+                        f"{parts[split].place(i, token)}: the tag {tag} of column '{column}' is of "
+                        f"a kind that is in none of the rows to train on ({some(seen)} are); give "
+                        "rows of it, or take it out"
+                    )
+
+
 def uniform(
-    splits: Mapping[str, Tags], place: Callable[[str, int, int], str], say: Callable[[str], None]
+    splits: Mapping[str, Tags], place: Callable[[str, int, int], str], say: Say
 ) -> dict[str, list[list[str]]]:
-    """The tags of all splits in one scheme: IOB1 becomes IOB2, and BILOU becomes BIOES.
+    """Return the tags of all splits in one scheme: IOB1 becomes IOB2, and BILOU becomes BIOES.
 
     Tags without prefixes, such as parts of speech, stay as they are.
 
@@ -55,7 +134,7 @@ def uniform(
 
 
 def kind(tag: str) -> str:
-    """The type of the entity that a tag belongs to; the tag itself where it has no prefix.
+    """Return the type of the entity that a tag belongs to; the tag itself where it has no prefix.
 
     >>> kind("B-DNA"), kind("O")
     ('DNA', 'O')
@@ -64,18 +143,13 @@ def kind(tag: str) -> str:
 
 
 def is_entity_tags(found: Iterable[str]) -> bool:
-    """Whether all are tags of entities, and not all outside of one.
+    """Return whether all are tags of entities, and not all outside of one.
 
     >>> is_entity_tags({"O", "B-LOC"}), is_entity_tags({"O"}), is_entity_tags({"B-52", "plane"})
     (True, False, False)
     """
     inside = [tag for tag in found if tag != OUTSIDE]
     return bool(inside) and all(tag[0] in "BIESLU" and tag[1:2] == "-" for tag in inside)
-
-
-def ordered(tags: Iterable[str]) -> list[str]:
-    """O first, then by type, B before I: the numbers that a head gives to tags."""
-    return sorted(set(tags), key=lambda tag: (tag != OUTSIDE, kind(tag), tag))
 
 
 def _scheme(found: set[str], splits: Iterable[Tags]) -> Scheme:
@@ -94,7 +168,7 @@ def _scheme(found: set[str], splits: Iterable[Tags]) -> Scheme:
 
 
 def _mistake(sentence: Sequence[str], scheme: Scheme) -> tuple[int, str] | None:
-    """The first tag that cannot stand where it does, and why; None where all can."""
+    """Return the first tag that cannot stand where it does, and why; None where all can."""
     for i, (before, tag) in enumerate(_pairs([*sentence, OUTSIDE])):
         if tag != OUTSIDE and (tag[1:2] != "-" or not tag[2:]):
             return i, f"allowed are {OUTSIDE} and a prefix with a type, such as B-{tag or 'X'}"
@@ -112,7 +186,7 @@ def _mistake(sentence: Sequence[str], scheme: Scheme) -> tuple[int, str] | None:
 
 
 def _pairs(sentence: Sequence[str]) -> Iterable[tuple[str, str]]:
-    """Each tag behind the one before it."""
+    """Pair each tag with the one before it."""
     return zip([OUTSIDE, *sentence], sentence, strict=False)
 
 
@@ -125,7 +199,7 @@ def _letter(tag: str) -> str:
 
 
 def _iob2(sentence: Sequence[str]) -> list[str]:
-    """B- on the first word of each entity of an IOB1 sentence."""
+    """Put B- on the first word of each entity of an IOB1 sentence."""
     return [
         f"B-{kind(tag)}" if tag.startswith("I-") and not _same(before, tag) else tag
         for before, tag in _pairs(sentence)

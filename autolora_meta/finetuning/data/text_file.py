@@ -1,13 +1,20 @@
 """Text files as lines, whatever their encoding: a carriage return inside a line is no line end."""
 
 import codecs
-from collections.abc import Iterator
+from array import array
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
-from typing import TextIO
+from typing import TextIO, TypeVar
+
+import pyarrow as pa
 
 from autolora_meta.errors import InputError
 
+Read = tuple[pa.Table, Sequence[int] | None]  # rows, and the line on which each begins
+Row = TypeVar("Row")
+BLOCK = 50_000  # rows that are Python objects at one time; the others are Arrow's, far smaller
 _MARKS = {  # the longer ones first: one begins as another does
     codecs.BOM_UTF32_LE: "utf-32",
     codecs.BOM_UTF32_BE: "utf-32",
@@ -30,12 +37,12 @@ _SAMPLE = 1 << 16  # bytes
 
 @contextmanager
 def opened(path: Path) -> Iterator[TextIO]:
-    """A file whose lines end in a line feed; in a carriage return where there is no line feed.
+    """Open a file whose lines end in a line feed, or in a carriage return where none is there.
 
     It is UTF-8, or UTF-16 or UTF-32 where it begins or is spaced like that.
 
     Raises:
-        InputError: it is no text in one of these, which is said with its line.
+        InputError: the file is no text in one of these; the message names the line.
     """
     with path.open("rb") as file:
         start = file.read(_SAMPLE)
@@ -53,15 +60,34 @@ def opened(path: Path) -> Iterator[TextIO]:
 
 
 def numbered(file: TextIO) -> Iterator[tuple[int, str]]:
-    """The lines without their ends, from 1."""
+    """Yield the number of each line, from 1, and the line without its end."""
     for number, line in enumerate(file, start=1):
         yield number, line.rstrip("\r\n")
 
 
-def _unmarked(start: bytes) -> str:
-    """UTF-16 where each line feed has the zero byte of its two; else UTF-8.
+def in_blocks(
+    rows: Iterator[tuple[int, Row]], table: Callable[[Sequence[int], Sequence[Row]], pa.Table]
+) -> Read:
+    """Return the rows, made into tables block by block, and the line of each.
 
-    Without a line feed, where every second byte is mostly zero.
+    Args:
+        rows: line and content of each row.
+        table: makes a table of the lines and contents of a block.
+    """
+    lines = array("q")
+    blocks: list[pa.Table] = []
+    while block := list(islice(rows, BLOCK)):
+        numbers, contents = zip(*block, strict=True)
+        lines.extend(numbers)
+        blocks.append(table(numbers, contents))
+    # Permissive: a column may be empty, or whole numbers, in one block and not in the next.
+    return pa.concat_tables(blocks, promote_options="permissive") if blocks else pa.table({}), lines
+
+
+def _unmarked(start: bytes) -> str:
+    """Return UTF-16 where each line feed has the zero byte of its two, else UTF-8.
+
+    Without a line feed it is UTF-16 where every second byte is mostly zero.
     """
     for name, feed, first in (("utf-16-le", b"\n\0", 0), ("utf-16-be", b"\0\n", 1)):
         feeds = [start[i : i + 2] for i in range(0, len(start) - 1, 2)].count(feed)
@@ -79,7 +105,7 @@ def _has_line_feed(path: Path) -> bool:
 
 
 def _undecoded(path: Path, encoding: str, error: UnicodeDecodeError) -> str:
-    """Which line is not text, in words."""
+    """Return a message that names the line that is not text."""
     if not encoding.startswith("utf-8"):
         return f"{path}: the file looks like {encoding.upper()} text and is none: {error.reason}"
     with path.open("rb") as file:
