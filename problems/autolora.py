@@ -14,13 +14,14 @@ A control puts RandomGradients in place of Validation: the same search, with noi
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from autolora_meta.bilevel.batches import Batches, Loss
-from autolora_meta.bilevel.engine import Dependencies, SearchEngine
+from autolora_meta.bilevel.engine import SearchEngine
 from autolora_meta.bilevel.gating import Gates
 from autolora_meta.bilevel.options import SearchOptions, Selection
 from autolora_meta.bilevel.problem import LoraProblem
@@ -88,29 +89,31 @@ def autolora(
         diagnostics_every=options.diagnostics_every,
         autocast=bf16,
     )
-    problems: list[LoraProblem] = [finetune]
-    dependencies: Dependencies = {"u2l": {}, "l2u": {}}
-    if selection != "frozen":
-        optimizer = options.outer.build(gates.parameters())
-        if selection == "learned":
-            outer = Validation(
-                "validation",
-                module=gates,
-                optimizer=optimizer,
-                batches=validation_batches,
-                autocast=bf16,
-            )
-            dependencies["u2l"][outer] = [finetune]  # it differentiates through Finetune's steps
-        else:
-            outer = RandomGradients("validation", gates=gates, optimizer=optimizer)
-        dependencies["l2u"][finetune] = [outer]  # alpha stands in Finetune's loss
-        problems.insert(0, outer)
-    return SearchEngine(
-        problems,
-        dependencies,
+    engine = partial(
+        SearchEngine,
         gates=gates,
         options=options,
         device=device,
         progress=progress,
         observe=observe,
+    )
+    if selection == "frozen":
+        return engine([finetune], {"u2l": {}, "l2u": {}})
+    optimizer = options.outer.build(gates.parameters())
+    if selection == "random":
+        noise = RandomGradients("validation", gates=gates, optimizer=optimizer)
+        return engine([noise, finetune], {"u2l": {}, "l2u": {finetune: [noise]}})
+    validation = Validation(
+        "validation",
+        module=gates,
+        optimizer=optimizer,
+        batches=validation_batches,
+        autocast=bf16,
+    )
+    return engine(
+        [validation, finetune],
+        {
+            "u2l": {validation: [finetune]},  # it differentiates through Finetune's steps
+            "l2u": {finetune: [validation]},  # alpha stands in Finetune's loss
+        },
     )

@@ -1,8 +1,13 @@
 """The floors of docs/architecture.md: no import goes up, and every room stands in the table."""
 
 import ast
+import inspect
 import re
 from pathlib import Path
+
+from betty.problems import ImplicitProblem
+
+from autolora_meta.bilevel.problem import LoraProblem
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "autolora_meta"
@@ -40,3 +45,12 @@ def test_no_import_goes_up() -> None:
             if other != room and known[other] >= known[room]
         ]
     assert up == []
+
+
+def test_the_table_of_betty_s_methods_names_what_is_overridden() -> None:
+    words = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    section = words.split("## One search step through betty")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| (`.*?) \|", section, re.M)
+    named = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    ours = {name for name, value in vars(LoraProblem).items() if inspect.isfunction(value)}
+    assert named == {n for n in ours if hasattr(ImplicitProblem, n) and not n.startswith("__")}

@@ -1,9 +1,9 @@
 """The inner problem as hypergradients, guards and diagnostics see it."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from autolora_meta.foundation.randomness import RandomState
 from autolora_meta.hypergradients.choice import HypergradientOptions
-from autolora_meta.hypergradients.unrolled import RecordedStep
+from autolora_meta.hypergradients.unrolled import RecordedStep, UnrolledOptions, record_step
 
 
 class InnerStep(NamedTuple):
@@ -21,23 +21,54 @@ class InnerStep(NamedTuple):
     random_state: RandomState
 
 
-@dataclass
 class InnerLoop:
     """What the inner steps since the last outer step leave behind for its hypergradient.
 
+    Args:
+        method: by which the outer problem differentiates through them; None: by none.
+
     Attributes:
-        recorded: the last of them, as many as `unrolled` goes back; none for other methods.
         tape: all of them, so that they can be taken again.
+        recorded: the last of them, as many as `unrolled` goes back; none for other methods.
         before: the weights before the last one.
         gradient: g_w of the last one, where the method differentiates through Adam.
         centre: (g_w, g_a) of the last one, where the method starts a forward difference there.
     """
 
-    recorded: deque[RecordedStep]
-    tape: list[InnerStep] = field(default_factory=list)
-    before: list[Tensor] = field(default_factory=list)
-    gradient: list[Tensor] | None = None
-    centre: tuple[list[Tensor], list[Tensor]] | None = None
+    def __init__(self, method: HypergradientOptions | None) -> None:
+        solver = method.solver if method else None
+        self.tape: list[InnerStep] = []
+        self.recorded: deque[RecordedStep] = deque(
+            maxlen=solver.steps if isinstance(solver, UnrolledOptions) else 0
+        )
+        self.before: list[Tensor] = []
+        self.gradient: list[Tensor] | None = None
+        self.centre: tuple[list[Tensor], list[Tensor]] | None = None
+        self._adam = method is not None and method.record.solver == "adam"
+        self.needs_centre = (
+            method is not None
+            and method.difference is not None
+            and method.difference.scheme == "forward"
+            and method.record.evaluated_at == "before"
+        )
+
+    def begin(
+        self,
+        step: InnerStep,
+        weights: Sequence[Tensor],
+        optimizer: torch.optim.Optimizer,
+        loss: Callable[[InnerStep], Tensor],
+    ) -> None:
+        """Remember a step that `optimizer` is about to take from `weights`, and its loss."""
+        self.tape.append(step)
+        self.before = [w.detach().clone() for w in weights]
+        if self.recorded.maxlen:
+            self.recorded.append(record_step(optimizer, weights, partial(loss, step)))
+
+    def keep(self, g_w: list[Tensor], g_a: list[Tensor]) -> None:
+        """Keep of the gradients of a step what the method starts from; no g_a: it is not known."""
+        self.gradient = g_w if self._adam else None
+        self.centre = (g_w, g_a) if g_a else None
 
 
 class Inner(Protocol):

@@ -5,10 +5,8 @@ The overrides answer faults of its release 0.2.1, each named where it is answere
 """
 
 import copy
-from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from functools import partial
 from typing import Any
 
 import torch
@@ -26,7 +24,6 @@ from autolora_meta.bilevel.states import States, restored
 from autolora_meta.foundation.cost import Cost
 from autolora_meta.foundation.randomness import RandomState, replay
 from autolora_meta.hypergradients.choice import HypergradientOptions
-from autolora_meta.hypergradients.unrolled import UnrolledOptions, record_step
 from autolora_meta.hypergradients.vectors import assign, gradients
 
 
@@ -78,7 +75,7 @@ class LoraProblem(ImplicitProblem):
         self.cost = Cost()
         self.loss: float = float("nan")
         self.record: HypergradientRecord | None = None
-        self.loop = self._new_loop()
+        self.loop = InnerLoop(self.hypergradient)
         self.precision = coarse_dtype(module)
         self._cached: States | None = None
         self._trainable = [p for p in module.parameters() if p.requires_grad]
@@ -99,13 +96,13 @@ class LoraProblem(ImplicitProblem):
     # -- batches: betty takes a BatchEncoding for a sequence of its keys -------------------------
 
     def get_batch(self) -> Any:
-        """The next batch, on this problem's device."""
+        """Return the next batch, on this problem's device."""
         return to_device(self.batches.next(), self.device)
 
     # -- passes: betty knows autocast on CUDA only -----------------------------------------------
 
     def training_step_exec(self, batch: Any) -> Tensor:
-        """One counted training pass, under autocast where that is asked for."""
+        """Take one counted training pass, under autocast where that is asked for."""
         self.cost += Cost(forwards=1)
         method = self.hypergradient
         # Double backward needs torch's math attention, which draws dropout masks of its own: the
@@ -116,16 +113,17 @@ class LoraProblem(ImplicitProblem):
             return self.training_step(batch)
 
     def replayed_loss(self, step: InnerStep | None = None) -> Tensor:
-        """Loss of an inner step's batch and masks (the last's) at the weights as they are now.
+        """Return the loss of an inner step (the last one) at the weights as they are now.
 
-        Calling it twice evaluates the same function twice, in float32 (design.md, invariant 2).
+        Calling it twice evaluates the same function twice: the same batch and masks, in float32
+        (docs/architecture.md, invariant 2).
         """
         step = step or self.loop.tape[-1]
         with replay(step.random_state), torch.autocast(self._device_type, enabled=False):
             return self.training_step(step.batch)
 
     def next_step(self) -> InnerStep:
-        """What the next inner step will see; batches and random numbers do not move on."""
+        """Return what the next inner step will see; batches and random numbers do not move on."""
         return InnerStep(to_device(self.batches.peek(), self.device), RandomState.snapshot())
 
     @property
@@ -137,44 +135,22 @@ class LoraProblem(ImplicitProblem):
     def backward(
         self, loss: Tensor, params: Sequence[Tensor], paths: Sequence[Any], **_: Any
     ) -> None:
-        """Set the gradients of `params`: those of the loss, or the hypergradient along a path."""
+        """Set the gradients of `params`; along a path to an inner problem, the hypergradient."""
         self.cost += Cost(backwards=1)
-        if not paths:
-            self.set_grads(params, self._inner_gradients(loss, params))
-            return
-        found, self.record = hypergradient(loss, params, inner=paths[0][1])
-        self.cost += self.record.cost
+        if paths:
+            found, self.record = hypergradient(loss, params, inner=paths[0][1])
+            self.cost += self.record.cost
+        else:
+            # A forward difference can start from this pass, if it is in float32.
+            start = self._parents and self.loop.needs_centre and not self.autocast
+            both = gradients(loss, [*params, *(self._parents[0].parameters() if start else [])])
+            found, g_a = both[: len(params)], both[len(params) :]
+            self.loop.keep(found, g_a)
         self.set_grads(params, found)
-
-    def _inner_gradients(self, loss: Tensor, params: Sequence[Tensor]) -> list[Tensor]:
-        """Return g_w; the loop keeps of it, and of g_a, what the hypergradient will start from."""
-        hyper = self._parents[0].parameters() if self._centre_is_wanted else []
-        found = gradients(loss, [*params, *hyper])
-        g_w, g_a = found[: len(params)], found[len(params) :]
-        self.loop.centre = (g_w, g_a) if hyper else None
-        self.loop.gradient = g_w if self._adam_jacobian_is_wanted else None
-        return g_w
-
-    @property
-    def _centre_is_wanted(self) -> bool:
-        """A forward difference starts from the inner pass, if that was float32 and just here."""
-        method = self.hypergradient
-        return (
-            method is not None
-            and bool(self._parents)
-            and not self.autocast
-            and method.difference is not None
-            and method.difference.scheme == "forward"
-            and method.record.evaluated_at == "before"
-        )
-
-    @property
-    def _adam_jacobian_is_wanted(self) -> bool:
-        return self.hypergradient is not None and self.hypergradient.record.solver == "adam"
 
     @property
     def examination_is_due(self) -> bool:
-        """Every so many outer steps; at the first too where the base is coarse."""
+        """Whether to examine the coming hypergradient: at times, and at first on a coarse base."""
         coming = (self._count - self.warmup_steps) // self._unroll_steps
         every, coarse = self.diagnostics_every, self.precision is not None and coming == 1
         return coarse or (every > 0 and coming % every == 0)
@@ -182,16 +158,16 @@ class LoraProblem(ImplicitProblem):
     # -- schedule: betty's roll back loses the warm-up, and replays one of n inner steps ---------
 
     def step(self, global_step: int | None = None) -> None:
-        """One inner step and, when `inner_steps` of them are done, what follows."""
+        """Take one inner step and, when `inner_steps` of them are done, what follows."""
         self._global_step = global_step
         self.step_normal(global_step=global_step)
         if self._roll_back and self.outer_is_due:
             self.step_after_roll_back()
 
     def step_normal(self, global_step: int | None = None) -> None:
-        """One descent step; an inner problem then calls its parents, when they are due."""
+        """Take one descent step; an inner problem then calls its parents, when they are due."""
         if self._inner_loop_start:
-            self.loop = self._new_loop()
+            self.loop = InnerLoop(self.hypergradient)
             if self._roll_back and self._count >= self.warmup_steps:
                 self.cache_states()
         self._count += 1
@@ -217,21 +193,12 @@ class LoraProblem(ImplicitProblem):
         past = self._count - self.warmup_steps
         return bool(self._parents) and past > 0 and past % self._unroll_steps == 0
 
-    def _new_loop(self) -> InnerLoop:
-        solver = self.hypergradient.solver if self.hypergradient else None
-        steps = solver.steps if isinstance(solver, UnrolledOptions) else 0
-        return InnerLoop(deque(maxlen=steps))
-
     def one_step_descent(self, batch: Any = None) -> dict[str, Any]:
-        """One descent step on a new batch, remembered so that it can be replayed."""
+        """Take one descent step on a new batch, remembered so that it can be replayed."""
         batch = self.cur_batch = self.get_batch()
         if self._parents:
             step = InnerStep(batch, RandomState.snapshot())
-            self.loop.tape.append(step)
-            self.loop.before = [p.detach().clone() for p in self._trainable]
-            if self.loop.recorded.maxlen:
-                again = partial(self.replayed_loss, step)
-                self.loop.recorded.append(record_step(self.optimizer, self._trainable, again))
+            self.loop.begin(step, self._trainable, self.optimizer, self.replayed_loss)
         losses = super().one_step_descent(batch)
         self.loss = float(losses["loss"])
         return losses
@@ -258,7 +225,7 @@ class LoraProblem(ImplicitProblem):
             yield
 
     def state_dict(self) -> dict[str, Any]:
-        """All that this problem needs to go on: trainable weights only, never the base."""
+        """Return all that this problem needs to go on: trainable weights only, never the base."""
         return {
             "count": self._count,
             "weights": [p.detach().clone() for p in self._trainable],

@@ -1,4 +1,4 @@
-"""A control of any formulation: the gates move along noise in place of the hypergradient."""
+"""A control of any formulation: the gates move along noise instead of along the hypergradient."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,11 +12,11 @@ from autolora_meta.foundation.randomness import derive
 
 
 class Noise:
-    """Gaussian tensors without end, in the place of batches.
+    """Endless Gaussian tensors in place of batches.
 
     Args:
-        shape: of each.
-        seed: of them all.
+        shape: of each tensor.
+        seed: of the sequence.
     """
 
     def __init__(self, shape: Sequence[int], seed: int) -> None:
@@ -39,9 +39,9 @@ class Noise:
 
 
 class RandomGradients(LoraProblem):
-    """Outer problem of the control: a random linear functional of alpha, whose gradient is noise.
+    """Outer problem of the control: a random linear function of alpha, whose gradient is noise.
 
-    The model takes no part in it, so it costs nothing.
+    It does not run the model, so it costs nothing.
 
     Args:
         name: as of any problem.

@@ -186,6 +186,17 @@ def test_refusals(changes: dict[str, Any], message: str) -> None:
     assert look(model) == before
 
 
+def test_a_keyword_of_the_other_search_is_refused_by_the_name_that_was_called(
+    config: RunConfig,
+) -> None:
+    with pytest.raises(TypeError, match=r"^search\(\) got an unexpected keyword argument 'budget'"):
+        search(config, budget=7)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match=r"^search_model\(\) got an unexpected .* 'prepared'"):
+        search_model(mlp(), [1], [2], loss=own_loss, prepared=None)  # type: ignore[call-arg]
+    with pytest.raises(InputError, match=r"given Sequential.*search_model\(model, train, val"):
+        search(mlp())  # type: ignore[arg-type]
+
+
 def test_a_search_over_a_bare_encoder(config: RunConfig) -> None:
     encoder = AutoModel.from_pretrained(config.model.name)
 
@@ -204,14 +215,3 @@ def test_a_search_over_a_bare_encoder(config: RunConfig) -> None:
     assert {name.rsplit(".", 1)[-1] for name in result.ranks.names} == {"query", "value"}
     with quiet_peft():
         assert get_peft_model(encoder, result.lora_config()).peft_config
-
-
-def test_a_keyword_of_the_other_search_is_refused_by_the_name_that_was_called(
-    config: RunConfig,
-) -> None:
-    with pytest.raises(TypeError, match=r"^search\(\) got an unexpected keyword argument 'budget'"):
-        search(config, budget=7)  # type: ignore[call-arg]
-    with pytest.raises(TypeError, match=r"^search_model\(\) got an unexpected .* 'prepared'"):
-        search_model(mlp(), [1], [2], loss=own_loss, prepared=None)  # type: ignore[call-arg]
-    with pytest.raises(InputError, match=r"given Sequential.*search_model\(model, train, val"):
-        search(mlp())  # type: ignore[arg-type]

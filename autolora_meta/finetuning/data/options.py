@@ -100,7 +100,7 @@ class DataOptions(Options):
     overlap: Overlap = Field(
         default="refuse",
         description="Treatment of texts of the source's own test rows that are also among the "
-        "rows to cut from too: refuse (stop and say which), drop (take them out there, and say how "
+        "rows to cut from: refuse (stop and say which), drop (take them out there, and say how "
         "many) or allow (go on; what is measured then looks better than it is). Repeats among the "
         "rows to cut from are dropped, unless allow.",
     )
