@@ -7,7 +7,7 @@ import typer
 
 from autolora_meta.errors import InputError
 
-Layers = Annotated[
+Overlays = Annotated[
     list[str],
     typer.Argument(
         metavar="CONFIG...", help="Shipped names, YAML files, key=value; left to right."
@@ -32,9 +32,9 @@ Wait = Annotated[
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A folder that `run` or `search` wrote.")]
 
 
-def is_named(layers: list[str]) -> bool:
+def is_named(overlays: list[str]) -> bool:
     """Return whether somebody has named the folder, with `name=...`."""
-    return any(layer.partition("=")[0].strip() == "name" for layer in layers)
+    return any(overlay.partition("=")[0].strip() == "name" for overlay in overlays)
 
 
 def existing(path: Path) -> Path:

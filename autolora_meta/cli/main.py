@@ -7,7 +7,7 @@ import typer
 from typer.core import TyperGroup
 
 from autolora_meta.cli.allocate import allocate
-from autolora_meta.cli.arguments import Layers
+from autolora_meta.cli.arguments import Overlays
 from autolora_meta.cli.compare import compare
 from autolora_meta.cli.export import export
 from autolora_meta.cli.plot import plot
@@ -57,7 +57,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     help="Learn how much LoRA rank each layer needs.\n\n"
-    "CONFIG is made of layers, applied left to right: shipped configs by name (`quickstart`, "
+    "CONFIG is made of overlays, applied left to right: shipped configs by name (`quickstart`, "
     "`cg`), YAML files by path, and `key=value` (`search.hypergradient=neumann`).",
 )
 
@@ -101,14 +101,14 @@ def list_(
 
 
 @app.command()
-def config(layers: Layers) -> None:
+def config(overlays: Overlays) -> None:
     """Print the resolved configuration as YAML.
 
     Example: `autolora-meta config quickstart neumann search.outer_steps=40`
     """
     from autolora_meta.config.run import RunConfig
 
-    typer.echo(RunConfig.load(*layers).to_yaml(), nl=False)
+    typer.echo(RunConfig.load(*overlays).to_yaml(), nl=False)
 
 
 if __name__ == "__main__":

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import typer
 
-from autolora_meta.cli.arguments import Layers, Overwrite, RetryFailed, Runs, Wait, is_named
+from autolora_meta.cli.arguments import Overlays, Overwrite, RetryFailed, Runs, Wait, is_named
 
 
 def run(
-    layers: Layers,
+    overlays: Overlays,
     runs: Runs = Path("runs"),
     overwrite: Overwrite = False,
     retry_failed: RetryFailed = False,
@@ -26,9 +26,9 @@ def run(
     from autolora_meta.workflow import placed
     from autolora_meta.workflow import run as run_all
 
-    config = RunConfig.load(*layers)
+    config = RunConfig.load(*overlays)
     folder = runs / config.name
-    if not (overwrite or is_named(layers)):
+    if not (overwrite or is_named(overlays)):
         config, other = placed(config, folder)
         if other != folder:
             typer.echo(f"{folder} holds another run: this goes into {other}")

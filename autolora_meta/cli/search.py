@@ -6,10 +6,10 @@ from typing import Any
 
 import typer
 
-from autolora_meta.cli.arguments import Layers, Overwrite, Runs, is_named
+from autolora_meta.cli.arguments import Overlays, Overwrite, Runs, is_named
 
 
-def search(layers: Layers, runs: Runs = Path("runs"), overwrite: Overwrite = False) -> None:
+def search(overlays: Overlays, runs: Runs = Path("runs"), overwrite: Overwrite = False) -> None:
     """Search only: the importance of every component, and the ranks that follow.
 
     Example: `autolora-meta search quickstart darts name=mine`
@@ -22,7 +22,7 @@ def search(layers: Layers, runs: Runs = Path("runs"), overwrite: Overwrite = Fal
     from autolora_meta.reporting.figures import draw_search
     from autolora_meta.studies.folder import made
 
-    config, folder = _placed(layers, runs, overwrite)
+    config, folder = _placed(overlays, runs, overwrite)
     trackers = Trackers(config.runtime.report_to, config.name, folder / "trackers")
     typer.echo(check(config).sentences(config))
     made(folder, config)
@@ -39,14 +39,14 @@ def search(layers: Layers, runs: Runs = Path("runs"), overwrite: Overwrite = Fal
     typer.echo(f"written to {folder}")
 
 
-def _placed(layers: list[str], runs: Path, overwrite: bool) -> tuple[Any, Path]:
+def _placed(overlays: list[str], runs: Path, overwrite: bool) -> tuple[Any, Path]:
     """Return a configuration and its folder: another than a taken one, if nobody named it."""
     from autolora_meta.config.run import RunConfig
     from autolora_meta.studies.folder import free, vacant
 
-    config = RunConfig.load(*layers)
+    config = RunConfig.load(*overlays)
     folder = runs / config.name
-    if not (is_named(layers) or overwrite) and (other := free(folder)) != folder:
+    if not (is_named(overlays) or overwrite) and (other := free(folder)) != folder:
         typer.echo(f"{folder} is taken: this goes into {other}")
         config, folder = config.model_copy(update={"name": other.name}), other
     return config, vacant(folder, overwrite=overwrite)

@@ -10,7 +10,7 @@ from autolora_meta.errors import InputError
 
 
 def verify(
-    layers: Annotated[
+    overlays: Annotated[
         list[str] | None,
         typer.Argument(
             metavar="[CONFIG]...", help="With --model: whose model and data; default quickstart."
@@ -48,9 +48,9 @@ def verify(
     from autolora_meta.verification.accuracy import verify as run_verify
     from autolora_meta.verification.targets import verdicts
 
-    if layers and not model:
+    if overlays and not model:
         raise InputError(
-            f"the configuration ({' '.join(layers)}) says whose model to verify; add --model"
+            f"the configuration ({' '.join(overlays)}) says whose model to verify; add --model"
         )
     if output is not None:
         json_file, figure = json_file or output / "accuracy.json", figure or output / "accuracy.png"
@@ -61,7 +61,7 @@ def verify(
         known_format(figure)
         if figure == json_file:
             raise InputError(f"--json and --figure both name {figure}; give each a file of its own")
-    config = RunConfig.load(*(layers or ["quickstart"])) if model else None
+    config = RunConfig.load(*(overlays or ["quickstart"])) if model else None
     if config is not None:  # the small problems come first
         refuse_unusable(config, config.seed)
     rows = run_verify(config, say=lambda text: typer.echo(f"measuring: {text}", err=True))

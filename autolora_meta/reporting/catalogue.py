@@ -14,7 +14,7 @@ from autolora_meta.hypergradients.methods import METHODS
 from autolora_meta.reporting.markdown import table
 from autolora_meta.studies.options import shipped_studies
 
-Rows = list[tuple[str, str, str]]
+Entries = list[tuple[str, str, str]]
 
 
 def catalogue(kind: str | None = None) -> str:
@@ -76,42 +76,42 @@ def methods_table() -> str:
     )
 
 
-def _methods() -> Rows:
+def _methods() -> Entries:
     return [
         (name, f"{method.summary} ({method.source})", method.valid_when)
         for name, method in METHODS.items()
     ]
 
 
-def _arms() -> Rows:
+def _arms() -> Entries:
     found = {
         name: plugins.load(plugins.ALLOCATORS, name) for name in plugins.names(plugins.ALLOCATORS)
     }
     return [(name, arm.summary, arm.source) for name, arm in found.items()]
 
 
-def _tasks() -> Rows:
+def _tasks() -> Entries:
     found = {name: task_class(name) for name in task_names()}
     return [(name, _first_line(task), ", ".join(task.measures)) for name, task in found.items()]
 
 
-def _problems() -> Rows:
+def _problems() -> Entries:
     found = {name: plugins.load(plugins.PROBLEMS, name) for name in plugins.names(plugins.PROBLEMS)}
     return [(name, _first_line(build), _paper(build)) for name, build in found.items()]
 
 
-def _configs() -> Rows:
+def _configs() -> Entries:
     return [(name, _heading(f"{name}.yaml"), f"engine_configs/{name}.yaml") for name in shipped()]
 
 
-def _studies() -> Rows:
+def _studies() -> Entries:
     return [
         (name, _heading(f"studies/{name}.yaml"), f"engine_configs/studies/{name}.yaml")
         for name in shipped_studies()
     ]
 
 
-KINDS: dict[str, Callable[[], Rows]] = {
+KINDS: dict[str, Callable[[], Entries]] = {
     "methods": _methods,
     "arms": _arms,
     "tasks": _tasks,

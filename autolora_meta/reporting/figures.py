@@ -10,8 +10,8 @@ from autolora_meta.errors import InputError
 from autolora_meta.finetuning.tasks import metric_called
 from autolora_meta.pipeline.result import SearchResult
 from autolora_meta.reporting import plots
+from autolora_meta.reporting.cost_points import cost_points
 from autolora_meta.reporting.draw import over_time
-from autolora_meta.reporting.measured import measured
 from autolora_meta.reporting.ranked import ranks_by_value, ranks_of_study, read_ranked
 from autolora_meta.reporting.style import save_all
 from autolora_meta.studies.answers import answers
@@ -93,7 +93,7 @@ def _draw_study(table: StudyTable, folder: Path) -> None:
     if 1 < len(groups) <= _HEATMAPS:
         with suppress(InputError):  # ranks of several models do not stand side by side
             _save(plots.mean_ranks(groups), folder, "ranks-mean")
-    points, metric = measured(table), metric_called(table.metrics[0])
+    points, metric = cost_points(table), metric_called(table.metrics[0])
     words: dict[str, Any] = {"label": metric.label, "better": metric.better}
     _save(plots.metric_against_cost(points, **words), folder, "cost")
     sizes = [point.parameters for point in points]

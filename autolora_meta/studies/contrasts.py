@@ -9,12 +9,12 @@ from typing import Any
 
 from autolora_meta.errors import InputError, unknown
 from autolora_meta.finetuning.tasks import metric_called
+from autolora_meta.foundation.progress import Row
 from autolora_meta.statistics.claims import same_sentence, sentence, shown
 from autolora_meta.statistics.paired import PairedDifference, holm, paired_difference
 from autolora_meta.studies.labels import value_label, words
 from autolora_meta.studies.questions import ARM, EVERY, Question
 from autolora_meta.studies.runs import Runs, value_of
-from autolora_meta.studies.schema import Row
 
 Sides = tuple[list[list[Row]], list[list[Row]]]
 

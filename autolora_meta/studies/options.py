@@ -23,7 +23,7 @@ from autolora_meta.studies.questions import (
     questions_of,
 )
 
-Layer = str | dict[str, Any]
+YamlOverlay = str | dict[str, Any]
 
 
 class StudyOptions(Options):
@@ -33,18 +33,18 @@ class StudyOptions(Options):
         pattern=r"^\w[\w.-]*$", description="Name of the study, and of its folder below `runs/`."
     )
     question: str = Field(default="", description="What the study asks, in a sentence.")
-    base: tuple[Layer, ...] = Field(
+    base: tuple[YamlOverlay, ...] = Field(
         min_length=1,
-        description="Layers of the configuration that all runs start from: shipped names, YAML "
+        description="Overlays of the configuration that all runs start from: shipped names, YAML "
         "files, key=value, mappings; one, or a list of them.",
     )
     vary: dict[str, tuple[Any, ...]] = Field(
         default_factory=dict,
         description="Dotted key -> its values, of any kind; every value meets every other.",
     )
-    variants: dict[str, tuple[Layer, ...]] = Field(
+    variants: dict[str, tuple[YamlOverlay, ...]] = Field(
         default_factory=dict,
-        description="Name -> layers laid over the base: for what differs in more than one key. "
+        description="Name -> overlays laid over the base: for what differs in more than one key. "
         "The base itself has none: `paper: []`. Every variant meets every value of `vary`.",
     )
     arms: tuple[str, ...] = Field(
@@ -70,14 +70,14 @@ class StudyOptions(Options):
     @field_validator("base", mode="before")
     @classmethod
     def _one_base(cls, value: Any) -> Any:
-        return _layers(value)
+        return _overlays(value)
 
     @field_validator("variants", mode="before")
     @classmethod
-    def _one_layer(cls, value: Any) -> Any:
+    def _one_overlay(cls, value: Any) -> Any:
         if not isinstance(value, Mapping):
             return value
-        return {name: _layers(layers) for name, layers in value.items()}
+        return {name: _overlays(overlays) for name, overlays in value.items()}
 
     @field_validator("vary", mode="before")
     @classmethod
@@ -221,7 +221,7 @@ def read_study(file: str | Path, *changes: str, smoke: bool = False) -> StudyOpt
         small = given.pop("smoke")
         if not isinstance(small, dict):
             raise InputError(f"{file}: smoke is a section, such as `smoke: {{seeds: 1}}`")
-        base = [*_layers(given.get("base")), *_layers(small.get("base"))]
+        base = [*_overlays(given.get("base")), *_overlays(small.get("base"))]
         given |= {"name": f"{given.get('name')}-smoke"} | small | {"base": base}
     for change in changes:
         key = change.partition("=")[0].strip()
@@ -233,7 +233,7 @@ def read_study(file: str | Path, *changes: str, smoke: bool = False) -> StudyOpt
         elif head in StudyOptions.model_fields:
             given |= setting(change)
         else:
-            given["base"] = [*_layers(given.get("base")), change]
+            given["base"] = [*_overlays(given.get("base")), change]
     return read(StudyOptions, given, f"the study {file}")
 
 
@@ -260,9 +260,9 @@ def _given(name: str) -> dict[str, Any]:
     return content
 
 
-def _layers(value: Any) -> list[Any]:
+def _overlays(value: Any) -> list[Any]:
     if value is None:
         return []
     if isinstance(value, str | Path | Mapping) or not isinstance(value, Iterable):
-        return [value]  # what is no layer at all is refused where the fields are checked
+        return [value]  # what is no overlay at all is refused where the fields are checked
     return list(value)

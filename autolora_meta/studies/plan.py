@@ -93,12 +93,12 @@ def plan(options: StudyOptions) -> list[Planned]:
     mistakes: dict[str, list[str]] = {}  # what is wrong -> at which points of the grid
     for name, *values in points:
         settings = dict(zip(options.vary, values, strict=True))
-        layers = [nested(key, value) for key, value in settings.items()]
+        overlays = [nested(key, value) for key, value in settings.items()]
         if name is not None:
-            layers = [*options.variants[name], *layers]
+            overlays = [*options.variants[name], *overlays]
             settings = {VARIANT: name, **settings}
         try:
-            config = RunConfig.load(base, *layers)
+            config = RunConfig.load(base, *overlays)
         except InputError as error:
             mistakes.setdefault(str(error), []).append(words(settings))
             continue

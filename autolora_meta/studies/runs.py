@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from autolora_meta.errors import InputError, unknown
+from autolora_meta.foundation.progress import Row
 from autolora_meta.studies.ledger import Took
 from autolora_meta.studies.questions import ARM, Primary, Question
-from autolora_meta.studies.schema import Row
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-Row = dict[str, Any]
+from autolora_meta.foundation.progress import Row
 
 # Column -> its type and what it is. A column for each key of the study stands after `run`.
 COLUMNS: dict[str, tuple[str, str]] = {

@@ -20,7 +20,7 @@ from autolora_meta.studies.executor import Job
 from autolora_meta.studies.inputs import inputs
 from autolora_meta.studies.ledger import STUDY, Ledger
 from autolora_meta.studies.main_guard import refuse_unguarded
-from autolora_meta.studies.options import Layer, StudyOptions, read_study
+from autolora_meta.studies.options import StudyOptions, YamlOverlay, read_study
 from autolora_meta.studies.outcomes import keep as keep_outcome
 from autolora_meta.studies.plan import Planned, plan
 from autolora_meta.studies.pool import ended_jobs
@@ -49,9 +49,9 @@ class Study:
 
     Args:
         base: a shipped name, the path of a YAML file, a mapping or a RunConfig; or a list of such
-            layers, applied left to right.
+            overlays, applied left to right.
         vary: dotted key -> the values it takes. Every value meets every other.
-        variants: name -> layers laid over the base, for what differs in more than one key.
+        variants: name -> overlays laid over the base, for what differs in more than one key.
         arms: allocators.
         seeds: one replicate each, or how many; five by default.
         contrasts: what the page asks of the table, a mapping of `key`, `baseline`, and `metric` or
@@ -69,7 +69,7 @@ class Study:
         base: Base | Sequence[Base],
         *,
         vary: Mapping[str, Iterable[Any]] | None = None,
-        variants: Mapping[str, Layer | Sequence[Layer]] | None = None,
+        variants: Mapping[str, YamlOverlay | Sequence[YamlOverlay]] | None = None,
         arms: Sequence[str] = ("learned",),
         seeds: Iterable[int] | int = range(5),
         contrasts: Sequence[Mapping[str, Any]] = (),
@@ -78,10 +78,10 @@ class Study:
         folder: str | Path | None = None,
     ) -> None:
         single = isinstance(base, str | Path | Mapping | RunConfig)
-        layers = [_layer(one) for one in ([base] if single else base)]
+        overlays = [_overlay(one) for one in ([base] if single else base)]
         given = {
-            "name": name or f"{RunConfig.load(*layers).name}-study",
-            "base": layers,
+            "name": name or f"{RunConfig.load(*overlays).name}-study",
+            "base": overlays,
             "vary": vary or {},
             "variants": variants or {},
             "arms": arms,
@@ -279,7 +279,7 @@ class Study:
         return jobs_behind(runs, self.folder.absolute())
 
 
-def _layer(base: Base) -> Layer:
+def _overlay(base: Base) -> YamlOverlay:
     if isinstance(base, RunConfig):
         return base.model_dump(mode="json")
     return str(base) if isinstance(base, str | Path) else dict(base)

@@ -10,9 +10,10 @@ from autolora_meta.errors import InputError
 from autolora_meta.finetuning.data import classes, pictures, tags
 from autolora_meta.finetuning.data.columns import GROUP
 from autolora_meta.finetuning.data.options import DataOptions
-from autolora_meta.finetuning.data.part import PLACE, Part, Parts, Say, values
+from autolora_meta.finetuning.data.part import PLACE, Part, Parts, values
 from autolora_meta.finetuning.data.pictures import Shown
 from autolora_meta.finetuning.data.roles import Role
+from autolora_meta.foundation.progress import Say
 
 
 def canonical(

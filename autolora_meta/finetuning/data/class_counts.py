@@ -10,9 +10,10 @@ from datasets import ClassLabel, Dataset, DatasetInfo, Features
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.data.classes import refuse_lone, some
 from autolora_meta.finetuning.data.options import Rare
-from autolora_meta.finetuning.data.part import PLACE, Say, joined, values
+from autolora_meta.finetuning.data.part import PLACE, joined, values
 from autolora_meta.finetuning.data.roles import Role
 from autolora_meta.finetuning.data.tags import kind
+from autolora_meta.foundation.progress import Say
 
 OTHER = "other"
 _SHOWN = 20  # classes in a line, at most

@@ -9,7 +9,8 @@ from datasets import ClassLabel
 
 from autolora_meta.errors import InputError, unknown
 from autolora_meta.finetuning.data.options import DataOptions
-from autolora_meta.finetuning.data.part import Part, Parts, Say, values
+from autolora_meta.finetuning.data.part import Part, Parts, values
+from autolora_meta.foundation.progress import Say
 
 _NOTHING = ("none", "null", "n/a", "na")
 

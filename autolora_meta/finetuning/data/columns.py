@@ -8,8 +8,9 @@ from collections.abc import Sequence
 
 from autolora_meta.errors import InputError, unknown
 from autolora_meta.finetuning.data.options import DataOptions
-from autolora_meta.finetuning.data.part import Parts, Say
+from autolora_meta.finetuning.data.part import Parts
 from autolora_meta.finetuning.data.roles import PARTNERS, TEXT_PAIR, Role
+from autolora_meta.foundation.progress import Say
 
 GROUP = "group"
 KEYS = ("text", "text_pair", "label", "tokens", "tags", "target", "image")  # of DataOptions

@@ -10,9 +10,9 @@ import pyarrow as pa
 
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.data import text_file
-from autolora_meta.finetuning.data.part import Say
 from autolora_meta.finetuning.data.tags import is_entity_tags
 from autolora_meta.finetuning.data.text_file import Read
+from autolora_meta.foundation.progress import Say
 
 # Lines that begin or end a document and are no token: CoNLL's, and those of the JNLPBA task.
 DOCUMENT = ("-docstart-", "-docend-", "###medline:")
@@ -23,7 +23,7 @@ _NAMES = {  # of fields, in a line that is a header
 }
 _NUMBER = re.compile(r"\d+([-.]\d+)?")  # of a word, of a range of words, of an empty one
 
-Rows = list[tuple[int, list[str]]]  # the lines of a sentence: number and fields
+Sentence = list[tuple[int, list[str]]]  # the lines of a sentence: number and fields
 
 
 def read(
@@ -89,7 +89,7 @@ def _blocks(file: TextIO) -> Iterator[list[tuple[int, str]]]:
 
 def _parsed(
     path: Path, blocks: Sequence[list[tuple[int, str]]], tags: str | None
-) -> tuple[list[Rows], list[int]]:
+) -> tuple[list[Sentence], list[int]]:
     """The sentences, and the lines of comments."""
     first = next((at for block in blocks for at in block if not at[1].startswith("#")), None)
     if first is None:
@@ -101,10 +101,10 @@ def _parsed(
             f"{path}, line {first[0]}: one field, '{first[1].strip()[:40]}'; a token and its tag "
             "are needed on each line, divided by a tab or a space"
         )
-    sentences: list[Rows] = []
+    sentences: list[Sentence] = []
     comments: list[int] = []
     for block in blocks:
-        rows: Rows = []
+        rows: Sentence = []
         for number, line in block:
             fields = _fields(line, delimiter)
             whole = len(fields) == width and all(fields)
@@ -124,7 +124,7 @@ def _parsed(
     return [rows for rows in sentences if rows], sorted(comments)
 
 
-def _taken_out(path: Path, sentences: Sequence[Rows], tag: int) -> list[int]:
+def _taken_out(path: Path, sentences: Sequence[Sentence], tag: int) -> list[int]:
     """The lines of comments, and of names, that have as many words as a token has fields.
 
     They are taken out of the sentences. The field of the tag holds no tag in them.

@@ -16,8 +16,8 @@ import pyarrow as pa
 
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.data import text_file
-from autolora_meta.finetuning.data.part import Say
 from autolora_meta.finetuning.data.text_file import Read
+from autolora_meta.foundation.progress import Say
 
 DELIMITERS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
 _TOLD = re.compile(r'"?sep=(.)"?')  # the first line that Excel reads and writes

@@ -13,9 +13,10 @@ from datasets.exceptions import DatasetGenerationError
 
 from autolora_meta.errors import InputError, unknown
 from autolora_meta.finetuning.data import conll, delimited, json_rows, text_lines
-from autolora_meta.finetuning.data.part import Part, Say
+from autolora_meta.finetuning.data.part import Part
 from autolora_meta.finetuning.data.roles import Role
 from autolora_meta.finetuning.data.text_file import Read
+from autolora_meta.foundation.progress import Say
 
 _DELIMITED = {".csv": ",", ".tsv": "\t"}
 _CONLL = (".conll", ".iob", ".iob2", ".bio", ".conllu")

@@ -8,8 +8,9 @@ from datasets import concatenate_datasets
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.data import files, picture_folders
 from autolora_meta.finetuning.data.files import Layout
-from autolora_meta.finetuning.data.part import Part, Say
+from autolora_meta.finetuning.data.part import Part
 from autolora_meta.finetuning.data.split_names import split_of
+from autolora_meta.foundation.progress import Say
 
 _SHARD = re.compile(r"(.+)-\d+-of-\d+")
 

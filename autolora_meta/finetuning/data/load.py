@@ -10,10 +10,11 @@ from autolora_meta.finetuning.data import class_counts, missing, overlap, source
 from autolora_meta.finetuning.data.canonical import canonical
 from autolora_meta.finetuning.data.columns import GROUP, choose
 from autolora_meta.finetuning.data.options import DataOptions
-from autolora_meta.finetuning.data.part import PLACE, Say, values
+from autolora_meta.finetuning.data.part import PLACE, values
 from autolora_meta.finetuning.data.roles import Role
 from autolora_meta.finetuning.data.sources import Given
 from autolora_meta.finetuning.data.split_names import TEST, TRAIN, VALIDATION, known
+from autolora_meta.foundation.progress import Say
 from autolora_meta.foundation.randomness import derive
 
 REFERENCES = "references"

@@ -7,8 +7,9 @@ from datasets import ClassLabel
 
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.data.options import Missing
-from autolora_meta.finetuning.data.part import Part, Parts, Say, values
+from autolora_meta.finetuning.data.part import Part, Parts, values
 from autolora_meta.finetuning.data.roles import Role
+from autolora_meta.foundation.progress import Say
 
 _LEARNED = ("class", "number", "tags", "references")
 _EMPTY = ("", "nan", "<na>")  # what an empty cell of a data frame becomes as text

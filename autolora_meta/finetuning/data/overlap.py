@@ -10,8 +10,9 @@ from datasets import ClassLabel, Dataset, Image
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.data.columns import GROUP
 from autolora_meta.finetuning.data.options import Overlap
-from autolora_meta.finetuning.data.part import PLACE, Say, joined, values
+from autolora_meta.finetuning.data.part import PLACE, joined, values
 from autolora_meta.finetuning.data.roles import Role
+from autolora_meta.foundation.progress import Say
 
 
 def contents(rows: Dataset, roles: Sequence[Role], *, target: bool = False) -> list[Hashable]:

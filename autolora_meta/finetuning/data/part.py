@@ -1,6 +1,6 @@
 """The rows of one split as the source has them, and where in it each row stands."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,6 @@ from datasets import Dataset
 
 from autolora_meta.errors import InputError
 
-Say = Callable[[str], None]  # told what was chosen, left out, or read in an unusual way
 PLACE = "__place__"  # the column of ours that says where each row stands in the source
 _SHOWN = 5  # places in a message
 

@@ -9,8 +9,9 @@ from pathlib import Path
 from datasets import Dataset, Image
 
 from autolora_meta.errors import InputError
-from autolora_meta.finetuning.data.part import Part, Say
+from autolora_meta.finetuning.data.part import Part
 from autolora_meta.finetuning.data.split_names import split_of
+from autolora_meta.foundation.progress import Say
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 

@@ -13,7 +13,8 @@ from datasets import Dataset, Features, Image, Value
 from PIL import Image as Pillow
 
 from autolora_meta.errors import InputError
-from autolora_meta.finetuning.data.part import Part, Parts, Say, values
+from autolora_meta.finetuning.data.part import Part, Parts, values
+from autolora_meta.foundation.progress import Say
 
 Content = str | bytes  # of a file, or its path
 Shown = tuple[Dataset, list[bool]]  # one column of pictures, and whether each row has one

@@ -12,7 +12,7 @@ from autolora_meta.errors import InputError, unknown
 from autolora_meta.finetuning.data import files, folder, hub, picture_folders, stdlib_docs
 from autolora_meta.finetuning.data.files import Layout
 from autolora_meta.finetuning.data.options import DataOptions
-from autolora_meta.finetuning.data.part import Part, Say
+from autolora_meta.finetuning.data.part import Part
 from autolora_meta.finetuning.data.roles import Role
 from autolora_meta.finetuning.hub import (
     could_be_id,
@@ -22,6 +22,7 @@ from autolora_meta.finetuning.hub import (
     path_of,
     slip_in_path,
 )
+from autolora_meta.foundation.progress import Say
 
 EMBEDDED = "stdlib-docs"
 _embedded = cache(stdlib_docs.load)  # seconds to read, and the same for every replicate

@@ -3,7 +3,8 @@
 import re
 
 from autolora_meta.errors import InputError
-from autolora_meta.finetuning.data.part import Part, Parts, Say
+from autolora_meta.finetuning.data.part import Part, Parts
+from autolora_meta.foundation.progress import Say
 
 TRAIN = "train"
 TEST = ("test", "test_matched")

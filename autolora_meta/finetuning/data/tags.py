@@ -14,7 +14,8 @@ from datasets import ClassLabel
 
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.data.classes import declared_names, refuse_lone, say_alike, some
-from autolora_meta.finetuning.data.part import Part, Parts, Say, values
+from autolora_meta.finetuning.data.part import Part, Parts, values
+from autolora_meta.foundation.progress import Say
 
 Scheme = Literal["IOB1", "IOB2", "BIOES", "plain"]
 Tags = Sequence[Sequence[str]]  # (sentences, tokens)

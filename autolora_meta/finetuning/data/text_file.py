@@ -13,7 +13,7 @@ import pyarrow as pa
 from autolora_meta.errors import InputError
 
 Read = tuple[pa.Table, Sequence[int] | None]  # rows, and the line on which each begins
-Row = TypeVar("Row")
+T = TypeVar("T")
 BLOCK = 50_000  # rows that are Python objects at one time; the others are Arrow's, far smaller
 _MARKS = {  # the longer ones first: one begins as another does
     codecs.BOM_UTF32_LE: "utf-32",
@@ -66,7 +66,7 @@ def numbered(file: TextIO) -> Iterator[tuple[int, str]]:
 
 
 def in_blocks(
-    rows: Iterator[tuple[int, Row]], table: Callable[[Sequence[int], Sequence[Row]], pa.Table]
+    rows: Iterator[tuple[int, T]], table: Callable[[Sequence[int], Sequence[T]], pa.Table]
 ) -> Read:
     """Return the rows, made into tables block by block, and the line of each.
 

@@ -7,7 +7,7 @@ from autolora_meta.reporting.plots.spread import rank_spread
 from autolora_meta.reporting.plots.stability import rank_stability
 from autolora_meta.reporting.plots.study import paired_differences, study
 from autolora_meta.reporting.plots.tradeoff import (
-    Measured,
+    Point,
     metric_against_cost,
     metric_against_parameters,
     pareto_front,
@@ -15,7 +15,7 @@ from autolora_meta.reporting.plots.tradeoff import (
 from autolora_meta.reporting.plots.trajectory import ranks_over_time
 
 __all__ = [
-    "Measured",
+    "Point",
     "gates_over_time",
     "importance_over_time",
     "losses",

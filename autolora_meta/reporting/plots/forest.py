@@ -16,7 +16,7 @@ TICKS = 5  # more, and numbers with four decimals run into each other
 
 
 @dataclass(frozen=True)
-class Row:
+class ForestRow:
     """One arm or one setting.
 
     Args:
@@ -38,7 +38,7 @@ class Row:
     block: int = 0
 
 
-def label_rows(ax: Axes, rows: Sequence[Row]) -> None:
+def label_rows(ax: Axes, rows: Sequence[ForestRow]) -> None:
     """The labels, first row on top, and a faint line between blocks."""
     ax.set_yticks(range(len(rows)), [row.label for row in rows])
     ax.set_ylim(len(rows) - 0.5, -0.5)
@@ -47,7 +47,7 @@ def label_rows(ax: Axes, rows: Sequence[Row]) -> None:
             ax.axhline(place + 0.5, color="#bbbbbb", linewidth=0.6)
 
 
-def draw_replicates(ax: Axes, rows: Sequence[Row], label: str) -> None:
+def draw_replicates(ax: Axes, rows: Sequence[ForestRow], label: str) -> None:
     """Each replicate a dot, joined over the rows of a block by a faint line; a bar is the mean."""
     places = list(enumerate(rows))
     for block in dict.fromkeys(row.block for row in rows):
@@ -64,7 +64,7 @@ def draw_replicates(ax: Axes, rows: Sequence[Row], label: str) -> None:
     ax.set_title("replicates and their mean", loc="left")
 
 
-def draw_differences(ax: Axes, rows: Sequence[Row], label: str, better: Better) -> None:
+def draw_differences(ax: Axes, rows: Sequence[ForestRow], label: str, better: Better) -> None:
     """The mean paired difference with its interval, and below it those of the replicates.
 
     The marker is filled where `claim` is set; below 3 replicates no interval is drawn.

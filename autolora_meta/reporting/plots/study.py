@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.tasks import metric_called
 from autolora_meta.reporting.plots.forest import (
-    Row,
+    ForestRow,
     draw_differences,
     draw_replicates,
     label_rows,
@@ -101,7 +101,7 @@ def paired_differences(contrasts: Sequence[Contrast], ax: Axes | None = None) ->
     first = contrasts[0].where
     told = [k for k in first if any(c.where[k] != first[k] for c in contrasts)]
     rows = [
-        Row(_label({k: c.where[k] for k in told}, c.value), {}, c.difference, claim=c.holds)
+        ForestRow(_label({k: c.where[k] for k in told}, c.value), {}, c.difference, claim=c.holds)
         for c in contrasts
     ]
     figure, ax = axes(ax, 5.0, _height(rows))
@@ -114,7 +114,7 @@ def paired_differences(contrasts: Sequence[Contrast], ax: Axes | None = None) ->
 
 def _rows(
     table: StudyTable, key: str, baseline: Any, metric: str, contrasts: Sequence[Contrast]
-) -> list[Row]:
+) -> list[ForestRow]:
     """The finished settings, those that share all but `key` in one block, its baseline first."""
     found = {_text(c.where, c.value): c for c in contrasts}
     blocks: dict[str, list[tuple[dict[str, Any], Any, dict[int, float]]]] = {}
@@ -135,7 +135,7 @@ def _rows(
             contrast = found.get(_text(where, value))
             told = {k: v for k, v in where.items() if k in shown}
             rows.append(
-                Row(
+                ForestRow(
                     _label(told, value),
                     values,
                     difference=contrast and contrast.difference,
@@ -148,7 +148,7 @@ def _rows(
     return rows
 
 
-def _height(rows: Sequence[Row]) -> float:
+def _height(rows: Sequence[ForestRow]) -> float:
     """Inches: a row holds its label, and many rows stand closer."""
     pitch = 0.34 if len(rows) <= 12 else 0.25
     return 0.9 + sum(max(pitch, 0.13 * (row.label.count("\n") + 1) + 0.08) for row in rows)

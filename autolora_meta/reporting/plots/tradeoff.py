@@ -23,7 +23,7 @@ _SAME = 0.02  # sizes that differ by less count as the same: arms at one budget
 
 
 @dataclass(frozen=True)
-class Measured:
+class Point:
     """A metric over replicates, and what it took.
 
     Args:
@@ -41,7 +41,7 @@ class Measured:
 
 @styled
 def metric_against_cost(
-    points: Sequence[Measured],
+    points: Sequence[Point],
     ax: Axes | None = None,
     *,
     label: str = "metric",
@@ -63,7 +63,7 @@ def metric_against_cost(
         InputError: there is no point.
 
     Example:
-        >>> points = [Measured("learned", 220, 960, (0.62, 0.64, 0.60))]
+        >>> points = [Point("learned", 220, 960, (0.62, 0.64, 0.60))]
         >>> figure = metric_against_cost(points, label="accuracy")
     """
     return _drawn(points, [p.cost for p in points], ax, "cost, plain steps", label, better)
@@ -71,7 +71,7 @@ def metric_against_cost(
 
 @styled
 def metric_against_parameters(
-    points: Sequence[Measured],
+    points: Sequence[Point],
     ax: Axes | None = None,
     *,
     label: str = "metric",
@@ -117,7 +117,7 @@ def pareto_front(
 
 
 def _drawn(
-    points: Sequence[Measured],
+    points: Sequence[Point],
     xs: Sequence[float],
     ax: Axes | None,
     x_label: str,
@@ -191,7 +191,7 @@ def _draw_front(ax: Axes, front: Sequence[tuple[float, float]]) -> None:
     )
 
 
-def _side_by_side(points: Sequence[Measured], xs: Sequence[float], scale: Transform) -> np.ndarray:
+def _side_by_side(points: Sequence[Point], xs: Sequence[float], scale: Transform) -> np.ndarray:
     """Where the points are drawn: series that stand at one place move apart, the others stay.
 
     Args:
@@ -213,7 +213,7 @@ def _side_by_side(points: Sequence[Measured], xs: Sequence[float], scale: Transf
     return np.where(moved == 0, xs, scale.inverted().transform(at + moved))
 
 
-def _title(points: Sequence[Measured]) -> str:
+def _title(points: Sequence[Point]) -> str:
     counts = sorted({len(point.values) for point in points})
     many = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else f"{counts[0]}"
     replicates = f"{many} replicate{'s' * (counts[-1] > 1)}"

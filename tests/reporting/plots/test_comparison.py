@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from autolora_meta.reporting import plots
-from autolora_meta.reporting.measured import measured
+from autolora_meta.reporting.cost_points import cost_points
 from tests.reporting.pages import study_table
 from tests.reporting.plots.drawn import POINTS
 
@@ -44,7 +44,7 @@ def test_series_at_one_place_stand_side_by_side() -> None:
 
 def test_a_series_that_stands_alone_stays_where_it_is() -> None:
     costs = {"darts": 320, "first_order": 280, "one_step": 400, "unrolled": 402, "cg": 900}
-    given = [plots.Measured(name, cost, 1000, (0.5, 0.6, 0.7)) for name, cost in costs.items()]
+    given = [plots.Point(name, cost, 1000, (0.5, 0.6, 0.7)) for name, cost in costs.items()]
     (ax,) = plots.metric_against_cost(given).axes
     shown = {str(line.get_label()): np.asarray(line.get_xdata())[0] for line in ax.lines}
     assert [shown[name] for name in ("darts", "first_order", "cg")] == [320, 280, 900]
@@ -53,7 +53,7 @@ def test_a_series_that_stands_alone_stays_where_it_is() -> None:
 
 @pytest.mark.parametrize("most", [800, 90_000, 9_000_000])
 def test_numbers_on_the_axis_of_costs_do_not_touch(most: int) -> None:
-    given = [plots.Measured(str(cost), cost, 1000, (0.5,)) for cost in (20, 70, most)]
+    given = [plots.Point(str(cost), cost, 1000, (0.5,)) for cost in (20, 70, most)]
     figure = plots.metric_against_cost(given)
     figure.draw_without_rendering()
     low, high = figure.axes[0].get_xlim()
@@ -63,7 +63,7 @@ def test_numbers_on_the_axis_of_costs_do_not_touch(most: int) -> None:
 
 
 def test_points_of_a_study_join_its_budgets() -> None:
-    points = measured(study_table())
+    points = cost_points(study_table())
     assert len(points) == 8 and len({point.series for point in points}) == 4
     assert points[0].series == "cola, learned" and points[0].parameters == 1000
     assert points[0].cost == 221.5 and len(points[-1].values) == 3  # one seed has failed

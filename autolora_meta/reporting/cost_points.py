@@ -4,16 +4,16 @@ from collections.abc import Sequence
 from statistics import fmean
 
 from autolora_meta.reporting.cells import points
-from autolora_meta.reporting.plots.tradeoff import Measured
+from autolora_meta.reporting.plots.tradeoff import Point
 from autolora_meta.studies.labels import value_label
 from autolora_meta.studies.questions import ARM
 from autolora_meta.studies.runs import value_of
 from autolora_meta.studies.table import StudyTable
 
 
-def measured(
+def cost_points(
     table: StudyTable, metric: str | None = None, along: Sequence[str] = ("ranks.budget",)
-) -> list[Measured]:
+) -> list[Point]:
     """Return one point for each setting and arm that has finished.
 
     Args:
@@ -23,13 +23,13 @@ def measured(
             series of their own.
 
     Example:
-        >>> table = StudyTable.load("runs/mine")                                  # doctest: +SKIP
-        >>> plots.metric_against_parameters(measured(table), label="accuracy")    # doctest: +SKIP
+        >>> table = StudyTable.load("runs/mine")                                # doctest: +SKIP
+        >>> plots.metric_against_parameters(cost_points(table), label="accuracy")  # doctest: +SKIP
     """
     metric = metric or table.metrics[0]
     told = [k for k in table.keys if k not in along and len(table.values(k)) > 1] or [ARM]
     return [
-        Measured(
+        Point(
             ", ".join(value_label(value_of(rows[0], key)) for key in told),
             fmean(row["cost"] for row in rows),
             fmean(row["parameters"] for row in rows),
