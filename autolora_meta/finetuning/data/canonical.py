@@ -31,10 +31,7 @@ def canonical(
     Args:
         parts: splits of the source, all of them labelled.
         chosen: the source's column for each role, and for `group`.
-        roles: what the task reads.
         trained: the splits that rows to train on are cut from.
-        options: other names of classes.
-        say: told what was dropped.
 
     Raises:
         InputError: a value is not what its role holds, or no row is left.

@@ -32,11 +32,10 @@ def without_rare(
     Args:
         pool: the rows to cut from, each content once.
         test: the source's own test rows.
-        label: our column of the class.
+        label: the column of the class.
         present: classes that had rows before repeats were dropped.
         least: rows that a class needs in `pool`.
         how: what is done with a class that has fewer.
-        say: told which.
 
     Raises:
         InputError: there are such classes and they are to be refused, or too little is left.
@@ -98,10 +97,7 @@ def _too_few(pool: Dataset, label: str, rare: Sequence[int], least: int) -> str:
 def refuse_lost(before: Dataset, after: Dataset, role: Role) -> None:
     """Refuse rows that lost a whole class where repeats, or rows of the test split, were dropped.
 
-    Args:
-        before: with all rows.
-        after: without them.
-        role: of the classes, or of tags, which are lost when no tag of their kind is left.
+    A tag is lost when no tag of its kind is left.
 
     Raises:
         InputError: they did.
@@ -122,12 +118,7 @@ def refuse_lost(before: Dataset, after: Dataset, role: Role) -> None:
 
 
 def counts(rows: Mapping[str, Dataset], roles: Sequence[Role]) -> dict[str, dict[str, int]]:
-    """Return rows of each class in each split, or words with each tag; empty without classes.
-
-    Args:
-        rows: splits with our columns.
-        roles: what the task reads.
-    """
+    """Return rows of each class in each split, or words with each tag; empty without classes."""
     role = next((role for role in roles if role.kind in ("class", "tags")), None)
     if role is None:
         return {}
