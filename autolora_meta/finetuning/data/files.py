@@ -89,7 +89,8 @@ def read(path: Path, laid_out: Layout, name: str) -> Part:
             part = Part(_stored(path, ending), name, path)
         else:
             table, lines = _text(path, ending, laid_out, tagged)
-            part = Part(Dataset(table), name, path, lines, token_lines=tagged)
+            unit = "token" if tagged else "row" if lines is None else "line"
+            part = Part(Dataset(table), name, path, lines, unit)
     except InputError:
         raise
     # Whatever a broken file makes the libraries stumble over.
