@@ -6,6 +6,7 @@
 >>> plots.rank_heatmap(result)
 >>> retrain(config, result.ranks).metrics
 >>> prepare(config).rows["test"]       # what both started from: model, tokenizer, encoded rows
+>>> search_model(model, train, validation, loss=loss)  # a model and batches of your own
 >>> run(config, "runs/mine")           # the whole job: every arm in every replicate, and a report
 """
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from autolora_meta.pipeline.result import SearchResult
     from autolora_meta.pipeline.retrain import retrain
     from autolora_meta.pipeline.search import search
+    from autolora_meta.pipeline.search_model import search_model
     from autolora_meta.ranks.pattern import RankPattern
     from autolora_meta.reporting import plots
     from autolora_meta.studies.study import Study
@@ -43,6 +45,7 @@ __all__ = [
     "retrain",
     "run",
     "search",
+    "search_model",
 ]
 
 # Where each public name lives. It is imported when first used, so that the command line answers at
@@ -60,6 +63,7 @@ _HOMES = {
     "retrain": "autolora_meta.pipeline.retrain:retrain",
     "run": "autolora_meta.workflow:run",
     "search": "autolora_meta.pipeline.search:search",
+    "search_model": "autolora_meta.pipeline.search_model:search_model",
 }
 
 if find_spec("betty") is None:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 
 class InputError(ValueError):
-    """What was asked for cannot be done as given.
+    """Input that cannot be used as given.
 
     The message says what is wrong, what was given, what is allowed and how to mend it. The command
     line prints it without a traceback and ends with status 2.
@@ -13,7 +13,7 @@ class InputError(ValueError):
 
 
 def unknown(kind: str, given: object, allowed: Iterable[str], *, meant: Sequence[str] = ()) -> str:
-    """A sentence for a name that is not in a table: what was given, the choices, the nearest one.
+    """Return a sentence about an unknown name: the name, the nearest choice, all choices.
 
     Args:
         kind: of thing.

@@ -1,4 +1,4 @@
-"""The steps whose cost is compared, each on a copy of the quickstart's model."""
+"""The kinds of steps to compare, each on a copy of the quickstart's model."""
 
 import copy
 import itertools
@@ -23,7 +23,7 @@ Step = Callable[[], object]
 
 
 class Arm(NamedTuple):
-    """One kind of step: a plain one, one of our schedules, or betty's as it comes."""
+    """One kind of step: a plain one, one of our schedules, or betty's own."""
 
     method: str
     difference: str | None = None
@@ -49,11 +49,11 @@ ARMS = (
 
 @contextmanager
 def opened(arm: Arm, config: RunConfig, prepared: Prepared) -> Iterator[Step]:
-    """A function that takes one step of this kind; the same batches in the same order for all.
+    """Return a function that takes one step of this kind, all kinds on the same batches in order.
 
     Args:
-        arm: which kind.
-        config: whose model, targets, batches and optimizers are used.
+        arm: the kind of step.
+        config: gives model, targets, batches and optimizers.
         prepared: its model and rows; the model is copied.
     """
     prepared = Prepared(**{**vars(prepared), "model": copy.deepcopy(prepared.model)})
@@ -99,9 +99,9 @@ def _plain(model: nn.Module, program: Any) -> Step:
 
 
 def _betty(model: nn.Module, gates: nn.Module, program: Any) -> Step:
-    """betty's problems, engine, caches and DARTS; only the frozen base is kept from its optimizer.
+    """Return a step of betty's own problems, engine and DARTS; the base stays out of its optimizer.
 
-    Its optimizer cannot be AdamW, which betty fails to rebuild: Adam costs the same.
+    The optimizer is Adam, which costs the same as AdamW: betty fails to rebuild AdamW.
     """
 
     class Inner(ImplicitProblem):

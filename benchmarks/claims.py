@@ -1,8 +1,8 @@
-"""How often the product claims a difference where there is none, by simulation.
+"""Rates of false claims, by simulation: how often a difference is claimed where there is none.
 
     python -m benchmarks.claims [--draws 1000]
 
-Every rate is counted on the product's own sentences and intervals.
+Rates are counted on the sentences and intervals that a run prints.
 """
 
 import argparse
@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from autolora_meta.config.run import CompareOptions
+from autolora_meta.config.compare import CompareOptions
 from autolora_meta.reporting.markdown import table
 from autolora_meta.statistics.paired import paired_difference
 from autolora_meta.studies.questions import Primary, questions_of
@@ -34,7 +34,7 @@ SHAPES: dict[str, Draw] = {
 
 
 def study(rng: np.random.Generator, seeds: int) -> StudyTable:
-    """Six arms that do not differ, in three correlated metrics, as a run compares them."""
+    """Return a study of six arms that do not differ, in three correlated metrics."""
     shared = rng.standard_normal((len(ARMS), 1, seeds))
     own = rng.standard_normal((len(ARMS), len(METRICS), seeds))
     values = CORRELATION**0.5 * shared + (1 - CORRELATION) ** 0.5 * own
@@ -51,12 +51,12 @@ def study(rng: np.random.Generator, seeds: int) -> StudyTable:
 
 
 def claims(table: StudyTable) -> list[bool]:
-    """Which sentences claim a difference."""
+    """Return for each sentence whether it claims a difference."""
     return [any(word in said for word in CLAIMS) for said in table.sentences()]
 
 
 def false_claims(draws: int, seeds: int) -> dict[str, float]:
-    """How often a study in which nothing differs claims something."""
+    """Return how often a study without any difference claims one."""
     rng = np.random.default_rng(seeds)
     each = [claims(study(rng, seeds)) for _ in range(draws)]
     return {
@@ -67,7 +67,7 @@ def false_claims(draws: int, seeds: int) -> dict[str, float]:
 
 
 def coverage(draws: int, seeds: int, shape: Draw) -> float:
-    """How often the interval of a difference holds its true mean, which is 0."""
+    """Return how often the interval of a difference holds its true mean, 0."""
     rng = np.random.default_rng(seeds)
     held = 0
     for _ in range(draws):
@@ -77,7 +77,7 @@ def coverage(draws: int, seeds: int, shape: Draw) -> float:
 
 
 def looking_again(draws: int, first: int = 3, last: int = 16) -> float:
-    """How often the primary sentence claims something at some number of seeds on the way."""
+    """Return how often the primary sentence claims a difference at one of several looks."""
     rng = np.random.default_rng(0)
     found = 0
     for _ in range(draws):

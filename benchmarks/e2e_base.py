@@ -1,8 +1,8 @@
 """A small GPT-2 that knows a part of E2E: python -m benchmarks.e2e_base valid.txt --output FOLDER.
 
-Of lines `meaning||reference`, those whose meaning lacks an attribute train a tokenizer and a GPT-2
-made from a config, in full. Those whose meaning has it are left over for an adapter, which then has
-something to learn; the two parts share no meaning.
+Lines are `meaning||reference`. Those whose meaning lacks an attribute train a tokenizer and a new
+GPT-2 in full. Those whose meaning has it are kept for an adapter, which then has something to
+learn. The two parts share no meaning.
 """
 
 import argparse
@@ -29,7 +29,7 @@ WIDTH, DEPTH, HEADS = 128, 4, 4
 
 
 def parts(lines: Sequence[str], attribute: str) -> tuple[list[str], list[str]]:
-    """Lines whose meaning lacks the attribute, and lines whose meaning has it.
+    """Split lines into those whose meaning lacks the attribute and those whose meaning has it.
 
     >>> parts(["name : Zizzi||Z.", "name : Zizzi | near : Strada||Z."], "near")
     (['name : Zizzi||Z.'], ['name : Zizzi | near : Strada||Z.'])
@@ -43,7 +43,7 @@ def parts(lines: Sequence[str], attribute: str) -> tuple[list[str], list[str]]:
 
 
 def tokenizer(lines: Sequence[str], folder: Path) -> PreTrainedTokenizerFast:
-    """Byte-level BPE of these lines, so that any text can be encoded."""
+    """Train a byte-level BPE on these lines; it encodes any text."""
     bpe = ByteLevelBPETokenizer()
     bpe.train_from_iterator(lines, VOCABULARY, special_tokens=[END], show_progress=False)
     bpe.save(str(folder / "tokenizer.json"))
@@ -53,7 +53,7 @@ def tokenizer(lines: Sequence[str], folder: Path) -> PreTrainedTokenizerFast:
 
 
 def train(lines: Sequence[str], folder: Path, *, epochs: int, seed: int) -> None:
-    """Train every weight, the loss on the reference alone, and save model and tokenizer."""
+    """Train every weight, with the loss on references alone; save model and tokenizer."""
     set_seed(seed)
     folder.mkdir(parents=True, exist_ok=True)
     words = tokenizer(lines, folder)

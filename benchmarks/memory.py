@@ -1,4 +1,4 @@
-"""Peak memory of one kind of step over the loaded model; run by step_cost in a fresh process."""
+"""Peak memory of one kind of step above the loaded model; step_cost runs it in a new process."""
 
 import json
 import sys
@@ -15,7 +15,7 @@ STEPS = 4
 
 
 def peak_increment(label: str, layers: list[str]) -> int | None:
-    """Bytes by which memory rises above the loaded model within a few steps; None: not known.
+    """Return the bytes by which memory rises above the loaded model in a few steps, if known.
 
     Args:
         label: of the arm.

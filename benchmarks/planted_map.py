@@ -1,7 +1,7 @@
 """Where the search beats plain LoRA: python -m benchmarks.planted_map [--json FILE].
 
-Planted ranks over rows x noise x spectrum: in each cell the shipped settings against the same
-search with alpha frozen, read out the same way, paired over seeds.
+Planted ranks over rows x noise x spectrum. Each cell compares the shipped settings with the same
+search with alpha frozen, under the same read-out, paired over seeds.
 """
 
 import argparse
@@ -20,7 +20,7 @@ READ_OUTS = ("product", "singular", "contribution")
 
 
 def cells() -> list[Regime]:
-    """One regime for each cell; rows are those of training, and as many of validation."""
+    """Return one regime for each cell, with as many validation rows as training rows."""
     return [
         Regime(
             f"{spectrum} {rows} {noise:g}",
@@ -41,7 +41,7 @@ Pair = tuple[list[float], list[float]]  # of learned and of frozen, seed by seed
 
 
 def pairs(rows: list[Row], importance: str) -> dict[tuple[str, str, str], dict[str, Pair]]:
-    """(spectrum, rows, noise) -> score -> its values of both arms under one read-out."""
+    """Return (spectrum, rows, noise) -> score -> its values in both arms, under one read-out."""
     found = {(key[0], key[1], *key[-2:]): scores for key, scores in means(rows).items()}
     cell: dict[tuple[str, str, str], dict[str, Pair]] = {}
     for regime in cells():
@@ -55,7 +55,7 @@ def pairs(rows: list[Row], importance: str) -> dict[tuple[str, str, str], dict[s
 
 
 def summary(rows: list[Row]) -> str:
-    """Scores of both, and learned minus frozen with a 95% interval, cell by cell."""
+    """Return the scores of both arms, and learned minus frozen with its interval, cell by cell."""
     body = []
     for importance in READ_OUTS:
         for cell, scores in pairs(rows, importance).items():
@@ -71,7 +71,7 @@ def summary(rows: list[Row]) -> str:
 
 
 def margins(rows: list[Row], importance: str) -> str:
-    """Learned minus frozen over all cells, and over those that share a noise, rows, or spectrum."""
+    """Return learned minus frozen over all cells, and over those of one noise, size or spectrum."""
     found = pairs(rows, importance)
     body = []
     for axis, name in ((None, "all"), (2, "noise"), (1, "rows"), (0, "spectrum")):

@@ -1,10 +1,10 @@
-"""Whether known ranks are recovered: python -m benchmarks.planted_ranks [--full] [--json FILE].
+"""Recovery of known ranks: python -m benchmarks.planted_ranks [--full] [--json FILE].
 
-Every regime of `autolora_meta.verification.planted`, 8 seeds each: the shipped settings; the same
-search with alpha frozen; `plain`, without decay either, which is plain LoRA; and with alpha fed
-random gradients. Each under every read-out at the parameters of the true ranks, and under the
-paper's rule. `--full` is the grid of importance x constraint x method x rule, the paper's own
-settings among them. With --json a run that was stopped goes on where it was.
+Every regime of `autolora_meta.verification.planted` runs with 8 seeds: the shipped settings; the
+same search with alpha frozen; `plain`, also without decay, which is plain LoRA; and a search whose
+alpha gets random gradients. Each is read out in every way at the parameters of the true ranks, and
+by the paper's rule. `--full` is the grid of importance x constraint x method x rule, with the
+paper's own settings. With --json, a run that was stopped goes on where it was.
 """
 
 import argparse
@@ -22,7 +22,8 @@ from tqdm import tqdm
 
 from autolora_meta.bilevel.options import SearchOptions, Selection
 from autolora_meta.foundation.options import read
-from autolora_meta.pipeline.search import search
+from autolora_meta.foundation.progress import Row
+from autolora_meta.pipeline.search_model import search_model
 from autolora_meta.ranks.budget import Budget
 from autolora_meta.ranks.options import RankOptions
 from autolora_meta.ranks.pattern import RankPattern
@@ -31,7 +32,6 @@ from autolora_meta.verification.planted import REGIMES, SCALE, K, Planted, Regim
 from autolora_meta.verification.planted_retrain import test_losses
 from benchmarks.planted_table import summary
 
-Row = dict[str, Any]
 UNIFORM = "uniform"
 # All validation rows of the smallest regime: what removing a direction costs is measured on these.
 SENSITIVITY_BATCHES = 4
@@ -48,12 +48,12 @@ READ_OUTS = (
 
 @dataclass(frozen=True)
 class Setting:
-    """One kind of search.
+    """Settings of one search.
 
     Args:
         arm: its name in the table.
-        options: what differs from the shipped `SearchOptions`.
-        selection: learned, frozen or random gates.
+        options: differences from the shipped `SearchOptions`.
+        selection: of the gates: learned, frozen or random.
     """
 
     arm: str
@@ -62,7 +62,7 @@ class Setting:
 
     @property
     def labels(self) -> Row:
-        """What stands in its rows, and tells them from those of other settings."""
+        """Columns that tell its rows from those of other settings."""
         if self.arm == UNIFORM:
             return {"arm": UNIFORM, "method": None, "constraint": None}
         asked = read(SearchOptions, self.options, "options")
@@ -96,7 +96,7 @@ FULL = (
 
 
 def rows_of(regime: str | Regime, seed: int, settings: Sequence[Setting]) -> list[Row]:
-    """Search, allocate and retrain: one row for each setting and read-out of one problem."""
+    """Search, allocate and retrain; return a row for each setting and read-out of one problem."""
     torch.set_num_threads(1)
     problem = plant(regime, seed)
     found: list[tuple[Row, RankPattern]] = []
@@ -122,7 +122,7 @@ def _read_outs(problem: Planted, seed: int, setting: Setting) -> Iterator[tuple[
         yield setting.labels | {"importance": None, "rule": None, "default": False}, pattern
         return
     options = {**setting.options, "sensitivity_batches": SENSITIVITY_BATCHES}
-    result = search(
+    result = search_model(
         problem.model,
         problem.train,
         problem.validation,
@@ -155,7 +155,7 @@ def _read_outs(problem: Planted, seed: int, setting: Setting) -> Iterator[tuple[
 def run(
     regimes: Sequence[Regime], seeds: Sequence[int], settings: Sequence[Setting], file: Path | None
 ) -> list[Row]:
-    """All problems, side by side on the cores of this machine; finished ones are not run again."""
+    """Run all problems that are not finished, side by side on the cores of this machine."""
     rows: list[Row] = json.loads(file.read_text("utf-8")) if file and file.is_file() else []
     done = {_key(row["regime"], row["seed"], row) for row in rows}
     jobs = [
@@ -189,7 +189,7 @@ def _write(file: Path, rows: list[Row]) -> None:
 
 
 def seeds(text: str) -> range:
-    """A:B as seeds A to B - 1; anything else is an error that argparse words."""
+    """Read A:B as the seeds A to B - 1; argparse words any error."""
     first, last = text.split(":")
     return range(int(first), int(last))
 

@@ -1,14 +1,14 @@
-"""The rows of `benchmarks.planted_ranks` as a table, targets and paired differences."""
+"""The rows of `benchmarks.planted_ranks` as table, targets and paired differences."""
 
 import statistics
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
+from autolora_meta.foundation.progress import Row
 from autolora_meta.reporting.markdown import table
 from autolora_meta.statistics.paired import paired_difference
 
-Row = dict[str, Any]
 KEY = ("arm", "method", "constraint", "importance", "rule")
 SCORES = ("spearman", "mean_absolute_error", "excess_loss_ratio")
 # Regime -> (least Spearman, greatest error, greatest excess) of the shipped settings.
@@ -20,7 +20,7 @@ HARD = (0.85, None, 1.05)
 
 
 def means(rows: Sequence[Row]) -> dict[tuple[Any, ...], dict[str, list[float]]]:
-    """(regime, *KEY) -> score -> its values, seed by seed."""
+    """Return (regime, *KEY) -> score -> its values, seed by seed."""
     found: dict[tuple[Any, ...], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for row in sorted(rows, key=lambda row: row["seed"]):
         for score in SCORES:
@@ -29,7 +29,7 @@ def means(rows: Sequence[Row]) -> dict[tuple[Any, ...], dict[str, list[float]]]:
 
 
 def summary(rows: Sequence[Row]) -> str:
-    """Means over the seeds, the targets, and learned against frozen in each regime."""
+    """Return means over the seeds, targets, and learned against frozen in each regime."""
     found = means(rows)
     body = [
         [regime, *("-" if part is None else part for part in key)]
@@ -41,7 +41,7 @@ def summary(rows: Sequence[Row]) -> str:
 
 
 def verdicts(rows: Sequence[Row]) -> list[str]:
-    """A sentence for each target of the shipped settings."""
+    """Return a sentence for each target of the shipped settings."""
     sentences = []
     for (regime, *_), scores in means([row for row in rows if row["default"]]).items():
         bounds = TARGETS.get(regime, HARD)
@@ -55,7 +55,7 @@ def verdicts(rows: Sequence[Row]) -> list[str]:
 
 
 def against_frozen(rows: Sequence[Row]) -> list[str]:
-    """Learned minus frozen, paired over seeds, under every read-out at the true budget."""
+    """Return learned minus frozen, paired over seeds, under every read-out at the true budget."""
     found = means(rows)
     sentences = []
     for (regime, arm, *rest, importance, rule), scores in found.items():

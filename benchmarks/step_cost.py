@@ -1,8 +1,8 @@
-"""What a search step costs in plain steps: python -m benchmarks.step_cost [--json FILE].
+"""Cost of a search step in plain steps: python -m benchmarks.step_cost [--json FILE].
 
 A plain step is a training step of PEFT LoRA at rank k: same targets, batch, length, attention and
-optimizer, no hooks. Times are taken in one process, interleaved, as the median over rounds of each
-round's ratio; peak memory is the increment over the loaded model, in a fresh process a row.
+optimizer, no hooks. Steps are timed in turns in one process; the figure is the median of the ratios
+of all rounds. Peak memory is the increment above the loaded model, in a new process for each row.
 """
 
 import argparse
@@ -40,7 +40,7 @@ TRIMMED = {"MALLOC_TRIM_THRESHOLD_": "0", "MALLOC_MMAP_THRESHOLD_": "65536", "OM
 
 
 def ratios(config: RunConfig, rounds: int) -> dict[Arm, tuple[float, float]]:
-    """Median ratio to a plain step of each arm: CPU time, and wall time."""
+    """Return the median ratio of each arm to a plain step, in CPU time and in wall time."""
     seed_everything(0)
     prepared = prepare(config.model, config.data, config.task, config.seed)
     taken: dict[Arm, list[tuple[float, float]]] = {arm: [] for arm in (PLAIN, *ARMS)}
@@ -74,13 +74,13 @@ def _median_ratios(
 
 
 def synchronise() -> None:
-    """Wait for the accelerator, where there is one."""
+    """Wait for the accelerator, if there is one."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
 
 
 def memory(arm: Arm, layers: Sequence[str]) -> float | None:
-    """Peak increment in bytes over the loaded model, measured in a fresh process."""
+    """Return the peak increment in bytes above the loaded model, measured in a new process."""
     command = [sys.executable, "-m", "benchmarks.memory", arm.label, *layers]
     done = subprocess.run(
         command, env=os.environ | TRIMMED, capture_output=True, text=True, check=False
@@ -91,7 +91,7 @@ def memory(arm: Arm, layers: Sequence[str]) -> float | None:
 
 
 def accuracies(config: RunConfig) -> dict[tuple[str, str | None], AccuracyRow]:
-    """The accuracy of each setting on the same model, by method and difference."""
+    """Return the accuracy of each setting on the same model, by method and difference."""
     methods = ("first_order", "darts", {"method": "darts", "scheme": "forward"}, "one_step")
     with model_case(config) as case:
         chosen = replace(case, methods=methods)
@@ -100,7 +100,7 @@ def accuracies(config: RunConfig) -> dict[tuple[str, str | None], AccuracyRow]:
 
 
 def measure(layers: Sequence[str], rounds: int) -> list[dict[str, Any]]:
-    """A row for each arm: its cost, its memory, and how right that same setting is."""
+    """Return a row for each arm: its cost, its memory and its accuracy."""
     config = RunConfig.load(*layers)
     torch.set_num_threads(config.runtime.threads)
     times, accurate, plain = ratios(config, rounds), accuracies(config), memory(PLAIN, layers)
@@ -123,7 +123,7 @@ def measure(layers: Sequence[str], rounds: int) -> list[dict[str, Any]]:
 
 
 def verdicts(rows: list[dict[str, Any]]) -> list[str]:
-    """A sentence for each target."""
+    """Return a sentence for each target."""
     sentences = []
     for row in rows:
         arm = Arm(row["method"], row["difference"], row["schedule"])

@@ -1,1 +1,1 @@
-"""Bilevel formulations: one file each, written to read like the algorithm of its paper."""
+"""Bilevel formulations, one file each; a file reads like the algorithm of its paper."""

@@ -1,4 +1,4 @@
-"""AutoLoRA (arXiv 2403.09113): learn which rank-1 components of each layer earn their place.
+"""AutoLoRA (arXiv 2403.09113): learn which rank-1 components each layer needs.
 
     outer    min over alpha   L_validation(W*(alpha), alpha)
     inner    W*(alpha) = argmin over W   L_train(W, alpha)
@@ -10,7 +10,7 @@ sum_j alpha_lj u_lj v_lj^T. One search step (section 3.3 of the paper):
     2. Validation takes the loss of its batch at W' and moves alpha along the hypergradient
     3. Finetune goes back to W and repeats its step with the new alpha (look-ahead)
 
-A control puts RandomGradients in the place of Validation: the same search, but alpha is fed noise.
+A control puts RandomGradients in place of Validation: the same search, with noise moving alpha.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -20,11 +20,11 @@ import torch
 from torch import Tensor, nn
 
 from autolora_meta.bilevel.batches import Batches, Loss
-from autolora_meta.bilevel.engine import Dependencies, Row, SearchEngine
+from autolora_meta.bilevel.engine import Dependencies, SearchEngine
 from autolora_meta.bilevel.gating import Gates
 from autolora_meta.bilevel.options import SearchOptions, Selection
 from autolora_meta.bilevel.problem import LoraProblem
-from autolora_meta.foundation.progress import Progress
+from autolora_meta.foundation.progress import Progress, Row
 from autolora_meta.foundation.randomness import derive
 
 
@@ -47,11 +47,11 @@ class Validation(LoraProblem):
 
 
 class Noise:
-    """Gaussian tensors without end, in the place of batches.
+    """Endless Gaussian tensors in place of batches.
 
     Args:
-        shape: of each.
-        seed: of them all.
+        shape: of each tensor.
+        seed: of the sequence.
     """
 
     def __init__(self, shape: Sequence[int], seed: int) -> None:
@@ -74,9 +74,9 @@ class Noise:
 
 
 class RandomGradients(LoraProblem):
-    """Outer problem of the control: a random linear functional of alpha, whose gradient is noise.
+    """Outer problem of the control: a random linear function of alpha, whose gradient is noise.
 
-    The model takes no part in it, so it costs nothing.
+    It does not run the model, so it costs nothing.
     """
 
     def training_step(self, batch: Tensor) -> Tensor:
@@ -104,20 +104,20 @@ def autolora(
     progress: Progress | None = None,
     observe: Callable[[Row], None] = lambda row: None,
 ) -> SearchEngine:
-    """The two problems of AutoLoRA, tied by an engine that is ready to `run`.
+    """Return an engine with the two problems of AutoLoRA, ready to `run`.
 
     Args:
-        model: a PeftModel whose components `gates` weighs (`autolora_meta.bilevel.gating.gated`).
+        model: a PeftModel whose components `gates` weigh (`autolora_meta.bilevel.gating.gated`).
         gates: the selection variables.
         train_batches: endless training batches, for the inner problem.
         validation_batches: endless validation batches, for the outer problem.
         loss: (model, batch) -> scalar.
         options: schedule, optimizers and hypergradient method.
-        selection: frozen leaves Validation out, and the gates at their start; random puts
-            RandomGradients in its place, seeded as torch is.
-        device: where model, gates and batches go.
-        progress: told once per inner step.
-        observe: told one row of figures after each outer step.
+        selection: frozen leaves out Validation, so that gates stay at their start; random puts
+            RandomGradients in its place, seeded from torch's random state.
+        device: of model, gates and batches.
+        progress: told after each inner step.
+        observe: given one row of figures after each outer step.
     """
     autocast = options.precision == "bf16"
     gates.to(device).requires_grad_(selection != "frozen")

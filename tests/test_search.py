@@ -19,10 +19,12 @@ from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.lora import quiet_peft
 from autolora_meta.foundation.progress import Silent
+from autolora_meta.pipeline.check import check
 from autolora_meta.pipeline.prepare import prepare
 from autolora_meta.pipeline.result import SearchResult
 from autolora_meta.pipeline.retrain import retrain
-from autolora_meta.pipeline.search import check, search
+from autolora_meta.pipeline.search import search
+from autolora_meta.pipeline.search_model import search_model
 from autolora_meta.ranks.rules import RankOptions
 from autolora_meta.reporting.course import search_words
 from tests.tiny import tiny_bert, tiny_csv, tiny_tokenizer
@@ -259,7 +261,7 @@ def test_other_budgets_need_no_new_search(result: SearchResult) -> None:
     assert min(result.allocate(rule="threshold", importance="alpha").ranks) >= 1
     for budget, message in [
         (1, "budget of 1 parameters is too small.*cheapest component costs 32"),
-        ("uniform", "'uniform' is no budget"),
+        ("uniform", "'uniform' is not a budget"),
         (0.5, "0.5 is not allowed"),
     ]:
         with pytest.raises(InputError, match=message):
@@ -426,7 +428,7 @@ def own(request: pytest.FixtureRequest) -> Iterator[tuple[nn.Module, Callable[..
 
     def run(**changes: Any) -> SearchResult:
         given = {"loss": loss, "lora": {"k": 2}, "options": FEW, **settings, **changes}
-        return search(model, batches(shape, 1), batches(shape, 2), **given)
+        return search_model(model, batches(shape, 1), batches(shape, 2), **given)
 
     yield model, run
 
@@ -489,13 +491,12 @@ def test_it_comes_back_also_when_the_loss_raises(
         ({"options": {"hypergradient": "drats"}}, "did you mean 'darts'"),
         ({"ranks": {"max_rank": 9}}, "max_rank 9 is above k = 2"),
         ({"budget": 7}, "cheapest component costs 16"),
-        ({"budget": "unifrm:1"}, "'unifrm:1' is no budget"),
+        ({"budget": "unifrm:1"}, "'unifrm:1' is not a budget"),
         ({"loss": lambda model, batch: model(batch[0])}, r"loss.*given shape \(4, 3\)"),
         ({"loss": lambda model, batch: 0.5}, "loss.*given float"),
-        ({"device": "tpu"}, "'tpu' is no device"),
+        ({"device": "tpu"}, "'tpu' is not a device"),
         ({"train": []}, "no batch came"),
         ({"train": iter([1])}, "give a DataLoader or a list"),
-        ({"validation": None}, "needs batches of both"),
     ],
 )
 def test_refusals(changes: dict[str, Any], message: str) -> None:
@@ -510,13 +511,19 @@ def test_refusals(changes: dict[str, Any], message: str) -> None:
         "options": FEW,
     }
     with pytest.raises(InputError, match=message):
-        search(model, **(settings | changes))
+        search_model(model, **(settings | changes))
     assert look(model) == before
 
 
-def test_a_configuration_brings_its_own_rows(config: RunConfig) -> None:
-    with pytest.raises(InputError, match="brings its own rows"):
-        search(config, [1], [2])  # type: ignore[call-overload]
+def test_a_keyword_of_the_other_search_is_refused_by_the_name_that_was_called(
+    config: RunConfig,
+) -> None:
+    with pytest.raises(TypeError, match=r"^search\(\) got an unexpected keyword argument 'budget'"):
+        search(config, budget=7)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match=r"^search_model\(\) got an unexpected .* 'prepared'"):
+        search_model(mlp(), [1], [2], loss=own_loss, prepared=None)  # type: ignore[call-arg]
+    with pytest.raises(InputError, match=r"given Sequential.*search_model\(model, train, val"):
+        search(mlp())  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("damage", ["absent", "file", "cut", "emptied"])
@@ -538,7 +545,7 @@ def test_a_search_over_a_bare_encoder(config: RunConfig) -> None:
     def loss(model: nn.Module, batch: Any) -> Tensor:
         return model(input_ids=batch["input_ids"]).last_hidden_state.square().mean()
 
-    result = search(
+    result = search_model(
         encoder,
         texts((5,), 1),
         texts((5,), 2),

@@ -23,13 +23,13 @@ CUTS = 100  # how often the budget is cut at most; PEFT's default is every step
 
 
 def importance(replicate: Replicate) -> Tensor:
-    """PEFT's importance of every triplet (P_j, Lambda_j, Q_j) at the end of its schedule. (L, k)
+    """Return PEFT's importance of every triplet (P_j, Lambda_j, Q_j) after its schedule. (L, k)
 
     S_j = s(Lambda_j) + mean_i s(P_ij) + mean_i s(Q_ji), s = I_bar U_bar: sensitivity |w dg/dw| and
     its uncertainty, both smoothed in time (equations 8 to 11 of the paper).
 
-    The adapter starts at rank k; the budget falls from there, after the warm-up of the search,
-    along PEFT's cubic schedule to as many ranks as `uniform` would get.
+    The adapter starts at rank k. After the warm-up of the search its budget falls along PEFT's
+    cubic schedule, to as many ranks as `uniform` would get.
     """
     config, (names, _) = replicate.config, replicate.layers
     steps = peer_steps(config)
@@ -48,7 +48,7 @@ def importance(replicate: Replicate) -> Tensor:
 
 
 def allocate(replicate: Replicate) -> RankPattern:
-    """Triplets by PEFT's importance after its whole schedule, at the budget.
+    """Allocate the budget to triplets by PEFT's importance after its whole schedule.
 
     It trains for as many plain steps as the learned search costs. Departures from the paper: its
     budget counts ranks, ours parameters, so the last cut is ours; the training at the final ranks
@@ -86,7 +86,7 @@ def _wrapped(replicate: Replicate, steps: int) -> Iterator[tuple[Program, PeftMo
 
 
 def _triplets(allocator: Any, name: str) -> Tensor:
-    """Importance of the triplets of one layer. (k,)"""
+    """Return the importance of the triplets of one layer. (k,)"""
 
     def score(factor: str) -> Tensor:
         key = f"{name}.lora_{factor}.default"

@@ -1,4 +1,4 @@
-"""Allocation: the ranks that an allocator chose, and what choosing them took."""
+"""Allocation: the ranks that an allocator chose, and what they cost."""
 
 import json
 import time
@@ -23,16 +23,16 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Spent:
-    """What choosing ranks took, model and rows at hand.
+    """Cost of choosing ranks, once model and rows are loaded.
 
-    The searches that the allocator names (`Allocator.searches`) count for nothing here when they
-    were run before: their results keep their own cost and seconds.
+    Searches that the allocator names (`Allocator.searches`) and that ran before do not count: their
+    results hold their own cost and seconds.
 
     Args:
-        cost: forwards, backwards and double backwards of what the allocator ran itself.
+        cost: forward, backward and double backward passes of the allocator itself.
         seconds: wall time.
         peak_memory: bytes by which memory rose above the loaded model: on CUDA what torch
-            allocates, on Linux the resident set; None where nothing reliable is known.
+            allocates, on Linux the resident set; None if nothing reliable is known.
     """
 
     cost: Cost
@@ -41,12 +41,12 @@ class Spent:
 
 
 @dataclass(frozen=True)
-class Measured:
-    """What an allocator measured, for every budget (`Allocator.scores`).
+class Scoring:
+    """Scores that serve every budget (`Allocator.scores`), and what they cost.
 
     Args:
         scores: of the components of every layer. (L, k)
-        spent: on measuring them.
+        spent: by the allocator itself.
     """
 
     scores: Tensor
@@ -57,7 +57,7 @@ class Measured:
         path.write_text(json.dumps({"scores": self.scores.tolist(), **asdict(self.spent)}))
 
     @classmethod
-    def load(cls, path: Path) -> "Measured":
+    def load(cls, path: Path) -> "Scoring":
         """Read what `save` wrote."""
         held = read_json(path)
         scores = torch.tensor(held.pop("scores"), dtype=torch.float64)
@@ -66,7 +66,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Allocation:
-    """Ranks, and what choosing them took.
+    """Ranks, and what they cost.
 
     Args:
         pattern: the ranks.
@@ -78,36 +78,36 @@ class Allocation:
 
 
 def allocation(
-    allocator: Allocator, replicate: Replicate, measured: Measured | None = None
+    allocator: Allocator, replicate: Replicate, known: Scoring | None = None
 ) -> Allocation:
-    """Let `allocator` choose the ranks of `replicate`, and measure what it takes.
+    """Let `allocator` choose the ranks of `replicate`, and count what that costs.
 
     Args:
-        allocator: chooses.
+        allocator: the allocator.
         replicate: one seed of a run.
-        measured: what the allocator measured before (`measure`), in whose place it measures anew.
+        known: scores that it gave before (`scoring`); None: it scores anew.
 
     >>> allocation(allocator("para"), Replicate(config, seed=0)).spent.cost  # doctest: +SKIP
     Cost(forwards=150, backwards=150, double_backwards=0)
     """
-    if measured is not None:
-        return Allocation(by_scores(replicate, measured.scores), measured.spent)
+    if known is not None:
+        return Allocation(by_scores(replicate, known.scores), known.spent)
     return Allocation(*_spending(allocator.allocate, replicate))
 
 
-def measure(allocator: Allocator, replicate: Replicate) -> Measured:
-    """Let `allocator` measure `replicate` once, for every budget.
+def scoring(allocator: Allocator, replicate: Replicate) -> Scoring:
+    """Let `allocator` score the components of `replicate` once, for every budget.
 
     Args:
         allocator: one with `scores`.
         replicate: one seed of a run, at any budget.
     """
     assert allocator.scores is not None, f"{allocator.summary}: no scores"
-    return Measured(*_spending(allocator.scores, replicate))
+    return Scoring(*_spending(allocator.scores, replicate))
 
 
 def _spending(choose: Callable[[Replicate], T], replicate: Replicate) -> tuple[T, Spent]:
-    """What `choose` gives, and what it took."""
+    """Return what `choose` returns, and what it cost."""
     device = replicate.config.runtime.resolved_device
     _ = replicate.prepared  # loading is no part of choosing
     before, replicate.cost = replicate.cost, Cost()

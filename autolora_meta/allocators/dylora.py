@@ -18,45 +18,8 @@ from autolora_meta.ranks.directions import Factors
 BATCHES = 2  # validation batches on which a rank is judged
 
 
-def every_rank(replicate: Replicate, *, frozen: bool = False) -> Tensor:
-    """Validation loss of every uniform rank, from one training.
-
-    Args:
-        replicate: one seed of a run.
-        frozen: each step moves component b alone, b being the rank drawn; else all up to b.
-
-    Returns:
-        The loss at rank 0 (the trained head alone) to k, on `BATCHES` batches. (k + 1,)
-
-    Source: DyLoRA, arXiv 2210.07558.
-
-    >>> smallest_within(every_rank(Replicate(config, seed=0)), 0.01)  # doctest: +SKIP
-    2
-    """
-    with _nested(replicate, frozen) as (training, gates):
-        batches = training.validation(BATCHES)
-        losses = []
-        for rank in range(gates.k + 1):
-            _keep(gates.logits, rank)
-            losses.append(training.loss(batches))
-    return torch.tensor(losses, dtype=torch.float64)
-
-
-def smallest_within(losses: Tensor, tolerance: float) -> int:
-    """The smallest rank whose loss is within `tolerance` of the best.
-
-    Args:
-        losses: at rank 0, 1, ... (k + 1,)
-        tolerance: in the unit of the loss.
-
-    >>> smallest_within(torch.tensor([2.0, 1.02, 1.0, 1.1]), 0.05)
-    1
-    """
-    return int((losses <= losses.min() + tolerance).nonzero()[0])
-
-
 def needed(losses: Tensor) -> Tensor:
-    """Until which tolerance component j of a layer is still needed.
+    """Return the tolerance up to which component j of a layer is needed.
 
     The smallest rank within tau of the best is #{j : s_j > tau}, s_j = min_{b<j} f(b) - min_b f(b):
     one growing tolerance over all layers drops components in ascending score.
@@ -72,14 +35,14 @@ def needed(losses: Tensor) -> Tensor:
 
 
 def scores(replicate: Replicate, *, frozen: bool) -> Tensor:
-    """In every layer, until which tolerance each component is needed. (L, k)
+    """Return the tolerance up to which each component of each layer is needed. (L, k)
 
-    Layer by layer, the others at k, the loss of every rank is measured on validation rows; a budget
-    then takes in every layer the smallest rank within one tolerance of its best.
+    Layer by layer, the others at k, the loss of every rank is measured on validation rows. A budget
+    then gives every layer the smallest rank within one tolerance of its best.
 
-    Departures from the paper: it looks for one rank for all layers (`every_rank`), which at a given
-    budget leaves nothing to choose; and the scale of an adapter stays c, where the paper divides
-    by the rank drawn.
+    Departures from the paper: the paper looks for one rank for all layers, which leaves nothing to
+    choose at a given budget; and it divides the scale of an adapter by the rank drawn, where the
+    scale stays c here.
     """
     with _nested(replicate, frozen) as (training, gates):
         batches = training.validation(BATCHES)
@@ -95,7 +58,7 @@ def scores(replicate: Replicate, *, frozen: bool) -> Tensor:
 
 @contextmanager
 def _nested(replicate: Replicate, frozen: bool) -> Iterator[tuple[Training, Gates]]:
-    """A model whose every prefix of components was trained; the steps of a learned search long."""
+    """Yield a model trained on prefixes of its components, for as long as a learned search."""
     steps, draw = peer_steps(replicate.config), torch.Generator()
     draw.manual_seed(derive(replicate.seed, "dylora"))
     with plain_lora(replicate) as (program, model, gates):
@@ -115,14 +78,14 @@ def _nested(replicate: Replicate, frozen: bool) -> Iterator[tuple[Training, Gate
 
 
 def _keep(logits: Tensor, rank: int) -> None:
-    """Gates 1 for the first `rank` components and 0 for the rest. (..., k)"""
+    """Set gates to 1 for the first `rank` components and to 0 for the rest. (..., k)"""
     logits[..., :rank] = 0.0
     logits[..., rank:] = -1.0
 
 
 @contextmanager
 def _others_stay(factors: Sequence[Factors], j: int) -> Iterator[None]:
-    """All components but j come back: an optimizer with momentum moves them without a gradient."""
+    """Restore all components but j, which momentum would move without a gradient."""
     kept = [(a.detach().clone(), b.detach().clone()) for a, b in factors]
     yield
     with torch.no_grad():

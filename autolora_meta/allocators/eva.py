@@ -20,15 +20,14 @@ CONVERGED = 0.99  # cosine of a direction with itself one batch before: PEFT's d
 
 
 def explained_variance(replicate: Replicate) -> Tensor:
-    """Share of the variance of a layer's inputs along each of its first k directions. (L, k)
+    """Return the share of the variance of a layer's inputs along its first k directions. (L, k)
 
-    Training batches go forward through the pretrained model, in evaluation mode, until all
-    directions of all layers have converged, for at most what the learned search costs. Tokens that
+    Training batches run forward through the pretrained model, in evaluation mode, until the
+    directions of all layers have converged, for at most the cost of the learned search. Tokens that
     the attention mask hides do not count.
 
-    Departures from the paper: its budget counts ranks, ours parameters; k takes the place of its
-    rho r as the largest rank; A does not start at the directions, since every arm is retrained
-    alike.
+    Departures from the paper: its budget counts ranks, ours parameters; the largest rank is k, not
+    rho r; A does not start at the directions, since every arm is retrained alike.
 
     Raises:
         InputError: a target is a convolution, whose inputs are no rows of features; or a layer
@@ -87,7 +86,7 @@ def _linear(model: nn.Module, name: str) -> nn.Module:
 
 
 def _rows(inputs: Any, batch: Any, name: str) -> Tensor:
-    """A layer's inputs as rows (n, in), those of hidden tokens left out."""
+    """Return a layer's inputs as rows (n, in), without those of masked tokens."""
     states = inputs[0] if isinstance(inputs, tuple) else inputs
     mask = batch.get("attention_mask") if isinstance(batch, dict) else None
     if mask is not None and states.shape[:-1] == mask.shape:

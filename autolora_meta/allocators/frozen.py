@@ -1,4 +1,4 @@
-"""What plain LoRA would have told us: the same search with the gates frozen, read the same way."""
+"""Control: the same search with frozen gates, which is plain LoRA, read the same way."""
 
 from autolora_meta.allocators.replicate import Allocator, Replicate
 from autolora_meta.ranks.pattern import RankPattern
@@ -6,11 +6,11 @@ from autolora_meta.ranks.rules import allocate as by_rule
 
 
 def allocate(replicate: Replicate) -> RankPattern:
-    """Ranks by the run's importance, at its budget, of a search whose gates never moved.
+    """Allocate by the run's importance and budget after a search with frozen gates.
 
-    With frozen gates alpha says nothing, and a threshold on it would keep every component: where
-    the run's rule is `threshold`, the budget is what the learned ranks cost, and where its
-    importance is `alpha`, singular values are read instead.
+    Frozen gates do not tell components apart, and a threshold on them would keep every one. If the
+    run's rule is `threshold`, the budget is what the learned ranks cost; if its importance is
+    `alpha`, singular values are read instead.
     """
     ranks = replicate.config.ranks
     importance = "singular" if ranks.importance == "alpha" else ranks.importance

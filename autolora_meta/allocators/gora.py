@@ -17,7 +17,7 @@ BATCHES = 64  # over which the gradient is averaged; the training of other peers
 
 
 def importance(replicate: Replicate) -> Tensor:
-    """I_l = mean |W_l * G_l|, entry by entry, G_l being the mean gradient of the loss. (L,)
+    """Return I_l = mean |W_l * G_l|, entry by entry; G_l is the mean gradient of the loss. (L,)
 
     One forward and backward for each of `BATCHES` training batches, in train mode, at the
     pretrained weights; the head is as it was drawn.
@@ -42,11 +42,11 @@ def importance(replicate: Replicate) -> Tensor:
 
 
 def scores(replicate: Replicate) -> Tensor:
-    """Components such that r_l is in proportion to I_l / sqrt(in + out). (L, k)
+    """Return scores by which r_l is in proportion to I_l / sqrt(in + out). (L, k)
 
-    Departures from the paper: its budget counts sqrt(in + out) for a rank, ours parameters, so
-    that the proportion is scaled to ours; limits of ranks are the run's (0 and k where it gives
-    none); its start of B from the gradient is left out, since every arm is retrained alike.
+    Departures from the paper: its budget counts sqrt(in + out) for a rank, ours counts parameters;
+    limits of ranks are the run's (by default 0 and k); B does not start from the gradient, since
+    every arm is retrained alike.
     """
     _, costs = replicate.layers
     # r_l ~ (I_l / sum I) / sqrt(m + n)

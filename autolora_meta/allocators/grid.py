@@ -1,4 +1,4 @@
-"""Grid: what people do today, uniform ranks tried one after another on validation data."""
+"""Grid: uniform ranks tried one after another on validation data, as people do today."""
 
 import math
 from dataclasses import replace
@@ -16,16 +16,16 @@ from autolora_meta.ranks.rules import narrow_pattern
 
 
 def uniform_in(replicate: Replicate, rank: int) -> RankPattern:
-    """Rank `rank` in as many layers as the budget pays for (`narrow_pattern`)."""
+    """Return rank `rank` in as many layers as the budget pays for (`narrow_pattern`)."""
     (names, costs), lora = replicate.layers, replicate.config.lora
     limits = bounds(lora.k, replicate.config.ranks)
     return narrow_pattern(names, costs, lora.k, lora.scale, replicate.budget, rank, limits)
 
 
 def candidates(replicate: Replicate) -> dict[int, RankPattern]:
-    """The patterns that are tried: the uniform rank that the budget pays for, twice that, and on.
+    """Return the patterns to try: the uniform rank that the budget pays for, twice that, and so on.
 
-    At one budget a higher rank is one in fewer layers.
+    At one budget, a higher rank goes to fewer layers.
 
     Returns:
         Rank -> pattern, from 1 or the uniform rank up to k or `max_rank`; equal patterns once.
@@ -42,7 +42,7 @@ def candidates(replicate: Replicate) -> dict[int, RankPattern]:
 
 
 def validation_score(replicate: Replicate, pattern: RankPattern) -> float:
-    """The main metric on validation rows after retraining on training rows alone; high is good.
+    """Retrain on training rows alone; return the main metric on validation rows, higher is better.
 
     The main metric is the primary one (`compare.primary`).
     """
@@ -69,11 +69,10 @@ def validation_score(replicate: Replicate, pattern: RankPattern) -> float:
 
 
 def allocate(replicate: Replicate) -> RankPattern:
-    """The best of the candidates on validation rows, the lowest rank where several are.
+    """Allocate the best candidate on validation rows, of equal ones the lowest rank.
 
-    Every candidate is retrained as the chosen one will be, with the same options, but on training
-    rows alone. At a given budget the rank of all layers leaves nothing to choose, so the ranks
-    tried are spread over fewer and fewer layers.
+    Every candidate is retrained with the options of the run, but on training rows alone. A budget
+    fixes the rank of all layers, so higher ranks go to fewer and fewer layers.
 
     Source: LoRA, arXiv 2106.09685, section 7.1, where a budget is laid out in few layers of high
     rank or in many of low rank.

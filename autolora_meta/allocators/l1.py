@@ -22,14 +22,14 @@ def soft_threshold(gates: Tensor, by: float) -> Tensor:
 
 
 def survival(replicate: Replicate) -> Tensor:
-    """Size of each gate after the training; below 0 those at zero, the longest gone lowest. (L, k)
+    """Return the size of each gate after training; below 0 for a gate at zero, by its time. (L, k)
 
-    Gates and factors move together on training rows: factors and head by `search.inner`, gates by
-    `search.outer` without its decay, after the warm-up, each step followed by the proximal one.
-    Departures from the papers: the strength of the penalty is fixed (`SHRINKAGE`) and the budget
-    cuts or fills up what it leaves, the last gates to go first, so that lambda is not tuned to the
-    budget by repeated trainings; all gates start at 1; ranks are not handed on between layers in
-    the course of the training (L1RA).
+    Gates and factors train together on training rows: factors and head by `search.inner`, gates by
+    `search.outer` without its decay, after the warm-up. A proximal step follows each step.
+
+    Departures from the papers: the strength of the penalty is fixed (`SHRINKAGE`), and the budget
+    cuts what it leaves, or fills it up with the gates that went last, so that lambda needs no
+    repeated trainings; all gates start at 1; ranks do not move between layers in training (L1RA).
     """
     config = replicate.config
     steps = peer_steps(config)

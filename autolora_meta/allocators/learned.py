@@ -5,7 +5,7 @@ from autolora_meta.ranks.pattern import RankPattern
 
 
 def allocate(replicate: Replicate) -> RankPattern:
-    """Ranks of the replicate's own search, by the run's importance and rule."""
+    """Allocate by the run's importance and rule after the replicate's search."""
     return replicate.search("learned").ranks
 
 

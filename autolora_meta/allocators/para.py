@@ -1,4 +1,4 @@
-"""PARA: train LoRA at high rank, then cut all singular values at one threshold."""
+"""PARA: LoRA trained at high rank, all singular values cut at one threshold."""
 
 from typing import Any
 
@@ -13,11 +13,11 @@ from autolora_meta.ranks.importance import Components
 
 
 def scores(replicate: Replicate) -> Tensor:
-    """Singular values of c B A after plain training at rank k. (L, k)
+    """Return the singular values of c B A after plain training at rank k. (L, k)
 
     It trains for as many plain steps as the learned search costs; `frozen` is the same cut after
-    the steps of the search alone. Departures from the paper: the threshold is where the budget is
-    spent; and the ranks are retrained, where the paper keeps the truncated factors.
+    the steps of the search alone. Departures from the paper: the budget sets the threshold, and the
+    ranks are retrained, where the paper keeps the truncated factors.
     """
     steps = peer_steps(replicate.config)
     names, costs = replicate.layers

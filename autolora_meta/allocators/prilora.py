@@ -11,7 +11,7 @@ SHALLOW, DEEP = 4, 12  # the paper's ranks of the first and the last block; thei
 
 
 def depths(names: tuple[str, ...]) -> list[int]:
-    """The block that each layer stands in, counted from 0 in the order of the model. (L,)
+    """Return the block of each layer, counted from 0 in the order of the model. (L,)
 
     A layer outside any block (a pooler) is a block of its own.
 
@@ -24,12 +24,12 @@ def depths(names: tuple[str, ...]) -> list[int]:
 
 
 def scores(replicate: Replicate) -> Tensor:
-    """Components such that ranks grow linearly with depth. (L, k)
+    """Return scores by which ranks grow linearly with depth. (L, k)
 
-    r(d) = 4 + (12 - 4) d / (D - 1), d being the place of a layer's block of D.
+    r(d) = 4 + (12 - 4) d / (D - 1), d being the place of a layer's block among D.
 
-    Departures from the paper: the line is scaled to the budget; the pruning of A that goes with it
-    is left out, since every arm is retrained alike.
+    Departures from the paper: the line is scaled to the budget; A is not pruned, since every arm is
+    retrained alike.
     """
     names, _ = replicate.layers
     depth = torch.tensor(depths(names), dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""What the search finds with noise in place of the hypergradient."""
+"""Control: the same search with noise in place of the hypergradient."""
 
 from autolora_meta.allocators.replicate import Allocator, Replicate
 from autolora_meta.ranks.pattern import RankPattern
@@ -6,7 +6,7 @@ from autolora_meta.ranks.rules import allocate as by_rule
 
 
 def allocate(replicate: Replicate) -> RankPattern:
-    """Ranks by the run's importance, at its budget, of a search whose gates moved at random."""
+    """Allocate by the run's importance and budget after a search with random gates."""
     options = replicate.config.ranks.model_copy(
         update={"rule": "budget", "budget": replicate.budget}
     )

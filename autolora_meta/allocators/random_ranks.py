@@ -1,4 +1,4 @@
-"""Random ranks at the budget: the control for whether it matters who gets them."""
+"""Control: random ranks at the budget, to show whether it matters which layers get them."""
 
 import torch
 from torch import Tensor
@@ -9,9 +9,9 @@ from autolora_meta.foundation.randomness import derive
 
 
 def scores(replicate: Replicate) -> Tensor:
-    """Components drawn one after another, each as likely as any other. (L, k)
+    """Return random scores: every order of components is equally likely. (L, k)
 
-    Unlike `shuffled` it does not know how uneven the learned ranks are.
+    Unlike `shuffled`, this does not know how uneven the learned ranks are.
     """
     names, _ = replicate.layers
     draw = torch.Generator().manual_seed(derive(replicate.seed, "random ranks"))

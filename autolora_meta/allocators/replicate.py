@@ -1,4 +1,4 @@
-"""Replicate: one seed of a comparison, and what its arms share."""
+"""Replicate: one seed of a run, and what its arms share. Allocator: a way to choose ranks."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -9,7 +9,6 @@ from pathlib import Path
 
 from torch import Tensor
 
-from autolora_meta.bilevel.engine import Row
 from autolora_meta.bilevel.options import Selection
 from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import InputError
@@ -18,7 +17,7 @@ from autolora_meta.finetuning.prepare import Prepared
 from autolora_meta.finetuning.tasks import refuse_lacking
 from autolora_meta.foundation import plugins
 from autolora_meta.foundation.cost import Cost
-from autolora_meta.foundation.progress import Progress
+from autolora_meta.foundation.progress import Progress, Row
 from autolora_meta.pipeline.prepare import prepare
 from autolora_meta.pipeline.program import fingerprint, program_of
 from autolora_meta.pipeline.result import SearchResult
@@ -33,11 +32,11 @@ class Replicate:
     Args:
         config: the run's configuration.
         seed: of this replicate; `config.seed` is that of the first.
-        folder: where finished searches are kept and found again; None keeps them in memory only.
-        progress: told once per step of long work.
+        folder: where finished searches are kept and found again; None: in memory only.
+        progress: told after each step of long work.
 
     Attributes:
-        cost: what allocators ran on it, searches aside: those keep their own.
+        cost: passes of allocators on it, without those of searches, whose results hold them.
     """
 
     def __init__(
@@ -54,9 +53,10 @@ class Replicate:
 
     @cached_property
     def prepared(self) -> Prepared:
-        """Base model with its head, tokenizer, and the encoded rows of this seed's split."""
+        """Base model with its head, tokenizer, and encoded rows of this seed's split."""
         prepared = prepare(self.config, self.seed)
-        refuse_lacking(prepared.task, self.config.compare.named)
+        compared = self.config.compare.compared(prepared.task.compared)
+        refuse_lacking(prepared.task, compared)
         return prepared
 
     @cached_property
@@ -67,10 +67,10 @@ class Replicate:
 
     @property
     def budget(self) -> Budget:
-        """What every arm may spend; without one, what the learned ranks happen to cost.
+        """What every arm may spend: the run's budget, or what the learned ranks cost.
 
         Raises:
-            InputError: the rule left no rank to any layer, so that there is nothing to spend.
+            InputError: the rule gives every layer rank 0, so there is nothing to spend.
         """
         rule = self.config.ranks.rule
         if rule == "budget":
@@ -85,10 +85,10 @@ class Replicate:
         return Budget(spent)
 
     def search(self, selection: Selection) -> SearchResult:
-        """The search of this seed, run once and then found again.
+        """Return the search of this seed, and run it if it has not run yet.
 
         Args:
-            selection: learned gates, frozen ones or random ones.
+            selection: of the gates: learned, frozen or random.
 
         Raises:
             InputError: the folder holds the search of another configuration.
@@ -134,7 +134,7 @@ class Replicate:
 
 @contextmanager
 def _rows_kept(place: Path | None) -> Iterator[Callable[[Row], None]]:
-    """Figures go into metrics.jsonl as they come, so that a search that is killed leaves them."""
+    """Yield a function that writes rows to metrics.jsonl at once; a killed search leaves them."""
     if place is None:
         yield lambda row: None
         return
@@ -151,16 +151,16 @@ class Allocator:
         allocate: replicate -> ranks, at the replicate's budget.
         summary: one line for people.
         source: paper or reason.
-        searches: the searches it reads, so that they can be run first, side by side. A study runs
-            an arm that names none once for all values of `ranks.importance` and `ranks.per`.
-        work: what it will run beside them, in plain steps, as far as the configuration tells.
-        extra_steps: retraining steps that it takes beside those of the configuration.
-        static: it trains nothing, and reads nothing of the section `search`: a study runs it once
-            for all values of that section.
-        by_metric: it chooses by the metric of interest (`compare.primary`).
-        scores: what it measures of each component whatever the budget, (L, k), where that is all
-            that it needs (`scored`): a study measures it once for all budgets. It reads nothing of
-            the sections `ranks` and `retrain`.
+        searches: searches that it reads, so that they can run first, side by side. A study runs an
+            arm without any once for all values of `ranks.importance` and `ranks.per`.
+        work: configuration -> what else it runs, in plain steps.
+        extra_steps: configuration -> retraining steps beyond those of the configuration.
+        static: it trains nothing and does not read the section `search`, so that a study runs it
+            once for all values of that section.
+        by_metric: it chooses by the primary metric (`compare.primary`).
+        scores: replicate -> a score for each component, (L, k), if ranks at every budget follow
+            from these alone (`scored`). A study computes them once for all budgets. They do not
+            depend on the sections `ranks` and `retrain`.
     """
 
     allocate: Callable[[Replicate], RankPattern]
@@ -174,12 +174,12 @@ class Allocator:
     by_metric: bool = False
 
     def retrain_steps(self, config: RunConfig, spent: float = 0.0) -> int:
-        """How long its ranks are retrained.
+        """Return the number of steps that its ranks are retrained for.
 
         Args:
             config: of the run.
-            spent: plain steps that choosing them took, searches aside; counts with
-                `compare.equal_cost` alone.
+            spent: plain steps that choosing the ranks took, without searches; counts only with
+                `compare.equal_cost`.
         """
         extra = self.extra_steps(config)
         if config.compare.equal_cost:
@@ -188,13 +188,13 @@ class Allocator:
         return config.retrain.steps + extra
 
     def total_work(self, config: RunConfig) -> float:
-        """What it runs beside its searches, retraining included, as far as `config` tells."""
+        """Return what it runs beside its searches, retraining included, in plain steps."""
         own = self.work(config)
         return own + self.retrain_steps(config, own)
 
 
 def allocator(name: str) -> Allocator:
-    """The allocator registered as `name`.
+    """Return the allocator registered as `name`.
 
     Raises:
         InputError: there is none.

@@ -1,4 +1,4 @@
-"""SARA: as many ranks as the pretrained weight needs directions to hold a share of its mass."""
+"""SARA: as many ranks as singular directions hold a given share of the pretrained weight."""
 
 import torch
 from torch import Tensor
@@ -9,10 +9,10 @@ from autolora_meta.allocators.weights import matrices
 
 
 def left_over(spectrum: Tensor, k: int) -> Tensor:
-    """The share of a weight's mass that its first j - 1 directions leave, for j = 1 to k.
+    """Return the share of a weight's mass that its first j - 1 directions leave, for j = 1 to k.
 
     r(tau) = #{j : sum_{i<j} s_i < tau sum_i s_i}, so component j enters when tau passes the share
-    before it; components of all layers in descending score are those of one growing tau.
+    before it: descending scores over all layers correspond to one growing tau.
 
     Args:
         spectrum: singular values, descending. (n,), n >= k
@@ -26,12 +26,12 @@ def left_over(spectrum: Tensor, k: int) -> Tensor:
 
 
 def scores(replicate: Replicate) -> Tensor:
-    """Of every weight, the share of singular mass that the directions before leave. (L, k)
+    """Return, for each component of each weight, the share of mass left by those before it. (L, k)
 
-    Departures from the paper: its share is given (and ranks then cost what they cost), here the
-    budget decides it; no rank is above k; and every arm is retrained as LoRA, where the paper
-    trains a singular part beside the weight. Every layer gets rank 1 before any gets 2, since no
-    direction holds nothing.
+    Every layer gets rank 1 before any gets rank 2.
+
+    Departures from the paper: its share is given, here the budget sets it; no rank is above k; and
+    every arm is retrained as LoRA, where the paper trains a singular part beside the weight.
     """
     names, _ = replicate.layers
     k = replicate.config.lora.k

@@ -1,4 +1,4 @@
-"""From what a peer measures to ranks at the budget: scores of components, or shares of layers."""
+"""From scores of components, or weights of layers, to ranks at the budget."""
 
 from collections.abc import Callable
 
@@ -13,10 +13,10 @@ from autolora_meta.ranks.rules import spend
 
 
 def by_scores(replicate: Replicate, scores: Tensor) -> RankPattern:
-    """Components in descending score, over all layers, until the replicate's budget is spent.
+    """Allocate the replicate's budget to components in descending score, over all layers.
 
-    The run's rule `budget` does it, with its limits on ranks, so that every peer is at the same
-    budget in the same way. Ties go as there.
+    This is the run's rule `budget` with its limits on ranks and its order of ties, so that every
+    peer meets the budget in the same way.
 
     Args:
         replicate: gives layers, costs and budget.
@@ -30,23 +30,23 @@ def by_scores(replicate: Replicate, scores: Tensor) -> RankPattern:
 
 
 def in_proportion(replicate: Replicate, weights: Tensor) -> RankPattern:
-    """Ranks in proportion to weights, as near as whole numbers at the budget come.
+    """Allocate ranks in proportion to weights, as closely as whole numbers at the budget allow.
 
     Args:
         replicate: gives layers, costs and budget.
-        weights: one a layer, at least 0; k cuts what would be above. (L,)
+        weights: one for each layer, at least 0; no rank is above k. (L,)
     """
     return by_scores(replicate, proportional(weights, replicate.config.lora.k))
 
 
 def proportional(weights: Tensor, k: int) -> Tensor:
-    """Scores by which components come in so that ranks grow in proportion to weights.
+    """Return scores by which ranks grow in proportion to weights. (L, k)
 
     r_l = round(t w_l) with one t for all layers, as large as the budget pays: component j of layer
     l enters when t reaches (j - 1/2) / w_l.
 
     Args:
-        weights: one a layer, at least 0. (L,)
+        weights: one for each layer, at least 0. (L,)
         k: components of a layer.
 
     Source: the divisor method of Webster (1832).
@@ -67,11 +67,11 @@ def scored(
     work: Callable[[RunConfig], float] = lambda config: 0.0,
     static: bool = False,
 ) -> Allocator:
-    """An allocator that measures components, whatever the budget, and takes the best of them.
+    """Return an allocator that scores components, whatever the budget, and keeps the best.
 
     Args:
         scores: replicate -> a score for each component of each layer. (L, k)
-        summary, source, work, static: as of every `Allocator`.
+        summary, source, work, static: as in `Allocator`.
     """
     return Allocator(
         lambda replicate: by_scores(replicate, scores(replicate)),

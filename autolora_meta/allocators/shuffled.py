@@ -1,4 +1,4 @@
-"""The learned ranks in other places: the control for which layer gets the rank."""
+"""Control: the learned ranks in other layers, to show whether it matters which layer gets which."""
 
 from autolora_meta.allocators.learned import allocate as learned
 from autolora_meta.allocators.replicate import Allocator, Replicate
@@ -8,7 +8,7 @@ from autolora_meta.ranks.rules import shuffled_pattern
 
 
 def allocate(replicate: Replicate) -> RankPattern:
-    """The learned ranks permuted among layers of equal cost: the same parameters exactly."""
+    """Permute the learned ranks among layers of equal cost, at the same number of parameters."""
     return shuffled_pattern(learned(replicate), derive(replicate.seed, "shuffle"))
 
 

@@ -1,4 +1,4 @@
-"""What the peers that train have in common: the model of the search, and single steps on it."""
+"""Training of peers: the model of the search, and single steps on it."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -24,20 +24,20 @@ _PLAIN = GateOptions(constraint="free", gate_sum="k")
 
 
 def learned_work(config: RunConfig) -> float:
-    """What the learned search costs at most, in plain steps."""
+    """Return the most that the learned search costs, in plain steps."""
     return config.search.total_work("learned")
 
 
 def peer_steps(config: RunConfig) -> int:
-    """Training steps of a peer: as many plain steps as the learned search costs, at most."""
+    """Return the steps of a peer: as many plain steps as the learned search costs at most."""
     return math.ceil(learned_work(config))
 
 
 def peer_program(replicate: Replicate) -> Program:
-    """Model, batches and optimizers of the replicate's search, whatever its gates.
+    """Return model, batches and optimizers of the replicate's search.
 
-    The decay that our search gives the factors by default is a part of our method: where the person
-    set none, peers have none.
+    The default decay of the factors is part of our method: peers have a decay only if the
+    configuration sets one.
     """
     program = program_of(replicate.config, replicate.prepared, replicate.seed, "frozen")
     inner = program.options.inner
@@ -48,7 +48,7 @@ def peer_program(replicate: Replicate) -> Program:
 
 @contextmanager
 def plain_lora(replicate: Replicate) -> Iterator[tuple[Program, PeftModel, Gates]]:
-    """Inside, the model wears LoRA of rank k with all gates at 1; afterwards it is as it was."""
+    """Yield the model with LoRA of rank k and all gates at 1; restore it afterwards."""
     program = peer_program(replicate)
     with program.opened() as (model, gates, _):
         gates.requires_grad_(False)
@@ -59,10 +59,10 @@ class Training:
     """Plain training steps by the run's `search` section, counted on the replicate.
 
     Args:
-        replicate: whose cost counts them, and whose progress is told.
+        replicate: counts the steps in its cost and its progress.
         program: gives batches, loss and the inner optimizer.
-        model: what is trained, on its device; all that requires gradients moves.
-        steps: how many are meant, for progress.
+        model: the model, on its device; every parameter that requires gradients is trained.
+        steps: number of steps, for progress.
         label: for progress.
     """
 
@@ -75,7 +75,7 @@ class Training:
         self._progress.start(label, steps)
 
     def step(self) -> None:
-        """One forward, one backward, one step of the optimizer; the gradients stay."""
+        """Run one forward, one backward and one optimizer step; keep the gradients."""
         self._optimizer.zero_grad()
         program = self._program
         device = torch.device(program.device)
@@ -94,19 +94,19 @@ class Training:
         self._progress.step(value)
 
     def validation(self, count: int) -> list[Any]:
-        """The next `count` validation batches, on the model's device."""
+        """Return the next `count` validation batches, on the model's device."""
         return [
             to_device(self._program.validation.next(), self._program.device) for _ in range(count)
         ]
 
     @torch.no_grad()
     def loss(self, batches: Sequence[Any]) -> float:
-        """Mean loss over the batches in evaluation mode, which the model is left in."""
+        """Return the mean loss over the batches; leave the model in evaluation mode."""
         self._model.eval()
         self._replicate.cost += Cost(forwards=len(batches))
         self._progress.step(work=len(batches) / 2)
         return sum(float(self._program.loss(self._model, b)) for b in batches) / len(batches)
 
     def close(self) -> None:
-        """Nothing more comes."""
+        """End the progress."""
         self._progress.close()

@@ -1,4 +1,4 @@
-"""The same rank everywhere, as far as the budget goes."""
+"""Uniform: the same rank in every layer, as far as the budget goes."""
 
 from autolora_meta.allocators.replicate import Allocator, Replicate
 from autolora_meta.ranks.pattern import RankPattern
@@ -6,7 +6,7 @@ from autolora_meta.ranks.rules import uniform_pattern
 
 
 def allocate(replicate: Replicate) -> RankPattern:
-    """The largest uniform rank that fits; the remainder is spread evenly over depth."""
+    """Allocate the largest uniform rank that fits, and spread the remainder over depth."""
     names, costs = replicate.layers
     lora, most = replicate.config.lora, replicate.config.ranks.max_rank
     return uniform_pattern(names, costs, lora.k, lora.scale, replicate.budget, most)

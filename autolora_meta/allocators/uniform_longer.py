@@ -1,4 +1,4 @@
-"""Uniform ranks that are trained for longer: what the search costs, spent on the retraining."""
+"""Control: uniform ranks, retrained for as many more steps as the learned search costs."""
 
 from autolora_meta.allocators.replicate import Allocator
 from autolora_meta.allocators.training import learned_work
@@ -7,10 +7,10 @@ from autolora_meta.config.run import RunConfig
 
 
 def extra_steps(config: RunConfig) -> int:
-    """As many plain steps as the learned search costs, at most.
+    """Return as many steps as the learned search costs at most, in plain steps.
 
-    Search and retraining of `learned` then cost as much as this arm; where `search.patience` ends
-    the search early, this arm has the more.
+    Search and retraining of `learned` then cost as much as this arm, or less if `search.patience`
+    ends the search early.
     """
     return int(learned_work(config))
 

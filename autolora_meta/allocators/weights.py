@@ -1,4 +1,4 @@
-"""The pretrained weights of the target layers, for the peers that read them."""
+"""Pretrained weights of the target layers, for the peers that read them."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -10,10 +10,10 @@ from autolora_meta.errors import InputError
 
 
 def weight_of(model: nn.Module, name: str) -> nn.Parameter:
-    """The weight of a layer.
+    """Return the weight of a layer.
 
     Raises:
-        InputError: it is stored in 8 bits or less, and no numbers can be read from it.
+        InputError: it is stored in 8 bits or less, so that its numbers cannot be read.
     """
     layer: Any = model.get_submodule(name)
     if not layer.weight.is_floating_point():
@@ -25,7 +25,9 @@ def weight_of(model: nn.Module, name: str) -> nn.Parameter:
 
 
 def matrices(model: nn.Module, names: Sequence[str]) -> Iterator[Tensor]:
-    """Each weight as a matrix in float64 on the CPU; of a convolution out x (in * height * width).
+    """Return each weight as a matrix in float64 on the CPU.
+
+    The weight of a convolution becomes out x (in * height * width).
 
     Raises:
         InputError: a weight is quantised.

@@ -17,10 +17,9 @@ from autolora_meta.bilevel.options import SearchOptions, Selection
 from autolora_meta.bilevel.problem import LoraProblem
 from autolora_meta.bilevel.watch import Watch
 from autolora_meta.foundation.cost import Cost, plain_steps
-from autolora_meta.foundation.progress import Progress, Silent
+from autolora_meta.foundation.progress import Progress, Row, Silent
 from autolora_meta.foundation.randomness import RandomState
 
-Row = dict[str, Any]
 Dependencies = dict[Literal["u2l", "l2u"], dict[LoraProblem, list[LoraProblem]]]
 
 

@@ -28,14 +28,14 @@ class GateOptions(Options):
 
     constraint: Constraint = Field(
         default="free",
-        description="free: unbounded; found planted ranks best (docs/ranks.md). softmax: the "
-        "components of a layer compete (the paper). sigmoid: each lies between 0 and twice its "
-        "start.",
+        description="Range of the gates. free: unbounded; found planted ranks best "
+        "(docs/ranks.md). softmax: the components of a layer compete (the paper). sigmoid: each "
+        "lies between 0 and twice its start.",
     )
     gate_sum: Literal["k", "one"] = Field(
         default="k",
-        description="What the gates of a layer sum to at the start: k (mean one, the scale of the "
-        "LoRA that is retrained) or one (the paper's convention).",
+        description="Sum of the gates of a layer at the start: k (mean one, the scale of the LoRA "
+        "that is retrained) or one (the paper's convention).",
     )
 
 

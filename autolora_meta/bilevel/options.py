@@ -21,7 +21,7 @@ class OptimizerOptions(Options):
     """An optimizer of torch and its settings."""
 
     name: Literal["adamw", "adam", "sgd"] = Field(
-        default="adamw", description="Which optimizer of torch."
+        default="adamw", description="Optimizer of torch."
     )
     momentum: float = Field(
         default=0.0, ge=0, lt=1, description="Momentum of sgd; the others ignore it."
@@ -46,8 +46,8 @@ class InnerOptimizerOptions(OptimizerOptions):
         default=None,
         ge=0,
         description="Decay of the factors under adamw, L2 penalty under the others; the head has "
-        "none. A penalty on both factors is one on the singular values of their product: layers "
-        "that need no rank lose it, which few and noisy rows ask for. null: 5 for adamw "
+        "none. On both factors it is a penalty on the singular values of their product: layers "
+        "that need no rank lose it, which helps with few and noisy rows. null: 5 for adamw "
         "(docs/ranks.md), 0 for the others.",
     )
 
@@ -90,17 +90,18 @@ class SearchOptions(Options):
 
     problem: str = Field(
         default="autolora",
-        description="The bilevel formulation: an entry point of autolora_meta.problems.",
+        description="Bilevel formulation: an entry point of autolora_meta.problems.",
     )
     hypergradient: HypergradientOptions = Field(
         default_factory=lambda: parse("darts"),
-        description="A method's name, or a mapping with `method` and that method's own options. "
+        description="Name of a method, or a mapping with `method` and that method's own options. "
         "`autolora-meta methods` lists them.",
     )
     schedule: Literal["look_ahead", "alternating"] = Field(
         default="look_ahead",
-        description="look_ahead puts the weights back and repeats the inner steps with the new "
-        "gates (the paper); alternating keeps them, at one plain step less.",
+        description="What follows a step of the gates. look_ahead: the weights go back, and the "
+        "inner steps are repeated with the new gates (the paper). alternating: the weights stay, "
+        "at one plain step less.",
     )
     outer_steps: int = Field(default=150, ge=1, description="Steps of the gates.")
     inner_steps: int = Field(
@@ -109,8 +110,8 @@ class SearchOptions(Options):
     warmup_steps: int = Field(
         default=50,
         ge=0,
-        description="Inner steps before the gates move: while B is near 0 there is nothing to "
-        "learn from.",
+        description="Inner steps before the gates move, since there is nothing to learn from while "
+        "B is near 0.",
     )
     batch_size: int = Field(default=16, ge=1, description="Rows of a training batch.")
     outer_batch_size: int = Field(default=16, ge=1, description="Rows of a validation batch.")
@@ -126,34 +127,35 @@ class SearchOptions(Options):
     )
     precision: Literal["float32", "bf16"] = Field(
         default="float32",
-        description="bf16: training passes under autocast. Hypergradients are always float32.",
+        description="Precision of training passes; bf16: under autocast. Hypergradients are always "
+        "float32.",
     )
     diagnostics_every: int = Field(
         default=0,
         ge=0,
-        description="Every so many outer steps, check that replayed masks give the same gradient, "
-        "and how far other masks change the implicit part (replay_error and mask_agreement in "
-        "metrics.jsonl), at about 4 plain steps a time; 0: never.",
+        description="Outer steps between two checks that replayed masks give the same gradient, "
+        "and of how far other masks change the implicit part (replay_error and mask_agreement in "
+        "metrics.jsonl); a check costs about 4 plain steps. 0: never.",
     )
 
     seeds: int = Field(
         default=1,
         ge=1,
-        description="Searches of the same rows that differ in their seed (factors, order of "
-        "batches, dropout masks); their importance is pooled. 3 or more can show whether the "
+        description="Number of searches of the same rows that differ in their seed (factors, order "
+        "of batches, dropout masks); their importance is pooled. 3 or more can show whether the "
         "learned ranks are distinguishable from noise.",
     )
     patience: int | None = Field(
         default=None,
         ge=1,
-        description="End the search when the allocation (at ranks.budget, by ranks.importance) has "
-        "not changed for so many outer steps; null: take them all.",
+        description="Outer steps without a change of the allocation (at ranks.budget, by "
+        "ranks.importance) after which the search ends; null: never early.",
     )
     sensitivity_batches: int = Field(
         default=0,
         ge=0,
-        description="Validation batches on which importance `sensitivity` is measured when the "
-        "search is done, at one forward per singular direction and batch; 0: not measured.",
+        description="Validation batches on which importance `sensitivity` is measured after the "
+        "search, at one forward per singular direction and batch; 0: not measured.",
     )
 
     @property

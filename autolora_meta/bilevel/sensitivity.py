@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from autolora_meta.bilevel.batches import Loss
 from autolora_meta.bilevel.gating import Gates, lora_layers
 from autolora_meta.foundation.cost import Cost, plain_steps
+from autolora_meta.foundation.modes import evaluating
 from autolora_meta.foundation.progress import Progress
 from autolora_meta.foundation.randomness import RandomState, replay
 from autolora_meta.hypergradients.vectors import assign
@@ -49,7 +50,7 @@ def sensitivity(
     a_pass = Cost(forwards=len(batches))
     progress.start("sensitivity", plain_steps(a_pass) * scores.numel())
     try:
-        with torch.no_grad(), _evaluated(model), _in_singular_form(gates, factors):
+        with torch.no_grad(), evaluating(model), _in_singular_form(gates, factors):
             whole = value()
             for layer, (a, _) in enumerate(factors):
                 for j in range(gates.k):
@@ -80,15 +81,3 @@ def _in_singular_form(gates: Gates, factors: Sequence[Factors]) -> Iterator[None
         yield
     finally:
         assign(tensors, kept)
-
-
-@contextmanager
-def _evaluated(model: nn.Module) -> Iterator[None]:
-    """Inside, the model is in evaluation mode; afterwards each module is in its own again."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training

@@ -131,7 +131,7 @@ def search(layers: Layers, runs: Runs = Path("runs"), overwrite: Overwrite = Fal
     """
     from autolora_meta.foundation.progress import Bar
     from autolora_meta.foundation.tracking import Trackers
-    from autolora_meta.pipeline.search import check
+    from autolora_meta.pipeline.check import check
     from autolora_meta.pipeline.search import search as run_search
     from autolora_meta.reporting.course import search_words
     from autolora_meta.reporting.figures import draw_search

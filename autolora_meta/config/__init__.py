@@ -1,1 +1,1 @@
-"""Configuration of a run: the options of each part put together, and overlays read from YAML."""
+"""Configuration of a run: the options of all wings in one record, and overlays read from YAML."""

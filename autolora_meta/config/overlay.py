@@ -1,4 +1,4 @@
-"""Layers of a configuration: shipped configs, YAML files, `key=value`; read and laid together."""
+"""Overlays of a configuration (shipped configs, YAML files, `key=value`): read and merged."""
 
 import os
 from collections.abc import Iterable, Mapping
@@ -11,14 +11,14 @@ from typing import Any
 import yaml
 
 from autolora_meta.errors import InputError, unknown
-from autolora_meta.ranks.options import kept_under
+from autolora_meta.foundation.options import Options, section_at
 
-Layer = str | Path | Mapping[str, Any]
+Overlay = str | Path | Mapping[str, Any]
 STUDIES = "studies"  # the folder of the shipped studies, which are no configs of a run
 
 
 def shipped() -> list[str]:
-    """Bare names of the configs that come with the package, folders with a slash."""
+    """Return the names of the shipped configs, those in folders as `folder/name`."""
     found: list[str] = []
 
     def walk(folder: Traversable, prefix: str) -> None:
@@ -32,25 +32,27 @@ def shipped() -> list[str]:
     return sorted(found)
 
 
-def merged(layers: Iterable[Layer]) -> dict[str, Any]:
-    """The sections that layers give together, a later one over an earlier one.
+def merged(options: type[Options], overlays: Iterable[Overlay]) -> dict[str, Any]:
+    """Merge overlays into one mapping, a later one over an earlier one.
 
     Args:
-        layers: names of shipped configs, paths of YAML files, `key=value` strings, mappings.
+        options: the class that the mapping is for; its sections say which keys a later overlay
+            drops (`Options.kept_under`).
+        overlays: names of shipped configs, paths of YAML files, `key=value` strings, mappings.
 
     Raises:
-        InputError: a layer cannot be found or read.
+        InputError: an overlay cannot be found or read.
     """
     found: dict[str, Any] = {}
-    for layer in layers:
-        found = _merge(found, _read(layer))
+    for overlay in overlays:
+        found = _laid_over(options, found, _read(overlay))
     return found
 
 
-def _read(layer: Layer) -> dict[str, Any]:
-    if isinstance(layer, Mapping):
-        return dict(layer)
-    text = str(layer)
+def _read(overlay: Overlay) -> dict[str, Any]:
+    if isinstance(overlay, Mapping):
+        return dict(overlay)
+    text = str(overlay)
     if os.path.isfile(text):
         content, place = file_text(text), text
     elif "=" in text:
@@ -76,25 +78,25 @@ def _read(layer: Layer) -> dict[str, Any]:
 
 
 def setting(text: str) -> dict[str, Any]:
-    """What `key=value` says, dotted keys as nested sections, the value read as YAML.
+    """Return `key=value` as a mapping: dotted keys as nested sections, the value read as YAML.
 
     Raises:
-        InputError: there is no `=`, or the value is no YAML.
+        InputError: there is no `=`, or the value is not YAML.
 
     >>> setting("search.inner.learning_rate=0.01")
     {'search': {'inner': {'learning_rate': 0.01}}}
     """
     key, equals, value = text.partition("=")
     if not equals:
-        raise InputError(f"'{text}' is no key=value, such as budget=uniform:2")
+        raise InputError(f"'{text}' is not key=value, such as budget=uniform:2")
     return nested(key.strip(), yaml_content(value, f"the value of {key}"))
 
 
 def file_text(path: str) -> str:
-    """The text of a file.
+    """Return the text of a file.
 
     Raises:
-        InputError: it cannot be read as UTF-8.
+        InputError: the file cannot be read as UTF-8.
     """
     try:
         return Path(path).read_text(encoding="utf-8")
@@ -103,7 +105,7 @@ def file_text(path: str) -> str:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML without repeated keys, of which the last alone would count, unseen."""
+    """A SafeLoader that refuses repeated keys, of which YAML keeps the last in silence."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         keys = [key.value for key, _ in node.value]
@@ -116,14 +118,14 @@ class _Loader(yaml.SafeLoader):
 
 
 def yaml_content(text: str, place: str) -> Any:
-    """What YAML says; a key that stands twice is refused.
+    """Return what `text` holds.
 
     Args:
-        text: the YAML.
+        text: YAML.
         place: where it is from, for the message.
 
     Raises:
-        InputError: it is no YAML.
+        InputError: it is not valid YAML, or repeats a key.
     """
     try:
         stream = StringIO(text)
@@ -136,7 +138,7 @@ def yaml_content(text: str, place: str) -> Any:
 
 
 def nested(key: str, value: Any) -> dict[str, Any]:
-    """A dotted key as sections.
+    """Return `value` under a dotted key, as nested sections.
 
     >>> nested("lora.k", 4)
     {'lora': {'k': 4}}
@@ -146,20 +148,13 @@ def nested(key: str, value: Any) -> dict[str, Any]:
     return value
 
 
-_METHOD = {"method", "solver"}  # either says which hypergradient it is
-
-
-def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """`above` laid over `below`; a section that sets its method replaces the one below it."""
-    whole = dict(below)
+def _laid_over(options: type[Options], below: Any, above: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the section `above` over what `options` keeps of the section `below`."""
+    whole = options.kept_under(below, above)
     for key, value in above.items():
-        old = whole.get(key)
-        if isinstance(old, str) and isinstance(value, Mapping) and key == "hypergradient":
-            old = {"method": old}
-        if isinstance(old, Mapping) and isinstance(value, Mapping) and key == "ranks":
-            old = kept_under(old, value)
-        if isinstance(old, Mapping) and isinstance(value, Mapping) and not _METHOD & value.keys():
-            whole[key] = _merge(old, value)
+        if isinstance(value, Mapping):
+            section = section_at(options, [key]) or Options
+            whole[key] = _laid_over(section, whole.get(key), value)
         else:
             whole[key] = value
     return whole

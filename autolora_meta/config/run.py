@@ -1,25 +1,23 @@
-"""RunConfig: everything a run depends on, put together from the options of each wing.
+"""RunConfig: everything that a run depends on, made of the options of each wing.
 
-A configuration is made of layers, applied left to right (`autolora_meta.config.overlay`).
+A configuration is made of overlays, applied left to right (`autolora_meta.config.overlay`).
 """
 
 import re
-from collections.abc import Sequence
-from typing import Any
 
 import yaml
 from pydantic import Field, field_validator, model_validator
 
 from autolora_meta.bilevel.options import SearchOptions
-from autolora_meta.config.overlay import Layer, merged
-from autolora_meta.errors import InputError, unknown
+from autolora_meta.config.compare import CompareOptions
+from autolora_meta.config.overlay import Overlay, merged
+from autolora_meta.errors import unknown
 from autolora_meta.finetuning.data import DataOptions
 from autolora_meta.finetuning.lora import LoraOptions
 from autolora_meta.finetuning.models import ModelOptions
 from autolora_meta.finetuning.retrain import RetrainOptions
 from autolora_meta.finetuning.tasks import (
     TaskOptions,
-    metric_called,
     task_class,
     task_names,
     unknown_task,
@@ -31,158 +29,30 @@ from autolora_meta.foundation.tracking import START
 from autolora_meta.ranks.options import RankOptions, bounds
 
 
-class PrimaryOptions(Options):
-    """The one comparison that is named before the run; all others are secondary."""
-
-    metric: str | None = Field(
-        default=None,
-        description="Its metric; null: the first of compare.metrics, or of what the task compares.",
-    )
-    contrast: tuple[str, str] | None = Field(
-        default=None,
-        description="Its two arms, such as [learned, uniform]; null: learned against the baseline.",
-    )
-
-    @field_validator("metric")
-    @classmethod
-    def _measured(cls, value: str | None) -> str | None:
-        if value is not None:
-            metric_called(value)  # refuses one that there is not
-        return value
-
-    @field_validator("contrast")
-    @classmethod
-    def _two_arms(cls, value: tuple[str, str] | None) -> tuple[str, str] | None:
-        allowed = plugins.names(plugins.ALLOCATORS)
-        for arm in value or ():
-            if arm not in allowed:
-                raise ValueError(unknown("arm", arm, allowed))
-        if value and value[0] == value[1]:
-            raise ValueError(f"{value[0]} cannot be held against itself; name two arms")
-        return value
-
-
-class CompareOptions(Options):
-    """Which ways to choose ranks are held against each other, and how often."""
-
-    arms: tuple[str, ...] = Field(
-        default=("learned", "uniform", "shuffled", "frozen"),
-        description="Allocators, all at one budget; `learned`, whose adapter is saved, is one.",
-    )
-    baseline: str = Field(default="uniform", description="The arm that differences are taken from.")
-    metrics: tuple[str, ...] | None = Field(
-        default=None,
-        min_length=1,
-        description="A list of what is compared on the test rows, the main metric first. null: the "
-        "task's own choice, for a task of GLUE what the benchmark scores it by.",
-    )
-    primary: PrimaryOptions = Field(
-        default_factory=PrimaryOptions,
-        description="The comparison that is named before the run.",
-    )
-    equal_cost: bool = Field(
-        default=False,
-        description="Each arm retrains for as many more steps as choosing its ranks costs less "
-        "than the learned search does, in plain steps: search and retraining then cost all the "
-        "same, but for evaluations and a search that ends early.",
-    )
-    replicates: int = Field(
-        default=5,
-        ge=1,
-        description="Seeds, each with its own split, search, shuffle and retraining. Fewer than 3 "
-        "allow no claim.",
-    )
-
-    @field_validator("arms", "baseline")
-    @classmethod
-    def _known(cls, value: Any) -> Any:
-        allowed = plugins.names(plugins.ALLOCATORS)
-        for arm in (value,) if isinstance(value, str) else value:
-            if arm not in allowed:
-                raise ValueError(unknown("arm", arm, allowed))
-        return value
-
-    @field_validator("metrics")
-    @classmethod
-    def _measured(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        for metric in value or ():
-            metric_called(metric)  # refuses one that there is not
-        return value
-
-    @model_validator(mode="after")
-    def _complete(self) -> "CompareOptions":
-        for key, names in (("arms", self.arms), ("metrics", self.metrics or ())):
-            if len(set(names)) < len(names):
-                raise ValueError(f"{key} [{', '.join(names)}] names one twice; name each once")
-        given = f"arms are [{', '.join(self.arms)}]"
-        if "learned" not in self.arms:
-            raise ValueError(
-                f"{given}, and `learned` is not among them; a run leaves its ranks and its "
-                "adapter behind: add it"
-            )
-        if self.baseline not in self.arms:
-            raise ValueError(
-                f"{given}, and the baseline '{self.baseline}' is not among them; add it, or "
-                "choose the baseline from them (compare.baseline)"
-            )
-        return self
-
-    @property
-    def named(self) -> tuple[str, ...]:
-        """The metrics that are named here, the primary one first; empty: the task chooses."""
-        return tuple(dict.fromkeys([*filter(None, [self.primary.metric]), *(self.metrics or ())]))
-
-    def compared(self, usual: Sequence[str]) -> list[str]:
-        """The metrics to compare, the primary one first.
-
-        Args:
-            usual: what the task compares where nothing else is asked for.
-        """
-        return list(dict.fromkeys([*self.named, *(() if self.metrics else usual)]))
-
-    def contrast(self) -> tuple[str, str] | None:
-        """The two arms of the primary comparison; None where there is one arm.
-
-        Raises:
-            InputError: `primary.contrast` names an arm that is not compared.
-        """
-        if self.primary.contrast is not None:
-            for arm in self.primary.contrast:
-                if arm not in self.arms:
-                    raise InputError("compare.primary.contrast: " + unknown("arm", arm, self.arms))
-            return self.primary.contrast
-        others = [arm for arm in self.arms if arm != "learned"]
-        if self.baseline != "learned":
-            return "learned", self.baseline
-        if "uniform" in others:
-            return "learned", "uniform"
-        return ("learned", others[0]) if others else None
-
-
 class RuntimeOptions(Options):
-    """Where and how wide the work runs."""
+    """Device, processes, threads and trackers."""
 
     device: str = Field(default="auto", description=f"{ALLOWED[0].upper()}{ALLOWED[1:]}.")
     workers: int = Field(
         default=0,
         ge=0,
-        description="Processes side by side; 0: one for each core on a CPU, one on a GPU.",
+        description="Processes side by side; 0: one for each core of a CPU, one for a GPU.",
     )
     threads: int = Field(
         default=1,
         ge=1,
         le=1024,
-        description="Threads of each process; results are the same bytes for the same number.",
+        description="Threads of each process. Results are the same bytes for the same number.",
     )
     report_to: tuple[str, ...] = Field(
         default=(),
-        description=f"Trackers that are told of each search and retraining: {', '.join(START)}; "
-        "each is an extra to be installed. metrics.jsonl is written in any case.",
+        description=f"Trackers that get the figures of each search and retraining: "
+        f"{', '.join(START)}. Each is an extra to install. metrics.jsonl is always written.",
     )
 
     @property
     def resolved_device(self) -> str:
-        """The device that work runs on here.
+        """The device that the work runs on.
 
         Raises:
             InputError: this machine does not have it.
@@ -214,16 +84,30 @@ class RunConfig(Options):
     """
 
     name: str = Field(description="Name of the run's folder below `runs/`.")
-    seed: int = Field(default=0, ge=0, description="Replicate r uses seed + r.")
-    model: ModelOptions
-    data: DataOptions
-    task: TaskOptions = Field(default_factory=TaskOptions)
-    lora: LoraOptions = Field(default_factory=LoraOptions)
-    search: SearchOptions = Field(default_factory=SearchOptions)
-    ranks: RankOptions = Field(default_factory=RankOptions)
-    retrain: RetrainOptions = Field(default_factory=RetrainOptions)
-    compare: CompareOptions = Field(default_factory=CompareOptions)
-    runtime: RuntimeOptions = Field(default_factory=RuntimeOptions)
+    seed: int = Field(
+        default=0, ge=0, description="Seed of the first replicate; replicate r uses seed + r."
+    )
+    model: ModelOptions = Field(description="The pretrained model.")
+    data: DataOptions = Field(description="The rows, and how they are split.")
+    task: TaskOptions = Field(default_factory=TaskOptions, description="The task to learn.")
+    lora: LoraOptions = Field(
+        default_factory=LoraOptions, description="The adapters of the search and their layers."
+    )
+    search: SearchOptions = Field(
+        default_factory=SearchOptions, description="The bilevel search of the gates."
+    )
+    ranks: RankOptions = Field(
+        default_factory=RankOptions, description="How ranks are read from a search."
+    )
+    retrain: RetrainOptions = Field(
+        default_factory=RetrainOptions, description="Training of the adapter at its ranks."
+    )
+    compare: CompareOptions = Field(
+        default_factory=CompareOptions, description="Arms, metrics and replicates."
+    )
+    runtime: RuntimeOptions = Field(
+        default_factory=RuntimeOptions, description="Device, processes, threads and trackers."
+    )
 
     @field_validator("name")
     @classmethod
@@ -269,17 +153,17 @@ class RunConfig(Options):
         return self
 
     @classmethod
-    def load(cls, *layers: Layer) -> "RunConfig":
-        """Put a configuration together from layers, left to right.
+    def load(cls, *overlays: Overlay) -> "RunConfig":
+        """Load a configuration from overlays, applied left to right.
 
         Args:
-            layers: names of shipped configs, paths of YAML files, `key=value` strings, mappings.
+            overlays: names of shipped configs, paths of YAML files, `key=value` strings, mappings.
 
         Raises:
             InputError: with every mistake at once: the place, the value, what is allowed.
         """
-        return read(cls, merged(layers), "the configuration")
+        return read(cls, merged(cls, overlays), "the configuration")
 
     def to_yaml(self) -> str:
-        """The resolved configuration; loading it gives an equal one."""
+        """Return the resolved configuration as YAML; loading it gives an equal one."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)

@@ -1,1 +1,1 @@
-"""What was learned, in the forms that other tools take: `autolora-meta export`."""
+"""Adapters in the forms that other tools take: `autolora-meta export`."""

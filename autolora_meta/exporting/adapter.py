@@ -1,4 +1,4 @@
-"""A trained adapter on disk: what any tool of the ecosystem loads, checked by loading it."""
+"""Saving a trained adapter for any tool of the ecosystem, checked by loading it."""
 
 import copy
 import tempfile
@@ -20,23 +20,23 @@ def save_adapter(
 ) -> None:
     """Write adapter, tokenizer, model card and the model's config.json; load them and compare.
 
-    The folder is there when it is right: it is written beside its place, and moved when the
-    comparison has passed.
+    The folder appears only when it is right: it is written beside its place, and moved after the
+    comparison.
 
     Args:
-        result: what `retrain` gave.
-        directory: where the adapter goes; not there yet, or empty.
+        result: what `retrain` returned.
+        directory: folder of the adapter; must not exist, or be empty.
         card: text of README.md.
-        base: a fresh base, loaded as for `retrain`; another seed for its head shows that the head
-            comes from the adapter. It is wrapped in place.
+        base: a fresh base, loaded as for `retrain`, and wrapped in place. Another seed for its head
+            shows that the head comes from the adapter.
 
     Raises:
-        InputError: there is something at `directory` already.
-        RuntimeError: the adapter that was loaded gives other logits than the one that was trained.
+        InputError: `directory` exists and is not empty.
+        RuntimeError: the loaded adapter gives other logits than the trained one.
     """
     folder = Path(directory).absolute()
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise InputError(f"{folder} is there already; give a folder that is not, or an empty one")
+        raise InputError(f"{folder} exists; give another folder, or an empty one")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as beside:
         written = Path(beside) / folder.name

@@ -1,4 +1,4 @@
-"""The base model under an adapter: its class, its head, and a small input that it takes."""
+"""The base model of an adapter: its class, its head, and a small input for it."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,14 +29,14 @@ _MARK = 7919  # a number of classes by which an output layer gives itself away
 
 
 def load_base(source: Source, *, empty: bool = False) -> PreTrainedModel:
-    """The base of an adapter with a head of the right shape, in eval mode on the CPU.
+    """Load the base of an adapter with a head of the right shape, in eval mode on the CPU.
 
     Args:
-        source: says which model, and what its head looks like.
+        source: names the model, and holds the shape of its head.
         empty: build it without its weights, to look at its layers.
 
     Raises:
-        InputError: nothing says which model it is, or it cannot be loaded.
+        InputError: nothing names the model, or it cannot be loaded.
     """
     options = source.base
     if options is None:
@@ -86,11 +86,11 @@ def adapted(base: PreTrainedModel, folder: Path) -> PeftModel:
 
 
 def model_class(adapter: LoraConfig, model: Any = None) -> str:
-    """Name of the transformers class that an adapter is for.
+    """Return the name of the transformers class that an adapter is for.
 
     Args:
-        adapter: PEFT's configuration, which knows the task or the class.
-        model: configuration of the model, if it was kept beside the adapter.
+        adapter: PEFT's configuration, which names the task or the class.
+        model: configuration of the model, if it is beside the adapter.
 
     Raises:
         InputError: transformers has no such class.
@@ -107,7 +107,7 @@ def model_class(adapter: LoraConfig, model: Any = None) -> str:
 
 
 def _config(source: Source, place: str, settings: Mapping[str, Any]) -> Any:
-    """Configuration of the model that was adapted, with as many classes as the adapter's head."""
+    """Return the configuration of the adapted model, with as many classes as the adapter's head."""
     if source.adapter is not None and (source.adapter / "config.json").is_file():
         trust = settings["trust_remote_code"]
         return AutoConfig.from_pretrained(source.adapter, trust_remote_code=trust)
@@ -120,7 +120,7 @@ def _config(source: Source, place: str, settings: Mapping[str, Any]) -> Any:
 
 
 def _classes(adapter: Path, config: Any, kind: str) -> int | None:
-    """Rows of the output layer in the adapter; which layer that is, an empty model tells."""
+    """Return the number of rows of the adapter's output layer, found with an empty model."""
     usual, config.num_labels = config.num_labels, _MARK
     skeleton = _skeleton(kind, config)
     config.num_labels = usual
@@ -139,7 +139,7 @@ def _skeleton(kind: str, config: Any) -> PreTrainedModel:
 
 
 def small_input(model: PreTrainedModel, adapter: LoraConfig) -> dict[str, Tensor]:
-    """A few token ids, those that the adapter trains among them, or one image of noise."""
+    """Return a few token ids, with those that the adapter trains, or one image of noise."""
     config: Any = model.config.get_text_config()
     if model.main_input_name == "pixel_values":
         side = model.config.image_size
@@ -163,6 +163,6 @@ def small_input(model: PreTrainedModel, adapter: LoraConfig) -> dict[str, Tensor
 
 @torch.no_grad()
 def outputs(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
-    """Logits, or the hidden states of a model without a head, in float32."""
+    """Return the logits, or the hidden states of a model without a head, in float32."""
     made = model.eval()(**batch)
     return (made.logits if hasattr(made, "logits") else made[0]).float()

@@ -2,18 +2,19 @@
 
 import tempfile
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
+from peft import LoraConfig
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from autolora_meta.errors import InputError, unknown
 from autolora_meta.exporting.base import adapted, load_base, outputs, small_input
-from autolora_meta.exporting.forms import FORMS
+from autolora_meta.exporting.forms import FORMS, Form
 from autolora_meta.exporting.limits import SUBTRACTED, refuse_lost_bias, refuse_unfit
-from autolora_meta.exporting.source import find
+from autolora_meta.exporting.source import Source, find
 from autolora_meta.exporting.stored import read_adapter
 from autolora_meta.finetuning.lora import quiet_peft
 from autolora_meta.finetuning.models import quiet_loading
@@ -33,19 +34,19 @@ def export(
     Args:
         folder: of a run, or of an adapter that PEFT has saved.
         to: `peft`: the adapter's folder, with its LoraConfig as JSON; `axolotl`: the adapter's part
-            of a YAML; `trainer`: a Python file for transformers' Trainer and TRL; `merged`: the
-            base with the adapter in its weights, a model of its own; `padded`: the adapter at one
-            rank, for engines that ignore rank patterns.
-        output: the file (axolotl, trainer) or folder (the others) to write; not there yet.
-        base: folder or hub id of the base model, where it is not where the adapter says.
+            of a YAML; `trainer`: a Python file for transformers' Trainer and TRL; `merged`: a model
+            with the adapter in its weights; `padded`: the adapter at one rank, for engines that
+            ignore rank patterns.
+        output: the file (axolotl, trainer) or folder (the others) to write; must not exist.
+        base: folder or hub id of the base model, if the adapter names another place.
         say: told what was compared, and what to know about the form.
 
     Returns:
         `output`.
 
     Raises:
-        InputError: nothing to export, `output` is taken, the base cannot be loaded, or the adapter
-            has a setting that the form cannot hold.
+        InputError: there is nothing to export, `output` exists, the base cannot be loaded, or the
+            adapter has a setting that the form cannot hold.
         RuntimeError: what was written gives other logits, or other ranks, than the adapter.
 
     Example:
@@ -76,40 +77,56 @@ def export(
             form.check_ranks(source, written)
             say("read again: the same ranks and scales; there are no weights yet to compare")
         else:
-            # Each side has a base of its own, fresh from its files: PiSSA and OLoRA change the one
-            # that they are loaded on.
-            base_of = partial(load_base, source)
-            model = base_of()
-            batch, precision = small_input(model, source.config), model.dtype.itemsize
-            expected = _expected(model, source.adapter, batch)
-            del model
-            form.write(source, written, base_of)
-            found = outputs(form.load(source, written, base_of), batch)
-            gap = (expected - found).abs().max().item()
-            # A merged weight is rounded once more, in the base's own precision.
-            limit = (1e-4 if precision == 4 else 5e-2) * expected.abs().max().item()
-            if not gap <= max(limit, 1e-6):
-                raise RuntimeError(
-                    f"the export, loaded again, gives logits that differ by {gap:g} from those of "
-                    "the adapter; it is not kept"
-                )
+            gap = _write(form, source, source.adapter, written)
             say(f"loaded again: logits of a small input differ by {gap:.1e} at most")
         written.rename(place)
-    if to == "padded" and source.config.init_lora_weights in SUBTRACTED:
-        say(
-            f"{source.config.init_lora_weights} takes its first factors out of the base, which "
-            "engines do not; they are in the adapter now, at twice the rank"
+    if to == "padded":
+        for words in _cautions(source.config):
+            say(words)
+    return place
+
+
+def _write(form: Form, source: Source, adapter: Path, written: Path) -> float:
+    """Write an adapter and return by how much the logits of what was written differ from its own.
+
+    Raises:
+        RuntimeError: they differ by more than rounding.
+    """
+    # Each side has a base of its own, fresh from its files: PiSSA and OLoRA change the one that
+    # they are loaded on.
+    base_of = partial(load_base, source)
+    model = base_of()
+    batch, precision = small_input(model, source.config), model.dtype.itemsize
+    expected = _expected(model, adapter, batch)
+    del model
+    form.write(source, written, base_of)
+    found = outputs(form.load(source, written, base_of), batch)
+    gap = (expected - found).abs().max().item()
+    # A merged weight is rounded once more, in the base's own precision.
+    limit = (1e-4 if precision == 4 else 5e-2) * expected.abs().max().item()
+    if not gap <= max(limit, 1e-6):
+        raise RuntimeError(
+            f"the export, loaded again, gives logits that differ by {gap:g} from those of "
+            "the adapter; it is not kept"
         )
-    # PEFT names a head twice.
-    trained = list(dict.fromkeys(source.config.modules_to_save or ()))
-    if source.config.trainable_token_indices:
+    return gap
+
+
+def _cautions(config: LoraConfig) -> Iterator[str]:
+    """Yield what to know of a padded adapter."""
+    if config.init_lora_weights in SUBTRACTED:
+        yield (
+            f"{config.init_lora_weights} subtracts its first factors from the base, and engines do "
+            "not; the adapter now holds them, at twice the rank"
+        )
+    trained = list(dict.fromkeys(config.modules_to_save or ()))  # PEFT names a head twice
+    if config.trainable_token_indices:
         trained.append("the embeddings of some tokens")
-    if to == "padded" and trained:
-        say(
+    if trained:
+        yield (
             f"the adapter comes with trained modules ({', '.join(trained)}), "
             "which engines such as vLLM refuse; for those, export --to merged"
         )
-    return place
 
 
 def _expected(base: PreTrainedModel, adapter: Path, batch: Mapping[str, Tensor]) -> Tensor:

@@ -1,4 +1,4 @@
-"""A LoraConfig in the words of other tools: axolotl's YAML, a Python file for Trainer and TRL."""
+"""A LoraConfig for other tools: axolotl's YAML, a Python file for Trainer and TRL."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -43,7 +43,7 @@ _ABOUT = {
 
 
 def settings(config: LoraConfig) -> dict[str, Any]:
-    """The options of `config` that differ from PEFT's defaults, and those that everybody expects.
+    """Return the options of `config` that differ from PEFT's defaults, and the usual ones.
 
     >>> settings(LoraConfig(r=2, target_modules=["q"]))["target_modules"]
     ['q']
@@ -62,7 +62,7 @@ def settings(config: LoraConfig) -> dict[str, Any]:
 
 
 def to_axolotl(config: LoraConfig, base: str | None) -> str:
-    """The adapter's part of an axolotl configuration, as YAML.
+    """Return the adapter's part of an axolotl configuration, as YAML.
 
     Args:
         config: of the adapter.
@@ -93,19 +93,19 @@ def to_axolotl(config: LoraConfig, base: str | None) -> str:
 
 
 def from_axolotl(text: str) -> LoraConfig:
-    """The LoraConfig that axolotl makes of what `to_axolotl` wrote."""
+    """Return the LoraConfig that axolotl makes of what `to_axolotl` wrote."""
     given = yaml.safe_load(text)
     return LoraConfig(**{ours: given[key] for ours, key in _AXOLOTL.items() if key in given})
 
 
 def to_trainer(config: LoraConfig, base: str | None, model_class: str, labels: int | None) -> str:
-    """A Python file with the `lora_config`, which runs, for transformers' Trainer and for TRL.
+    """Return a Python file that makes the `lora_config`, for transformers' Trainer and TRL.
 
     Args:
         config: of the adapter.
         base: name or folder of the base model.
         model_class: transformers' class for base and head.
-        labels: number of classes, where the head has classes.
+        labels: number of classes, if the head has classes.
     """
     count = "" if labels is None else f", num_labels={labels}"
     return f'''"""LoRA with its own rank for each layer; run this file to see what is trained."""

@@ -1,4 +1,4 @@
-"""The forms of an export: how each is written, and how it is loaded again."""
+"""The forms of an export: how each is written, and loaded again."""
 
 import copy
 import json
@@ -43,7 +43,7 @@ class Form:
         write: (source, file or folder, base) -> None; `base()` is a fresh base model.
         load: (source, file or folder, base) -> the model that was written.
         config: (file or folder) -> the LoraConfig in it.
-        weights: it needs weights, not ranks alone.
+        weights: whether it needs weights, not ranks alone.
     """
 
     write: Callable[[Source, Path, Base | None], None]
@@ -52,10 +52,10 @@ class Form:
     weights: bool = False
 
     def check_ranks(self, source: Source, place: Path) -> None:
-        """The configuration that was written is the one that was meant.
+        """Check that the written configuration has the ranks of the source.
 
         Raises:
-            RuntimeError: it is another.
+            RuntimeError: it has others.
         """
         meant, found = (formats.settings(c) for c in (source.config, self.config(place)))
         if any(meant[key] != found.get(key) for key in meant if key != "task_type"):
@@ -91,7 +91,7 @@ def _write_merged(source: Source, place: Path, base: Base | None) -> None:
 
 
 def _name_base(source: Source, place: Path) -> None:
-    """A base that was said to be elsewhere is what the adapter that is written names."""
+    """Let the written adapter name the base that `--base` gave."""
     about = json.loads((place / CONFIG).read_text(encoding="utf-8"))
     if about["base_model_name_or_path"] != source.name:
         about["base_model_name_or_path"] = source.name
@@ -99,7 +99,7 @@ def _name_base(source: Source, place: Path) -> None:
 
 
 def _keep(adapter: Path, place: Path, also: tuple[str, ...] = ()) -> None:
-    """Tokenizer or image processor go along, if the adapter came with one."""
+    """Copy tokenizer or image processor, if the adapter came with one."""
     for path in adapter.iterdir():
         if path.is_file() and any(fnmatch(path.name, name) for name in (*_PROCESSOR, *also)):
             shutil.copy(path, place)
@@ -118,7 +118,7 @@ def _write_trainer(source: Source, place: Path, base: Base | None) -> None:
 
 
 def _start(base: PreTrainedModel, config: LoraConfig) -> dict[str, Tensor]:
-    """Return the factors that the adapter began with, by their names in its file."""
+    """Return the factors that the adapter started from, by their names in its file."""
     config = copy.deepcopy(config)
     config.inference_mode = False
     model: Any = get_peft_model(base, config)
@@ -137,7 +137,7 @@ def _load_merged(source: Source, place: Path, base: Base) -> nn.Module:
 
 
 def _load_settings(read: Callable[[Path], LoraConfig]) -> Callable[..., nn.Module]:
-    """A model made anew from settings alone carries the weights of the adapter: none is missing."""
+    """Return a loader that makes a model from settings alone and puts the adapter's weights in."""
 
     def load(source: Source, place: Path, base: Base) -> nn.Module:
         assert source.adapter is not None

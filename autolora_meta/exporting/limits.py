@@ -1,4 +1,4 @@
-"""What a form of an export cannot hold, told from the adapter's files before a base is loaded."""
+"""What a form of an export cannot hold, found in the adapter's files before a base is loaded."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -24,7 +24,7 @@ def refuse_unfit(config: LoraConfig, folder: Path, to: str) -> None:
         to: name of the form.
 
     Raises:
-        InputError: says which setting it is, and what holds it.
+        InputError: the message names the setting, and a form that can hold it.
     """
     told = {"peft": (_random,), "merged": (_random, _routed, _merged)}
     told["padded"] = (_random, _routed, _padded)
@@ -40,14 +40,14 @@ def refuse_lost_bias(base: nn.Module, names: Sequence[str]) -> None:
         names: full names of the layers that have factors.
 
     Raises:
-        InputError: names such a layer, and what holds the adapter.
+        InputError: the message names such a layer, and a form that can hold the adapter.
     """
     layers = dict(base.named_modules())
     bare = [n for n in names if n in layers and getattr(layers[n], "bias", None) is None]
     if bare:
         raise InputError(
-            f"--to merged cannot hold this adapter: lora_bias gives '{bare[0]}' a bias "
-            f"({len(bare)} such layers), and it has none to merge it into; export it with --to "
+            f"--to merged cannot hold this adapter: lora_bias adds a bias to '{bare[0]}' "
+            f"({len(bare)} such layers), which has none to merge it into; export it with --to "
             "peft or --to padded"
         )
 
@@ -56,9 +56,9 @@ def _random(config: LoraConfig, _: Path) -> Iterator[str]:
     start = str(config.init_lora_weights)
     if start.startswith("pissa_niter"):
         yield (
-            f"init_lora_weights '{start}' takes a random part out of the base each time that the "
-            "adapter is loaded, so that its logits are never the same twice; save it from the "
-            "training with PEFT's path_initial_model_for_weight_conversion"
+            f"init_lora_weights '{start}' subtracts a random part from the base at each load, so "
+            "its logits differ each time; save it after training with PEFT's "
+            "path_initial_model_for_weight_conversion"
         )
 
 

@@ -1,4 +1,4 @@
-"""What is exported: the folder of a run, with or without an adapter, or a plain PEFT adapter."""
+"""The source of an export: the folder of a run, with or without adapter, or a PEFT adapter."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,16 +16,16 @@ from autolora_meta.ranks.pattern import RankPattern
 
 @dataclass(frozen=True)
 class Source:
-    """An adapter, or the ranks of one that has not been trained yet.
+    """An adapter, or the ranks of one that is not trained yet.
 
     Args:
-        folder: what was given.
-        adapter: the folder with its weights; None where there are ranks only.
+        folder: the folder that was given.
+        adapter: the folder with its weights; None if there are ranks only.
         config: PEFT's configuration.
         pattern: the ranks.
         scales: smallest and largest alpha / r of the layers.
-        base: which model it adapts; None where nothing says so.
-        name: what other people call that model.
+        base: the model that it adapts; None if nothing names it.
+        name: public name of that model.
     """
 
     folder: Path
@@ -38,11 +38,11 @@ class Source:
 
 
 def find(folder: str | Path, base: str | None = None) -> Source:
-    """What `folder` holds.
+    """Return what `folder` holds.
 
     Args:
         folder: of a run, or with adapter_config.json and adapter_model.safetensors.
-        base: folder or hub id of the base model, where it is not where the adapter says.
+        base: folder or hub id of the base model, if the adapter names another place.
 
     Raises:
         InputError: it holds neither an adapter nor the ranks of a run.

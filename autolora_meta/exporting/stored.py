@@ -1,4 +1,4 @@
-"""The ranks of an adapter on disk, read from its two files; no base model is needed."""
+"""The ranks of an adapter on disk, read from its two files, without a base model."""
 
 import json
 import math
@@ -21,7 +21,7 @@ FACTORS = ((".lora_A.weight", ".lora_B.weight"), (".lora_embedding_A", ".lora_em
 
 @dataclass(frozen=True)
 class StoredAdapter:
-    """What the files of an adapter say.
+    """What the files of an adapter hold.
 
     Args:
         config: PEFT's configuration.
@@ -36,17 +36,17 @@ class StoredAdapter:
 
     @property
     def pattern(self) -> RankPattern:
-        """The ranks; k is the largest, c the scale of the first layer."""
+        """The ranks, with the largest as k and the scale of the first layer as c."""
         return RankPattern(
             self.names, self.ranks, self.costs, k=max(self.ranks), scale=self.scales[0]
         )
 
 
 def read_config(folder: Path) -> LoraConfig:
-    """The LoRA configuration in an adapter's folder.
+    """Read the LoRA configuration in an adapter's folder.
 
     Raises:
-        InputError: it cannot be read, or is of another method than LoRA.
+        InputError: it cannot be read, or is not of LoRA.
     """
     path = folder / CONFIG
     try:
@@ -56,18 +56,18 @@ def read_config(folder: Path) -> LoraConfig:
             config: Any = LoraConfig.from_pretrained(str(folder))
             return config
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} is no configuration of a PEFT adapter: {error}") from None
+        raise InputError(f"{path} is not a configuration of a PEFT adapter: {error}") from None
     raise InputError(f"{path} is of an adapter of type {kind}; only LORA has a rank for each layer")
 
 
 def read_adapter(folder: str | Path) -> StoredAdapter:
-    """Names, ranks, costs and scales of an adapter, whoever made it.
+    """Read names, ranks, costs and scales of an adapter, whoever made it.
 
     Args:
         folder: holds adapter_config.json and adapter_model.safetensors.
 
     Raises:
-        InputError: a file is missing or broken, or the adapter is no LoRA.
+        InputError: a file is missing or broken, or the adapter is not LoRA.
 
     >>> read_adapter("runs/quickstart/adapter").pattern.total_rank  # doctest: +SKIP
     23
@@ -112,5 +112,5 @@ def _scale(config: LoraConfig, name: str, rank: int) -> float:
 
 
 def _natural(name: str) -> list[tuple[int, int | str]]:
-    """Layer 10 after layer 9: the file is in the order of the alphabet."""
+    """Return a sort key that puts layer 10 after layer 9."""
     return [(0, int(part)) if part.isdigit() else (1, part) for part in name.split(".")]

@@ -1,4 +1,4 @@
-"""An adapter made over: padded to one rank, or merged into its base."""
+"""Changes of an adapter: padded to one rank, made plain, or merged into its base."""
 
 import copy
 from collections.abc import Mapping, Sequence
@@ -16,17 +16,17 @@ from autolora_meta.finetuning.lora_config import plain
 
 
 def pad(adapter: StoredAdapter, weights: dict[str, Tensor]) -> tuple[LoraConfig, dict[str, Tensor]]:
-    """The same update at one rank R, the largest, for engines that know one rank an adapter.
+    """Return the same update at one rank R, the largest, for engines with one rank per adapter.
 
-    A gets rows of zeros and B columns of zeros. R has one alpha = c R; a layer whose own scale c_l
-    is another has it in its B:
+    A gets rows of zeros and B columns of zeros, and alpha = c R. If the scale c_l of a layer
+    differs, it goes into B:
 
         c_l B_l A_l = c [B_l c_l / c, 0] [A_l; 0]
 
-    Layers without factors stay out: an engine finds none under their names and leaves them alone.
+    Layers without factors are left out: an engine finds none under their names.
 
     Args:
-        adapter: what the adapter's files say.
+        adapter: what the adapter's files hold.
         weights: its tensors, by their names in the file.
 
     Returns:
@@ -60,14 +60,14 @@ def pad(adapter: StoredAdapter, weights: dict[str, Tensor]) -> tuple[LoraConfig,
 def as_difference(
     adapter: StoredAdapter, weights: dict[str, Tensor], start: Mapping[str, Tensor]
 ) -> tuple[StoredAdapter, dict[str, Tensor]]:
-    """The same update of the base as it is stored, by plain factors of twice the rank.
+    """Return the same update of the stored base as plain factors of twice the rank.
 
-    PiSSA and OLoRA take the factors that they begin with out of the base:
+    PiSSA and OLoRA subtract the factors that they start from from the base:
 
         W - c B0 A0 + c B A = W + c [B, -B0] [A; A0]
 
     Args:
-        adapter: what the adapter's files say.
+        adapter: what the adapter's files hold.
         weights: its tensors, by their names in the file.
         start: A0 and B0, by the same names.
     """
@@ -87,13 +87,13 @@ def as_difference(
 
 
 def _grown(factor: Tensor, axis: int, more: int) -> Tensor:
-    """`more` entries of zero at the end of an axis."""
+    """Append `more` zeros along an axis."""
     sides = [0, 0] * (factor.ndim - 1 - axis) + [0, more]
     return F.pad(factor, sides).contiguous()
 
 
 def untie(base: PreTrainedModel, adapter: LoraConfig, names: Sequence[str]) -> None:
-    """Give input and output embeddings a weight each, where they share one that is adapted alone.
+    """Give input and output embeddings a weight each, if they share one and one alone is adapted.
 
     Args:
         base: changed in place, with its configuration.
@@ -116,7 +116,7 @@ def untie(base: PreTrainedModel, adapter: LoraConfig, names: Sequence[str]) -> N
 
 
 def merge(model: PeftModel) -> PreTrainedModel:
-    """The base with W + c B A in the place of W, and the trained head; `model` is used up."""
+    """Return the base with W + c B A in place of W, and the trained head; `model` is used up."""
     tuner: Any = model
     with torch.no_grad():
         merged = tuner.merge_and_unload(safe_merge=True)

@@ -1,1 +1,1 @@
-"""The ordinary side of a run: data, tasks, models, batches, and retraining with stock tools."""
+"""Ordinary fine-tuning: data, tasks, models, batches, and retraining with stock tools."""

@@ -1,6 +1,6 @@
-"""What PEFT does by itself for some architectures, so that layers there are not what was asked for.
+"""Architectures for which PEFT adapts other layers than it was asked to.
 
-The tables are PEFT's own. Where a release does not have them, it does not do these things.
+The tables are PEFT's own; a release without them does not do this.
 """
 
 from collections.abc import Collection
@@ -11,16 +11,16 @@ from torch import nn
 
 
 def model_type(model: nn.Module) -> str | None:
-    """The architecture's name in transformers; None for any other module."""
+    """Return the architecture's name in transformers, or None for any other module."""
     return getattr(getattr(model, "config", None), "model_type", None)
 
 
 def expert_names(architecture: str | None) -> Collection[str]:
-    """Names of layers that PEFT takes for weights of experts, wherever they stand.
+    """Return the names of layers that PEFT takes for weights of experts, anywhere in the model.
 
-    transformers 5 holds the experts of a mixture as one parameter, so PEFT turns a target such as
+    transformers 5 holds the experts of a mixture as one parameter. PEFT turns a target such as
     `gate_proj` into that parameter, in dense layers and shared experts too. A pattern of targets
-    becomes a list of last names there, which mixes layers that share one.
+    becomes a list of last names, which mixes layers that share one.
 
     Source: `peft.utils.transformers_weight_conversion`.
 
@@ -38,7 +38,7 @@ def expert_names(architecture: str | None) -> Collection[str]:
 
 
 def refused_by_peft(model: nn.Module, name: str) -> bool:
-    """Whether PEFT refuses LoRA on the last part of a name, as in state-space mixers."""
+    """Return whether PEFT refuses LoRA on layers of this last name, as in state-space mixers."""
     try:
         from peft import LoraConfig
         from peft.tuners.tuners_utils import _check_lora_target_modules_mamba as check

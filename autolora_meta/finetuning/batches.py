@@ -1,4 +1,4 @@
-"""Endless batches whose place can be saved, so that a resumed search sees the very next batch."""
+"""Endless batches with a position that can be saved, so that a resumed search goes on exactly."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -16,8 +16,8 @@ Collate = Callable[[list[dict[str, Any]]], dict[str, Any]]
 class BatchStream:
     """Seeded shuffled batches of an encoded data set.
 
-    Each epoch has its own order. What does not fill a batch at the end of an epoch is dropped, so
-    that every step sees the same number of rows; the next order brings those rows elsewhere.
+    Each epoch has an order of its own. Rows that do not fill a batch at the end of an epoch are
+    dropped, so that every step sees the same number of rows.
 
     Args:
         dataset: encoded rows.
@@ -48,7 +48,7 @@ class BatchStream:
         self.load_state_dict({"epoch": 0, "position": 0})
 
     def next(self) -> dict[str, torch.Tensor]:
-        """The next batch: name -> tensor, the first axis of length batch_size."""
+        """Return the next batch: name -> tensor, first axis of length batch_size."""
         batch = self.peek()
         self._position += 1
         return batch
@@ -74,26 +74,26 @@ class BatchStream:
 
 
 class LoaderStream:
-    """The same for any iterable of batches that can be gone through again: a DataLoader, a list.
+    """Endless batches from any iterable that can be iterated again: a DataLoader, a list.
 
-    What the iterable draws from torch's random state (a DataLoader that shuffles, random crops) it
-    draws from a state of its own, seeded for each epoch; so its order does not depend on what
-    else draws, and a resumed search sees the same batches. A DataLoader with a generator of its
-    own draws from that, and its place cannot be saved.
+    What the iterable draws from torch's random state (shuffling, random crops) comes from a state
+    of its own, seeded for each epoch. So its order does not depend on other draws, and a resumed
+    search sees the same batches. A DataLoader with its own generator draws from that instead, and
+    its position cannot be saved.
 
     Args:
-        batches: the iterable; a mapping that it gives (a BatchEncoding, say) becomes a dict.
-        seed: of the random state it draws from.
+        batches: the iterable; a mapping in it, such as a BatchEncoding, becomes a dict.
+        seed: of the random state that it draws from.
 
     Raises:
-        InputError: it gives no batch, or is an iterator, which ends after one epoch.
+        InputError: it is empty, or is an iterator, which ends after one epoch.
     """
 
     def __init__(self, batches: Iterable[Any], seed: int = 0) -> None:
         if isinstance(batches, Iterator):
             raise InputError(
-                f"batches are gone through many times, and a {type(batches).__name__} ends after "
-                "the first; give a DataLoader or a list"
+                f"batches are iterated many times, and a {type(batches).__name__} ends after the "
+                "first; give a DataLoader or a list"
             )
         self._batches = batches
         self._seed = seed
@@ -101,7 +101,7 @@ class LoaderStream:
         self.load_state_dict({"epoch": 0, "position": 0})
 
     def next(self) -> Batch:
-        """The next batch, as the iterable gives it."""
+        """Return the next batch, as the iterable gives it."""
         batch = self.peek()
         self._ahead.clear()
         self._position += 1
@@ -124,7 +124,7 @@ class LoaderStream:
         return {"epoch": self._epoch, "position": self._position}
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
-        """Go to a place that `state_dict` gave; the batches before it are gone through again."""
+        """Go to a position that `state_dict` returned; the batches before it are drawn again."""
         self._epoch, self._position = state["epoch"], state["position"]
         self._ahead.clear()
         with replay(RandomState.snapshot()):

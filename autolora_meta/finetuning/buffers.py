@@ -1,4 +1,4 @@
-"""Buffers that move in training: an adapter does not hold them, so they stand still."""
+"""Buffers that training would change: an adapter does not hold them, so they are kept fixed."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,11 +14,11 @@ from autolora_meta.foundation.randomness import RandomState, replay
 
 @contextmanager
 def standing_still(wrapped: nn.Module) -> Iterator[None]:
-    """Inside the body running statistics neither move nor depend on the batch.
+    """Run the body with fixed running statistics.
 
     Batch norm outside the head normalises by the statistics of the pretrained model, as in
-    evaluation, whatever mode the model is in. What `modules_to_save` holds is left as it is: it is
-    saved with its buffers.
+    evaluation, in any mode of the model. Modules in `modules_to_save` are left alone: they are
+    saved with their buffers.
 
     Args:
         wrapped: a PeftModel.
@@ -35,7 +35,7 @@ def standing_still(wrapped: nn.Module) -> Iterator[None]:
 
 
 def running_statistics(model: nn.Module) -> dict[str, nn.Module]:
-    """Modules outside the head that keep running statistics, by name."""
+    """Return the modules outside the head that keep running statistics, by name."""
     return {
         name: module
         for name, module in model.named_modules()
@@ -46,14 +46,14 @@ def running_statistics(model: nn.Module) -> dict[str, nn.Module]:
 
 
 def refuse_moving_buffers(wrapped: nn.Module, train_step: Callable[[], object]) -> None:
-    """Refuse a model whose buffers move in training where no adapter would hold them.
+    """Refuse a model with buffers that training changes and no adapter holds.
 
     Args:
         wrapped: a PeftModel.
-        train_step: a forward pass in train mode; what it does to the buffers is undone.
+        train_step: a forward pass in train mode; its changes of buffers are undone.
 
     Raises:
-        InputError: some move; they are named.
+        InputError: there are such buffers; the message names them.
     """
     stored = wrapped.state_dict().keys()  # others are made anew with the model
     before = {name: buffer.clone() for name, buffer in wrapped.named_buffers()}
@@ -72,10 +72,9 @@ def refuse_moving_buffers(wrapped: nn.Module, train_step: Callable[[], object]) 
             after[name].copy_(buffer)
     if moved:
         raise InputError(
-            f"{len(moved)} buffers of the model move in training, for example {moved[0]}: an "
-            "adapter does not hold them, so that it would give other outputs once it is loaded. "
-            "Make them stand still in train mode, or name the modules that hold them as head (in "
-            "Python), which is saved whole"
+            f"training changes {len(moved)} buffers of the model, for example {moved[0]}, and an "
+            "adapter does not hold them: loaded again, it would give other outputs. Keep them "
+            "fixed in train mode, or name their modules as head (in Python), which is saved whole"
         )
 
 
@@ -84,7 +83,7 @@ def _stop(module: nn.Module) -> None:
 
 
 def _is_saved(model: nn.Module, name: str) -> bool:
-    """Whether the module or buffer belongs to what PEFT trains and saves whole."""
+    """Return whether PEFT trains and saves the module or buffer whole."""
     parts = name.split(".")
     return any(
         isinstance(model.get_submodule(".".join(parts[:i])), ModulesToSaveWrapper)

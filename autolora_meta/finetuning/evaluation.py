@@ -1,4 +1,4 @@
-"""A model on test rows: batches in order, and what it says of them."""
+"""Evaluation: test rows in batches, and the model's predictions."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -13,7 +13,7 @@ from autolora_meta.finetuning.batches import Collate
 
 
 def by_length(rows: Dataset) -> Dataset:
-    """Rows of like length side by side, so that test batches hold little padding."""
+    """Sort rows by length, so that test batches hold little padding."""
     if "input_ids" not in rows.column_names:
         return rows
     lengths = [len(ids) for ids in rows["input_ids"]]
@@ -23,7 +23,7 @@ def by_length(rows: Dataset) -> Dataset:
 def batches(
     rows: Dataset, collate: Collate, batch_size: int, device: torch.device
 ) -> Iterator[dict[str, Tensor]]:
-    """All rows, in order, `batch_size` at a time."""
+    """Yield all rows in order, `batch_size` at a time."""
     for start in range(0, len(rows), batch_size):
         chosen = list(range(start, min(start + batch_size, len(rows))))
         batch: Mapping[str, Any] = collate(rows.__getitems__(chosen))
@@ -34,7 +34,7 @@ def batches(
 def predictions(
     model: PreTrainedModel, rows: Dataset, collate: Collate, batch_size: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Logits and labels of all rows, for tasks with one answer a row.
+    """Return logits and labels of all rows, for tasks with one answer per row.
 
     Args:
         model: in eval mode.

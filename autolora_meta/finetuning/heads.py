@@ -1,4 +1,4 @@
-"""The head: what is new in a model, trained in full, and stored in float32."""
+"""The head: the new modules of a model, trained in full and stored in float32."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -19,12 +19,12 @@ _MADE = ("base_layer", "lora_A", "lora_B", "lora_dropout", "lora_embedding_A", "
 
 
 def head_modules(model: nn.Module) -> tuple[str, ...]:
-    """Names of the modules of a transformers model that are trained in full: its head.
+    """Return the names of the modules that make up the head of a transformers model.
 
     These are the modules beside the pretrained base, and a pooler inside it that the checkpoint
-    did not hold. The output embeddings of a language model are pretrained, and often the input
-    embeddings too: what is or holds them is no head. Empty for a base without a head, and for a
-    module that is not of transformers.
+    did not hold. The output embeddings of a language model are pretrained, and often are the input
+    embeddings too: modules that are or hold them are not part of the head. Empty for a base without
+    a head, and for a module that is not of transformers.
 
     >>> head_modules(bert_for_sequence_classification)  # doctest: +SKIP
     ('classifier',)
@@ -55,10 +55,10 @@ def head_modules(model: nn.Module) -> tuple[str, ...]:
 
 
 def _base_parts(model: PreTrainedModel) -> frozenset[str]:
-    """Names of the children that make up the pretrained base; empty where the model is one.
+    """Return the names of the children that make up the pretrained base; empty for a bare base.
 
-    Most classes hold their base as one child. Where a class has no such child (those of CLIP,
-    SigLIP and Whisper take parts of it), the base is what the class of the bare model has too.
+    Most classes hold their base as one child. If there is none (CLIP, SigLIP and Whisper take parts
+    of it), the base is what the class of the bare model has too.
     """
     prefix = model.base_model_prefix
     if prefix and hasattr(model, prefix):
@@ -75,10 +75,10 @@ def _base_parts(model: PreTrainedModel) -> frozenset[str]:
 
 
 def new_parameters(model: nn.Module) -> set[str]:
-    """Names of the parameters that no checkpoint gave to a model that was loaded from one.
+    """Return the names of parameters that the checkpoint of a loaded model lacked.
 
-    transformers marks the parameters that it has read. Empty where none is marked: the model was
-    made from its configuration, or copied.
+    transformers marks the parameters that it has read. Empty if none is marked: the model was made
+    from its configuration, or copied.
     """
     marked = {
         name: getattr(parameter, "_is_hf_initialized", False)
@@ -88,15 +88,15 @@ def new_parameters(model: nn.Module) -> set[str]:
 
 
 def refuse_untrained(absent: Iterable[str], head: Sequence[str], model: str) -> None:
-    """Weights that no checkpoint gave are random; only those of a head may be.
+    """Refuse parameters outside the head that the checkpoint lacked: they would be random.
 
     Args:
-        absent: names of parameters that no checkpoint gave.
+        absent: names of parameters that the checkpoint lacked.
         head: names of the modules that are trained in full.
-        model: how the message calls the model.
+        model: name of the model, for the message.
 
     Raises:
-        InputError: some would be random and frozen.
+        InputError: some parameters would be random and frozen.
     """
     frozen = sorted(name for name in absent if not _is_in(name, head))
     if frozen:
@@ -108,13 +108,13 @@ def refuse_untrained(absent: Iterable[str], head: Sequence[str], model: str) -> 
 
 
 def refuse_new_and_frozen(model: nn.Module, head: Sequence[str]) -> None:
-    """`refuse_untrained` for a model that somebody else has loaded.
+    """Apply `refuse_untrained` to a model that somebody else has loaded.
 
-    Embeddings are left out, with the output embeddings where the input embeddings are new: they
-    hold pretrained rows beside those that `resize_token_embeddings` added.
+    Embeddings do not count, nor do output embeddings if the input embeddings are new: they hold
+    pretrained rows beside those that `resize_token_embeddings` added.
 
     Raises:
-        InputError: weights that the model's checkpoint lacked would be random and frozen.
+        InputError: parameters that the checkpoint lacked would be random and frozen.
     """
     new = new_parameters(model)
     tables = {
@@ -130,14 +130,14 @@ def refuse_new_and_frozen(model: nn.Module, head: Sequence[str]) -> None:
 
 
 def refuse_other_heads(model: nn.Module, config: LoraConfig) -> None:
-    """PEFT finds the modules to train in full by the end of their name, and so may find others.
+    """Refuse names of a head that PEFT, which matches ends of names, would find elsewhere too.
 
     Args:
         model: not yet wrapped.
         config: its `modules_to_save` are whole names, or ends of names after a dot.
 
     Raises:
-        InputError: PEFT would train others too, or what it puts into each layer itself.
+        InputError: PEFT would train other modules too, or those that it adds to each layer.
     """
     head = tuple(config.modules_to_save or ())
     sought = head + (_PEFT_HEADS if config.task_type in _PEFT_TASKS else ())
@@ -162,10 +162,10 @@ def _is_in(parameter: str, modules: Sequence[str]) -> bool:
 
 
 def train_in_float32(head: nn.Module) -> None:
-    """Store a head in float32 and let it take inputs of any precision.
+    """Store a head in float32, and let it take inputs of any precision.
 
-    In bfloat16 a step of usual size is below half of a number's last digit, so that most numbers of
-    a head would never move; in float16 AdamW's epsilon is 0. A head in float32 is left as it is.
+    In bfloat16 a usual step is below half of a number's last digit, so most numbers of a head would
+    never move; in float16 AdamW's epsilon is 0. A head in float32 is left alone.
     """
     if all(p.dtype in (torch.float32, torch.float64) for p in head.parameters()):
         return

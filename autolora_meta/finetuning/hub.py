@@ -12,10 +12,10 @@ _SHOWN = 8  # names of a folder, at most
 
 
 def could_be_id(name: str) -> bool:
-    """Whether `name` has the form of a hub id, `name` or `owner/name`; a path has another.
+    """Return whether `name` has the form of a hub id, `name` or `owner/name`, and is not a path.
 
-    What stands below a folder that is here is meant to be there too: `models/mine` is no id where
-    there is a folder `models`. So a mistyped path is not asked for on the hub.
+    A name below a folder that exists is a path: `models/mine` is not an id if there is a folder
+    `models`. So a mistyped path is not looked up on the hub.
 
     >>> could_be_id("FacebookAI/roberta-base"), could_be_id("../models/mine")
     (True, False)
@@ -26,14 +26,14 @@ def could_be_id(name: str) -> bool:
 
 
 def path_of(name: str) -> Path:
-    """`name` as an absolute path, with the home folder in the place of `~`."""
+    """Return `name` as an absolute path, with the home folder in place of `~`."""
     return Path(os.path.abspath(os.path.expanduser(name)))
 
 
 def is_slip_of(name: str, known: Iterable[str]) -> str | None:
-    """The known name that a bare `name` is most likely a slip of; None where it is none.
+    """Return the known name that a bare `name` is most likely a misspelling of, or None.
 
-    A name that goes on behind a hyphen where the other ends was meant to be another.
+    A name that only adds a part after a hyphen is taken for another name.
 
     >>> is_slip_of("embeded-minilm", ["embedded-minilm"])
     'embedded-minilm'
@@ -47,11 +47,11 @@ def is_slip_of(name: str, known: Iterable[str]) -> str | None:
 
 
 def slip_in_path(name: str, fits: Callable[[str], bool]) -> str | None:
-    """The path here that `name`, of the form of a hub id, is most likely a slip of.
+    """Return the local path that `name`, of the form of a hub id, most likely misspells, or None.
 
     Args:
         name: the name.
-        fits: whether a path is of the kind that is looked for.
+        fits: path -> whether it is of the wanted kind.
     """
     found = Path()
     for part in name.split("/"):
@@ -64,14 +64,14 @@ def slip_in_path(name: str, fits: Callable[[str], bool]) -> str | None:
 
 
 def nearest(name: str, fits: Callable[[str], bool], kind: str) -> str:
-    """What is here that `name`, a path that is not, may stand for, for a message.
+    """Return a hint for a path that does not exist.
 
-    Every part that is not there is taken for the one of its folder that is spelled most like it.
+    Each missing part is taken for the most similar name in its folder.
 
     Args:
         name: the path.
-        fits: whether a path is of the kind that is looked for.
-        kind: what that is called.
+        fits: path -> whether it is of the wanted kind.
+        kind: name of that kind.
 
     Returns:
         "did you mean ...?", or what its folder holds.
@@ -97,7 +97,7 @@ def nearest(name: str, fits: Callable[[str], bool], kind: str) -> str:
 
 
 def names_in(folder: str | Path) -> list[str]:
-    """What stands in a folder, hidden files apart; nothing where it cannot be read."""
+    """Return the names in a folder without hidden ones; none if it cannot be read."""
     try:
         return sorted(name for name in os.listdir(folder) if not name.startswith("."))
     except OSError:  # it may not be read
@@ -105,5 +105,5 @@ def names_in(folder: str | Path) -> list[str]:
 
 
 def _as_given(path: Path, name: str) -> str:
-    """`path` in the manner of `name`: absolute, or from the working folder."""
+    """Return `path` in the form of `name`: absolute, or relative to the working folder."""
     return str(path) if name.startswith(("/", "~")) else os.path.relpath(path)

@@ -1,4 +1,4 @@
-"""LoRA on a model: what a rank of each layer costs, and the model wrapped for a search."""
+"""LoRA on a model: the cost of a rank in each layer, and the model wrapped for a search."""
 
 import math
 import warnings
@@ -29,33 +29,32 @@ class LoraOptions(Options):
     k: int = Field(
         default=8,
         ge=1,
-        description="rank-1 components of each layer in the search: its largest rank",
+        description="Rank-1 components of each layer in the search, its largest rank.",
     )
     scale: float = Field(
         default=2.0,
         gt=0,
-        description="the constant c in front of B A, the same in search and retrain whatever the "
-        "rank: PEFT's lora_alpha is c times the rank",
+        description="The constant c in front of B A, the same in search and retraining at any "
+        "rank: PEFT's lora_alpha is c times the rank.",
     )
     targets: str | tuple[str, ...] = Field(
         default="all-linear",
-        description="layers that are adapted: all-linear (all but the head), default (PEFT's "
-        "choice for the architecture, query and value where it has none), or names: a layer's own "
-        "(query) or its whole path",
+        description="Layers to adapt: all-linear (all but the head), default (PEFT's choice for "
+        "the architecture, else query and value), or names, such as query or a whole path.",
     )
     exclude: tuple[str, ...] = Field(
         default=(),
-        description="layers among them that are not adapted, by the same kind of names",
+        description="Names of layers among the targets that are not adapted.",
     )
     dropout: float = Field(
-        default=0.0, ge=0, lt=1, description="dropout on the input of the adapters"
+        default=0.0, ge=0, lt=1, description="Dropout on the input of the adapters."
     )
 
 
 def layer_costs(model: nn.Module, names: Sequence[str]) -> tuple[int, ...]:
-    """Trainable parameters that one rank costs in each layer. (L,)
+    """Return the trainable parameters that one rank costs in each layer. (L,)
 
-    A and B of rank 1 hold in + out numbers; of a convolution in * kernel height * width + out.
+    A and B of rank 1 hold in + out numbers; for a convolution in * kernel height * width + out.
     """
     return tuple(_cost(model.get_submodule(name)) for name in names)
 
@@ -70,10 +69,10 @@ def _cost(layer: nn.Module) -> int:
 
 
 def refuse_narrow_layers(model: nn.Module, names: Iterable[str], k: int) -> None:
-    """No update of a layer has a rank above the smaller side of its weight.
+    """Refuse layers with a weight whose smaller side, the largest rank of an update, is below k.
 
     Raises:
-        InputError: k is above that in some layer.
+        InputError: there is such a layer.
     """
     limits = {name: largest_rank(model.get_submodule(name)) for name in names}
     narrow = {name: limit for name, limit in limits.items() if limit < k}
@@ -87,7 +86,7 @@ def refuse_narrow_layers(model: nn.Module, names: Iterable[str], k: int) -> None
 
 
 def largest_rank(layer: nn.Module) -> int:
-    """The smaller side of the weight as a matrix; of a convolution out x (in * height * width)."""
+    """Return the smaller side of the weight; a convolution's is out x (in * height * width)."""
     if isinstance(layer, nn.Conv2d):
         return min(layer.out_channels, layer.in_channels * math.prod(layer.kernel_size))
     assert isinstance(layer, nn.Linear | Conv1D)
@@ -95,7 +94,7 @@ def largest_rank(layer: nn.Module) -> int:
 
 
 def maps_linearly(layer: nn.Linear) -> bool:
-    """Whether a layer gives x W^T + b; those of a class with a forward of its own are tried."""
+    """Return whether a layer computes x W^T + b; a class with its own forward is tested."""
     own = type(layer).__module__.startswith("transformers.models.")
     if not own or type(layer).forward is nn.Linear.forward:
         return True
@@ -126,7 +125,7 @@ def wrap_for_search(
         names: full names, as `target_layers` gives them.
         options: k, scale, dropout.
         seed: the factors A are drawn from it; B is 0.
-        head: names of modules that are trained in full.
+        head: names of the modules that are trained in full.
     """
     ranks, costs = (options.k,) * len(names), layer_costs(model, names)
     pattern = RankPattern(tuple(names), ranks, costs, k=options.k, scale=options.scale)
@@ -142,7 +141,7 @@ def wrap_for_search(
 
 
 def with_adapter(model: nn.Module, config: LoraConfig, seed: int) -> PeftModel:
-    """`get_peft_model` with factors drawn from `seed`; the random state outside does not move.
+    """Call `get_peft_model` with factors drawn from `seed`; keep the random state outside.
 
     Raises:
         InputError: PEFT refuses the configuration.
@@ -165,7 +164,7 @@ def with_adapter(model: nn.Module, config: LoraConfig, seed: int) -> PeftModel:
 
 
 def refuse_other_layers(wrapped: PeftModel, pattern: RankPattern) -> None:
-    """What PEFT made must be what was asked for: layers, ranks (from the tensors) and scale.
+    """Refuse a model in which PEFT made other layers, ranks (of the tensors) or scales.
 
     Raises:
         InputError: PEFT adapts other layers, or gives other ranks or another scale.
@@ -199,7 +198,7 @@ def refuse_other_layers(wrapped: PeftModel, pattern: RankPattern) -> None:
 
 @contextmanager
 def quiet_peft() -> Iterator[None]:
-    """Without the warnings of PEFT that nobody can act on."""
+    """Run the body without those warnings of PEFT that nobody can act on."""
     with warnings.catch_warnings():
         # For Conv1D PEFT sets it right by itself, and says so for each layer.
         warnings.filterwarnings("ignore", message="fan_in_fan_out is set to")
@@ -209,17 +208,17 @@ def quiet_peft() -> Iterator[None]:
 
 
 def adapter_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
-    """The trainable LoRA factors, by name."""
+    """Return the trainable LoRA factors, by name."""
     return {name: p for name, p in model.named_parameters() if p.requires_grad and "lora_" in name}
 
 
 @contextmanager
 def unwrapped_afterwards(model: nn.Module) -> Iterator[None]:
-    """Wrap `model` inside: afterwards it is a plain module again, with the layers it had before.
+    """Run a body that wraps `model`, then make it a plain module with its own layers again.
 
-    Layers, attributes, modes (train, requires_grad) and device come back, whatever happens inside;
-    the weights never changed, since adapters and heads are trained beside them. Buffers (running
-    statistics of batch norm) move in training: their values come back too.
+    Layers, attributes, modes (train, requires_grad) and device are restored, also when the body
+    raises. The weights never change, since adapters and heads are trained beside them. The values
+    of buffers, such as running statistics, are restored too.
     """
     modules = [(module, dict(module._modules), module.training) for module in model.modules()]
     frozen = [(parameter, parameter.requires_grad) for parameter in model.parameters()]

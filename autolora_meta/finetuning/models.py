@@ -1,4 +1,4 @@
-"""The base model and what makes its inputs: embedded, from a local folder, or from the hub."""
+"""The base model and its tokenizer or image processor: embedded, from a folder, or from the hub."""
 
 import hashlib
 import os
@@ -43,42 +43,42 @@ _HUB_NAME = "sentence-transformers/all-MiniLM-L6-v2"
 
 
 class ModelOptions(Options):
-    """Which pretrained model is adapted, and how it is loaded."""
+    """The pretrained model, and how it is loaded."""
 
     name: str = Field(
         default=EMBEDDED,
-        description="embedded-minilm (all-MiniLM-L6-v2, 22M parameters, from a package), a local "
-        "folder, or the id of a model on the hub",
+        description="Pretrained model: embedded-minilm (all-MiniLM-L6-v2, 22M parameters, from a "
+        "package), a local folder, or the id of a model on the hub.",
     )
     revision: str | None = Field(
-        default=None, description="branch, tag or commit on the hub; fixes what is loaded"
+        default=None, description="Branch, tag or commit on the hub, to fix what is loaded."
     )
     trust_remote_code: bool = Field(
         default=False,
-        description="run Python code that comes with the model: only for authors you trust",
+        description="Whether to run Python code that comes with the model, of authors you trust.",
     )
     attention: Literal["sdpa", "eager"] | None = Field(
-        default=None, description="attention implementation; null: what transformers chooses"
+        default=None, description="Attention implementation; null: the choice of transformers."
     )
     dtype: Literal["float32", "bfloat16", "float16"] = Field(
         default="float32",
-        description="how the frozen base is stored; adapters and head are float32 whatever it is",
+        description="Data type of the frozen base; adapters and head are always float32.",
     )
 
 
 def load_model(options: ModelOptions, task: Task, seed: int) -> tuple[PreTrainedModel, Processor]:
-    """The pretrained base with a new head for `task`, and what makes its inputs.
+    """Load the pretrained base with a new head for `task`, and its tokenizer.
 
     The head is drawn from `derive(seed, "head")`: the same for every arm of a replicate.
 
     Args:
-        options: which model.
+        options: the model.
         task: gives the head and its settings, and how the tokenizer is loaded.
         seed: of the replicate.
 
     Returns:
-        The model, in eval mode on the CPU, and its tokenizer, which cuts where the model's
-        positions end; of a model of pictures, its image processor.
+        The model, in eval mode on the CPU, and its tokenizer, which cuts texts to the model's
+        positions; for a model of pictures, its image processor.
 
     Raises:
         InputError: the model, its tokenizer or its image processor cannot be found or read, or
@@ -126,7 +126,7 @@ def load_model(options: ModelOptions, task: Task, seed: int) -> tuple[PreTrained
 
 
 def base_config(options: ModelOptions) -> PreTrainedConfig:
-    """The configuration of the pretrained model, by which a task knows what kind it is.
+    """Load the configuration of the pretrained model, which tells a task its kind.
 
     Raises:
         InputError: the model cannot be found or read.
@@ -140,10 +140,10 @@ def base_config(options: ModelOptions) -> PreTrainedConfig:
 
 
 def locate(name: str) -> str:
-    """What `from_pretrained` is to read for a `model.name`.
+    """Return what `from_pretrained` reads for a `model.name`.
 
     Raises:
-        InputError: it is neither a folder with a model nor the id of one.
+        InputError: it is neither a folder with a model nor a hub id.
     """
     if name == EMBEDDED:
         return str(_embedded_folder())
@@ -179,14 +179,14 @@ def _holds_model(folder: str | Path) -> bool:
 
 
 def public_name(name: str) -> str:
-    """What other people call the model that is `model.name` here; of a folder, its whole path."""
+    """Return the public name of the model `model.name`; for a folder, its absolute path."""
     if name == EMBEDDED:
         return _HUB_NAME
     return str(path_of(name)) if os.path.isdir(path_of(name)) else name
 
 
 def local_name(name: str) -> str:
-    """Where the model that an adapter calls `name` is here: the embedded one goes by two names."""
+    """Return the local name of a model that an adapter names; the embedded one has two names."""
     if name == _HUB_NAME and find_spec(_FOLDER.partition("/")[0]):
         return EMBEDDED
     return name
@@ -236,7 +236,7 @@ def _load_image_processor(
 
 
 def _positions(model: PreTrainedModel) -> int:
-    """Tokens that the model has positions for; where it has no such limit, a number past any."""
+    """Return the number of positions of the model; a huge number if it has no limit."""
     tables = (m for n, m in model.named_modules() if n.endswith("position_embeddings"))
     for table in tables:
         # RoBERTa and its kin count positions from the one behind that of padding.
@@ -258,7 +258,7 @@ def _refusal(name: str, error: Exception, part: str = "model") -> str:
 
 @contextmanager
 def quiet_loading() -> Iterator[None]:
-    """No bars, and no warning that the head is new: it is meant to be."""
+    """Run the body without progress bars, and without the warning that the head is new."""
     verbosity = transformers_logging.get_verbosity()
     bars = transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity_error()

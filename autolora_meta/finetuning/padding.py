@@ -1,8 +1,8 @@
-"""Padding: the side on which a model does not read it, found by a measurement.
+"""Padding: the side on which a model ignores it, found by a test.
 
-Which side is right depends on the model, not on its tokenizer. BERT and GPT-2 count positions from
-the left, so that padding there moves every word; XLNet answers from the last position, so that
-padding on the right is what it reads; FNet and convolutions read it on both sides.
+The side depends on the model, not on its tokenizer. BERT and GPT-2 count positions from the left,
+so padding there moves every word. XLNet answers from the last position, so it reads padding on the
+right. FNet and convolutions read it on both sides.
 """
 
 from collections.abc import Mapping
@@ -29,21 +29,21 @@ def hide_padding(
     rows: DatasetDict,
     say: Say,
 ) -> bool:
-    """Set the tokenizer to the side whose padding the model does not read; False: there is none.
+    """Set the tokenizer to the side on which the model ignores padding.
 
     The loss of the shortest row alone is compared with its loss beside a longer one. The right is
-    tried first, since there it moves no position; a task that pads in its own way, as those do that
-    model language, leaves the tokenizer as it is.
+    tried first, since padding there moves no position. A task that pads in its own way, such as
+    those of language models, leaves the tokenizer alone.
 
     Args:
         task: gives the collator and the loss.
         model: in eval mode.
         tokenizer: its `padding_side` is changed in place.
         rows: encoded rows.
-        say: told when the side is changed, and when padding is read on both.
+        say: told when the side is changed, and when the model reads padding on both.
 
     Returns:
-        False where the loss of a row depends on the rows beside it, whatever the side.
+        False if the model reads padding on both sides.
 
     Raises:
         InputError: the model cannot take a row.
@@ -64,15 +64,15 @@ def hide_padding(
             return True
     _pad_on(min(gaps, key=gaps.__getitem__), task, model, tokenizer, pair, say)
     say(
-        f"padding changes what {type(model).__name__} says of a text on either side (its loss by "
-        f"{min(gaps.values()):.1g} in one of these rows): test rows are read one at a time; "
+        f"{type(model).__name__} reads padding on both sides (it changes the loss of a row by "
+        f"{min(gaps.values()):.1g}): test rows are read one at a time; "
         "retrain.group_by_length=true pads less in training"
     )
     return False
 
 
 def _short_and_long(rows: DatasetDict) -> tuple[dict[str, Any], dict[str, Any]] | None:
-    """Return the shortest row and a longer one; None where all have the same length, or none."""
+    """Return the shortest row and a longer one, or None if all have one length, or none."""
     found: dict[int, tuple[Dataset, int]] = {}
     for part in rows.values():
         if "input_ids" in part.column_names:
@@ -108,7 +108,7 @@ def _pad_on(
     pair: Any,
     say: Say,
 ) -> None:
-    """Set the tokenizer's side, where it has another and the task pads on the tokenizer's side."""
+    """Set the tokenizer's side, if it has another and the task pads on the tokenizer's side."""
     own = tokenizer.padding_side
     before, after = (
         task.collator(padded_on(s, tokenizer))([dict(row) for row in pair])["input_ids"]
@@ -119,8 +119,8 @@ def _pad_on(
     tokenizer.padding_side = side
     tokenizer.init_kwargs["padding_side"] = side  # else the saved one has its class's side
     say(
-        f"the tokenizer pads on the {own}; texts are padded on the {side}, which is right for "
-        f"{type(model).__name__}, here and by the tokenizer that is saved"
+        f"the tokenizer pads on the {own}, and {type(model).__name__} needs padding on the {side}: "
+        "texts are padded there, also by the saved tokenizer"
     )
 
 

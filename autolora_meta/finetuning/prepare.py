@@ -1,4 +1,4 @@
-"""Prepare: from options to a model with its head, and the encoded rows of one replicate."""
+"""Prepare: a model with its head and the encoded rows of one replicate, from options."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -23,17 +23,17 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Prepared:
-    """What search and retrain start from.
+    """What search and retraining start from.
 
     Args:
         model: the base with a new head, not yet wrapped.
-        tokenizer: its tokenizer; of a model of pictures, its image processor.
+        tokenizer: its tokenizer; for a model of pictures, its image processor.
         task: loss, metrics and collator.
         rows: encoded splits train, validation and test, disjoint.
         head: names of the modules that are trained in full.
         collate: makes a padded batch of encoded rows.
-        classes: rows of each class in each split, or words with each tag; empty without classes.
-        padding_hidden: whether the model says the same of a row whatever padding stands beside it.
+        classes: split -> class -> number of rows (of words, for tags); empty without classes.
+        padding_hidden: whether the model ignores padding.
     """
 
     model: PreTrainedModel
@@ -51,7 +51,7 @@ class Prepared:
         Args:
             model: in eval mode, with its adapter, on its device.
             rows: a split.
-            batch_size: rows a batch; where the model reads padding, they are read one at a time.
+            batch_size: rows of a batch; 1 if the model reads padding.
         """
         size = batch_size if self.padding_hidden else 1
         return self.task.evaluate(model, by_length(rows), self.tokenizer, size)
@@ -72,8 +72,8 @@ def prepare(
     Args:
         model, data, options: what to load, and the task.
         seed: of the split and of the head.
-        given: rows that are at hand, in the place of `data.source`.
-        task: a task of the person's own, in the place of `options.type`.
+        given: rows to use in place of `data.source`.
+        task: a task of your own, in place of `options.type`.
         say: told what was chosen, dropped and cut.
 
     Raises:
@@ -104,9 +104,9 @@ def task_and_rows(
     task: Task | type[Task] | None = None,
     say: Callable[[str], None] = _LOG.info,
 ) -> tuple[Task, DatasetDict]:
-    """The task and the rows of its splits as they are read: of the model, its configuration alone.
+    """Return the task and the rows of its splits, not encoded; read only the model's configuration.
 
-    Takes and raises what `prepare` does.
+    Arguments and errors are those of `prepare`.
     """
     locate(model.name)  # a mistyped path is refused before rows are read
     asked = task_class(options.type) if task is None else task

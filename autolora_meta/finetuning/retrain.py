@@ -1,4 +1,4 @@
-"""From a rank pattern to a trained PEFT adapter, with transformers' Trainer and nothing of ours."""
+"""Retrain: from a rank pattern to a trained PEFT adapter, with transformers' Trainer."""
 
 import copy
 import math
@@ -31,45 +31,50 @@ from autolora_meta.ranks.pattern import RankPattern
 
 
 class RetrainOptions(Options):
-    """The training of the adapter with the ranks that were found; AdamW."""
+    """Training of the adapter at the allocated ranks, with AdamW."""
 
-    steps: int = Field(default=300, ge=1, description="training steps")
+    steps: int = Field(default=300, ge=1, description="Training steps.")
     start: Literal["scratch", "search"] = Field(
         default="scratch",
-        description="scratch: new factors, as in the paper. search: what the search trained, cut "
-        "to the ranks, and its head; an arm that reads no search starts from scratch",
+        description="Start of the retraining. scratch: new factors, as in the paper. search: the "
+        "factors that the search trained, cut to the ranks, and its head; an arm without a search "
+        "starts from scratch.",
     )
-    batch_size: int = Field(default=16, ge=1, description="rows a step")
-    learning_rate: float = Field(default=1e-3, gt=0, description="largest learning rate")
+    batch_size: int = Field(default=16, ge=1, description="Rows of a batch.")
+    learning_rate: float = Field(default=1e-3, gt=0, description="Largest learning rate.")
     schedule: Literal["linear", "cosine", "constant"] = Field(
-        default="linear", description="how the learning rate goes on after the warm-up"
+        default="linear", description="Schedule of the learning rate after the warm-up."
     )
     warmup: float = Field(
-        default=0.1, ge=0, lt=1, description="share of the steps in which the learning rate rises"
+        default=0.1, ge=0, lt=1, description="Share of the steps in which the learning rate rises."
     )
-    weight_decay: float = Field(default=0.0, ge=0, description="of AdamW, on factors and head")
-    max_grad_norm: float = Field(default=1.0, gt=0, description="gradients are cut to this norm")
+    weight_decay: float = Field(
+        default=0.0, ge=0, description="Decay of AdamW, on factors and head."
+    )
+    max_grad_norm: float = Field(
+        default=1.0, gt=0, description="Largest norm of the gradients, which are scaled down to it."
+    )
     group_by_length: bool = Field(
         default=False,
-        description="batches of rows of like length: less padding, so shorter steps, and batches "
-        "that are less mixed; texts only",
+        description="Whether batches hold rows of similar length: less padding and shorter steps, "
+        "but batches that are less mixed; texts only.",
     )
     eval_batch_size: int = Field(
-        default=64, ge=1, description="rows of a test batch; changes time and memory only"
+        default=64, ge=1, description="Rows of a test batch; changes time and memory alone."
     )
 
 
 @dataclass(frozen=True)
 class RetrainResult:
-    """A trained adapter and how it did.
+    """A trained adapter and its metrics.
 
     Args:
         model: the base with the adapter "default" and the trained head, in eval mode on the CPU.
-        tokenizer: the base's; of a model of pictures, its image processor.
+        tokenizer: of the base; for a model of pictures, its image processor.
         metrics: the task's metrics on the test rows.
         log: {"step", "loss", "learning_rate"} of each step.
         parameters: trained parameters of the adapter, head excluded.
-        sample: a few encoded test rows as a batch, to compare a saved adapter with.
+        sample: a few encoded test rows as a batch, to check a saved adapter with.
     """
 
     model: PeftModel
@@ -97,38 +102,28 @@ def retrain(
     `derive(seed, "retrain factors")`, the head with the model: two calls give the same bytes.
 
     Args:
-        prepared: a base with its head, and encoded rows. A copy of the model is trained, so that
-            one `prepare` serves any number of patterns.
+        prepared: a base with its head, and encoded rows. A copy of the model is trained, so one
+            `prepare` serves any number of patterns.
         pattern: ranks and scale; a layer of rank 0 gets no adapter.
         options: steps, learning rate and so on.
         seed: of the replicate.
         dropout: on the input of the adapters.
-        start: what a search trained; None starts from scratch, whatever `options` says.
-        device: cpu, or an accelerator that the Trainer then uses.
+        start: what a search trained; None: from scratch, whatever `options` says.
+        device: cpu, or an accelerator for the Trainer.
         progress: told after each step.
 
     Raises:
-        InputError: all ranks are 0, the pattern names layers that the model does not have, or the
-            loss is no longer a number, or rows without texts are to be grouped by length.
+        InputError: all ranks are 0, the pattern names layers that the model lacks, the loss is no
+            longer a number, or rows without texts are to be grouped by length.
 
     Example:
         >>> result = retrain(prepared, pattern, RetrainOptions(), seed=0)  # doctest: +SKIP
         >>> result.metrics["accuracy"]  # doctest: +SKIP
     """
     task, rows = prepared.task, prepared.rows
-    _refuse_other_model(pattern, prepared)
-    refuse_new_and_frozen(prepared.model, prepared.head)
     if options.group_by_length and "input_ids" not in rows["train"].column_names:
         raise InputError("retrain.group_by_length is for texts, and these rows hold none; leave it")
-    config = lora_config(
-        pattern,
-        dropout=dropout,
-        task_type=task.peft_type,
-        modules_to_save=prepared.head,
-        architecture=model_type(prepared.model),
-    )
-    wrapped = with_adapter(copy.deepcopy(prepared.model), config, derive(seed, "retrain factors"))
-    refuse_other_layers(wrapped, pattern)
+    wrapped = _wrapped(prepared, pattern, dropout, derive(seed, "retrain factors"))
     if start is not None:
         start.put_into(wrapped)
     follow = _Follow(progress or Silent(), options.steps)
@@ -162,6 +157,22 @@ def retrain(
         parameters=sum(p.numel() for p in adapter_parameters(wrapped).values()),
         sample=dict(prepared.collate(few)),
     )
+
+
+def _wrapped(prepared: Prepared, pattern: RankPattern, dropout: float, seed: int) -> PeftModel:
+    """Return a copy of the model with an adapter of these ranks."""
+    _refuse_other_model(pattern, prepared)
+    refuse_new_and_frozen(prepared.model, prepared.head)
+    config = lora_config(
+        pattern,
+        dropout=dropout,
+        task_type=prepared.task.peft_type,
+        modules_to_save=prepared.head,
+        architecture=model_type(prepared.model),
+    )
+    wrapped = with_adapter(copy.deepcopy(prepared.model), config, seed)
+    refuse_other_layers(wrapped, pattern)
+    return wrapped
 
 
 def _refuse_other_model(pattern: RankPattern, prepared: Prepared) -> None:
@@ -218,7 +229,7 @@ class _Trainer(Trainer):
 
 
 class _Follow(TrainerCallback):
-    """Keeps the loss of each step, shows it, and stops when it is no longer a number."""
+    """A callback that keeps and shows the loss of each step, and stops when it is not a number."""
 
     def __init__(self, progress: Progress, steps: int) -> None:
         self.progress = progress

@@ -1,4 +1,4 @@
-"""Start: what a search trained, cut to any ranks, for a retraining to go on from."""
+"""Start: what a search trained, cut to any ranks, as the start of a retraining."""
 
 import json
 import math
@@ -21,7 +21,7 @@ from autolora_meta.ranks.directions import Factors, singular_directions
 class Start:
     """The update that a search trained in each layer, and its head.
 
-    Updates stand in balanced singular form,
+    Updates are held in balanced singular form,
 
         B diag(gates) A = sum_j (sqrt(s_j) p_j) (sqrt(s_j) q_j)^T,    s descending,
 
@@ -29,11 +29,10 @@ class Start:
 
     Args:
         left: layer -> its columns sqrt(s_j) p_j. (out, k)
-        right: layer -> its rows sqrt(s_j) q_j. (k, in), of a convolution (k, in * height * width)
-        head: parameter that was trained in full, by its name in the PeftModel -> value; buffers
-            (running statistics) are not kept.
+        right: layer -> its rows sqrt(s_j) q_j. (k, in), for a convolution (k, in * height * width)
+        head: name in the PeftModel -> value, for parameters trained in full, without buffers.
         scale: the constant c of the search.
-        seed: of the search, and so of the split of the rows that it saw.
+        seed: of the search, and so of its split of the rows.
     """
 
     left: Mapping[str, Tensor]
@@ -53,7 +52,7 @@ class Start:
         scale: float,
         seed: int,
     ) -> "Start":
-        """From the factors at the end of a search.
+        """Build a start from the factors at the end of a search.
 
         Args:
             names: (L,)
@@ -82,10 +81,10 @@ class Start:
         >>> result.start.put_into(model)
 
         Args:
-            model: with LoRA, named "default", on some of the layers, at the search's scale.
+            model: has LoRA, named "default", on some of the layers, at the scale of the search.
 
         Raises:
-            InputError: a layer or a part of the head is of another shape or scale, or was not
+            InputError: a layer or a part of the head has another shape or scale, or was not
                 searched.
         """
         parameters = dict(model.named_parameters())
@@ -125,7 +124,7 @@ class Start:
         """Read what `save` wrote.
 
         Raises:
-            InputError: there is no such file, or it is something else.
+            InputError: there is no such file, or it does not hold a start.
         """
         parts: dict[str, dict[str, Tensor]] = {"left": {}, "right": {}, "head": {}}
         try:

@@ -1,4 +1,4 @@
-"""Tokenizer and embedding: a padding token that the model has, and ids that it does not."""
+"""Tokenizer and embedding: a padding token that the model has, and ids that it lacks."""
 
 import sys
 from inspect import signature
@@ -12,12 +12,12 @@ from autolora_meta.errors import InputError
 
 
 def set_padding(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, name: str) -> None:
-    """Give tokenizer and model one padding token, which the embedding holds.
+    """Set one padding token, which the embedding holds, for tokenizer and model.
 
-    The attention mask hides padding, so any token will do: the tokenizer's own, else the end of a
-    text, else the unknown token. A tokenizer to which a padding token was added, while the model
-    was not resized, has its id behind the end of the embedding. A tokenizer that gives no mask to a
-    model that takes one is told to.
+    The attention mask hides padding, so any token serves: the tokenizer's own, else the end of a
+    text, else the unknown token. If a padding token was added without resizing the model, its id
+    lies past the end of the embedding. A tokenizer that gives no mask to a model that takes one is
+    set to give it.
 
     Args:
         tokenizer: changed in place.
@@ -59,7 +59,7 @@ def refuse_foreign_ids(
     """Refuse encoded rows with tokens that the model has no embedding for.
 
     Raises:
-        InputError: names such a token, its split and its row.
+        InputError: there are some; the message names a token, its split and its row.
     """
     size = _size(model)
     for split, part in rows.items():
@@ -79,7 +79,7 @@ def refuse_foreign_ids(
 
 
 def _size(model: PreTrainedModel) -> int:
-    """Return the number of rows of the input embedding; no limit where characters are hashed."""
+    """Return the number of rows of the input embedding; a huge number if characters are hashed."""
     try:
         table = model.get_input_embeddings()
     except NotImplementedError:

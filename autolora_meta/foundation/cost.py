@@ -1,11 +1,11 @@
-"""Cost: what was run, in forwards, backwards and double backwards."""
+"""Cost: forward, backward and double backward passes."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What was run: forwards, backwards (gradients) and double backwards.
+    """Numbers of forward, backward and double backward passes.
 
     >>> Cost(1, 1) + Cost(double_backwards=3)
     Cost(forwards=1, backwards=1, double_backwards=3)
@@ -24,5 +24,5 @@ class Cost:
 
 
 def plain_steps(cost: Cost) -> float:
-    """A cost in plain steps: a forward with its backward is one, a double backward is two."""
+    """Return a cost in plain steps: a forward and a backward are one, a double backward is two."""
     return (cost.forwards + cost.backwards) / 2 + 2 * cost.double_backwards

@@ -13,24 +13,24 @@ _NAMES = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 
 
 def known_device(name: str) -> str:
-    """`name`, if it names a device; whether that is there is `usable_device`'s question.
+    """Return `name` if it names a device, whether or not this machine has it.
 
     Raises:
-        InputError: it is no name of a device.
+        InputError: `name` is not a device.
     """
     if not _NAMES.fullmatch(name):
-        raise InputError(f"'{name}' is no device; allowed: {ALLOWED}")
+        raise InputError(f"'{name}' is not a device; allowed: {ALLOWED}")
     return name
 
 
 def usable_device(name: str) -> str:
-    """The device that `name` stands for on this machine.
+    """Return the device that `name` stands for on this machine.
 
     Args:
         name: auto, cpu, cuda, cuda:N or mps.
 
     Raises:
-        InputError: it is no name of a device, or torch cannot use that device here.
+        InputError: `name` is not a device, or torch cannot use it here.
 
     >>> usable_device("cpu")
     'cpu'
@@ -53,7 +53,7 @@ def usable_device(name: str) -> str:
 
 @contextmanager
 def threads(count: int) -> Iterator[None]:
-    """Run the body with `count` threads of torch; afterwards there are as many as before."""
+    """Run the body with `count` threads of torch, then restore their number."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:

@@ -1,4 +1,4 @@
-"""What a result was computed with: versions and machine, without names and paths of either."""
+"""Versions and machine that a result was computed with, without host names and paths."""
 
 import json
 import os
@@ -27,7 +27,7 @@ FILE = "environment.json"
 
 
 def environment() -> dict[str, str]:
-    """Versions of what decides results, and the machine; the same at every call on one machine.
+    """Return the versions of the packages that decide results, and what machine this is.
 
     >>> sorted(environment())[:3]
     ['Python', 'accelerate', 'accelerator']
@@ -54,13 +54,13 @@ def record(folder: Path) -> None:
 
 
 def recorded(folder: Path) -> dict[str, str]:
-    """What `record` wrote there; empty where it did not."""
+    """Return what `record` wrote into `folder`; empty if it did not."""
     file = folder / FILE
     return read_json(file) if file.is_file() else {}
 
 
 def _cores() -> int:
-    """Those that this process may use."""
+    """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

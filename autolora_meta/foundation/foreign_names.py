@@ -1,7 +1,7 @@
-"""Settings of Trainer, PEFT, TRL, axolotl and their like, and what they are called here.
+"""Settings of Trainer, PEFT, TRL, axolotl and others, and what they are called here.
 
-Configurations are carried over from one tool to another, and what somebody calls `lora_r` or
-`num_train_epochs` is spelled too unlike ours for a nearest name to be of help.
+Names such as `lora_r` or `num_train_epochs` are spelled too differently from ours for a nearest
+name to help.
 """
 
 from collections.abc import Mapping
@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Foreign:
-    """What a setting of another tool is here.
+    """A setting of another tool, and its counterpart here.
 
     Args:
-        ours: the settings that do the same, dotted; empty where there is none.
+        ours: the settings that do the same, dotted; empty if there is none.
         words: how they differ, or why there is none.
     """
 
@@ -21,7 +21,7 @@ class Foreign:
     words: str
 
     def __str__(self) -> str:
-        """A clause that goes on after the unknown key.
+        """Return a clause for a message, to stand after the unknown key.
 
         >>> str(Foreign(("lora.targets",), ""))
         'here it is lora.targets'
@@ -36,7 +36,7 @@ _RATES = ("retrain.learning_rate", "search.inner.learning_rate", "search.outer.l
 _BATCHES = ("retrain.batch_size", "search.batch_size")
 _NO_BITS = (
     "from a configuration the base is loaded whole (model.dtype=bfloat16 halves it); a base that "
-    "you load in 4 or 8 bits yourself can be searched from Python (search(model, train, ...))"
+    "you load in 4 or 8 bits yourself can be searched from Python (search_model(model, train, ...))"
 )
 _NO_VARIANT = "gates act on the components of plain LoRA, B A x, which it has not"
 _NO_SAVING = "a run saves its adapter once, at the end; a study goes on where it was stopped"
@@ -124,7 +124,8 @@ _TABLE: tuple[tuple[str, tuple[str, ...], str], ...] = (
     (
         "modules_to_save lora_modules_to_save",
         (),
-        "the head is found and trained in full by itself; from Python: search(..., head=[...])",
+        "the head is found and trained in full by itself; of a model of your own, "
+        "search_model(..., head=[...]) names it",
     ),
     ("use_dora peft_use_dora dora use_qalora", (), _NO_VARIANT),
     (
@@ -291,7 +292,7 @@ FOREIGN: Mapping[str, Foreign] = {
 
 
 def foreign(key: str) -> Foreign | None:
-    """What a setting of another tool is here, by the last part of a dotted key.
+    """Return the counterpart of another tool's setting, found by the last part of a dotted key.
 
     >>> foreign("training.per-device-train-batch-size").ours
     ('retrain.batch_size', 'search.batch_size')

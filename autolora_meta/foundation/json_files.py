@@ -1,4 +1,4 @@
-"""The JSON files of runs and studies, read back."""
+"""Reading the JSON files of runs and studies."""
 
 import json
 from pathlib import Path
@@ -8,10 +8,10 @@ from autolora_meta.errors import InputError
 
 
 def read_json(path: Path) -> Any:
-    """What a JSON file holds.
+    """Return what a JSON file holds.
 
     Raises:
-        InputError: it cannot be read, or is no JSON.
+        InputError: the file cannot be read, or is not JSON.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -20,10 +20,12 @@ def read_json(path: Path) -> Any:
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The objects of a file that holds one a line; a last line without an end is still written.
+    """Return the objects of a JSON lines file.
+
+    A last line without a newline is still being written, and is left out.
 
     Raises:
-        InputError: it cannot be read, or a line is no JSON.
+        InputError: the file cannot be read, or a line is not JSON.
     """
     try:
         return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n")[:-1]]

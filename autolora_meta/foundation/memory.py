@@ -1,4 +1,4 @@
-"""How much memory work takes beyond what stood there before it."""
+"""Peak memory of a piece of work, over what was in use before it."""
 
 import ctypes
 from collections.abc import Iterator
@@ -12,13 +12,13 @@ _STATUS, _REFERENCES = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 @contextmanager
 def peak(device: torch.device | str) -> Iterator[list[int]]:
-    """A list that afterwards holds the bytes by which memory rose in the body, where known.
+    """Yield a list that holds, after the body, the bytes by which memory rose in it.
 
-    On CUDA what torch allocates; of a CPU, on Linux, the resident set of the process; elsewhere
-    nothing reliable, and the list stays empty.
+    On CUDA this is what torch allocated, on Linux the resident set of the process. Elsewhere
+    nothing reliable is known, and the list stays empty.
 
     Args:
-        device: where the body works.
+        device: where the work of the body runs.
 
     >>> with peak("cpu") as rose:
     ...     held = torch.ones(4 << 20)
@@ -42,7 +42,7 @@ def peak(device: torch.device | str) -> Iterator[list[int]]:
 
 
 def _give_back() -> None:
-    """Let the system have what the allocator keeps free: work that reused it would seem small."""
+    """Return free memory to the system: work that reused it would seem to need less."""
     if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):  # glibc's
         trim(0)
 

@@ -1,4 +1,4 @@
-"""Modes of a model, train and eval, put back after use."""
+"""Train and eval mode of a model, restored after use."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ from torch import nn
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Inside the body the model is in eval mode; afterwards every module is in its own again."""
+    """Run the body with the model in eval mode, then restore the mode of every module."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:

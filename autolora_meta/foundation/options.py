@@ -1,4 +1,4 @@
-"""The base of every wing's options, and what is said of mistakes in them."""
+"""Options: the base of every wing's options, and the messages about mistakes in them."""
 
 import types
 import typing
@@ -13,7 +13,7 @@ from autolora_meta.foundation.foreign_names import foreign
 
 
 class Options(BaseModel):
-    """A section of a run's configuration. Unknown keys are refused; fields carry their own help."""
+    """A section of a configuration. It refuses unknown keys; its fields carry their own help."""
 
     # A name such as 1 or 2024 is a number in YAML and means a name all the same.
     model_config = ConfigDict(
@@ -24,17 +24,28 @@ class Options(BaseModel):
         coerce_numbers_to_str=True,
     )
 
+    @classmethod
+    def kept_under(cls, below: Any, above: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what remains of the section `below` when `above` is laid over it.
+
+        Options in which one key decides which others are allowed override this.
+
+        >>> Options.kept_under({"k": 4}, {"dropout": 0.1})
+        {'k': 4}
+        """
+        return dict(below) if isinstance(below, Mapping) else {}
+
 
 O = TypeVar("O", bound=Options)  # noqa: E741
 
 
 def read(options: type[O], given: Mapping[str, Any], what: str) -> O:
-    """The options that `given` spells out.
+    """Read options from a mapping.
 
     Args:
         options: the class to make.
         given: keys and values, sections nested.
-        what: what is being read, for the message.
+        what: name of what is read, for the message.
 
     Raises:
         InputError: with every mistake at once: the place, the value, what is allowed.
@@ -52,10 +63,10 @@ def read(options: type[O], given: Mapping[str, Any], what: str) -> O:
 
 
 def _line(mistake: ErrorDetails, options: type[Options], given: Mapping[str, Any]) -> str:
-    """One mistake: its place, the value, what is allowed."""
+    """Return a line about one mistake: its place, the value, what is allowed."""
     path = [str(part) for part in mistake["loc"]]
     place, value = ".".join(path), mistake["input"]
-    section = _section_at(options, path)
+    section = section_at(options, path)
     if mistake["type"] == "extra_forbidden":
         return _unknown_key(options, path)
     if mistake["type"] == "missing":
@@ -80,7 +91,7 @@ def _line(mistake: ErrorDetails, options: type[Options], given: Mapping[str, Any
 
 
 def _unknown_key(options: type[Options], path: list[str]) -> str:
-    """A key that is not there: its name here, its place here, or the nearest one beside it."""
+    """Return a line about an unknown key: its name here, its place, or the nearest key."""
     place = ".".join(path)
     if (known := foreign(place)) is not None:
         return f"unknown key '{place}'; {known}"
@@ -91,7 +102,7 @@ def _unknown_key(options: type[Options], path: list[str]) -> str:
 
 
 def keys(options: type[Options], prefix: str = "") -> list[str]:
-    """Dotted names of all fields, sections and what is in them.
+    """Return the dotted names of all fields, those of sections included.
 
     >>> keys(LoraOptions)  # doctest: +SKIP
     ['k', 'scale', 'targets', 'dropout']
@@ -114,7 +125,7 @@ def _value(given: Any, path: list[str]) -> Any:
 
 
 def _leaf(options: type[Options], path: list[str]) -> int:
-    """How many parts of `path` lead to the first field that is no section; all where none is."""
+    """Return how many parts of `path` lead to the first field that is not a section, or all."""
     for i, part in enumerate(path):
         field = _fields(options, path[:i]).get(part)
         if field is not None and _section(field.annotation) is None:
@@ -122,8 +133,8 @@ def _leaf(options: type[Options], path: list[str]) -> int:
     return len(path)
 
 
-def _section_at(options: type[Options], path: list[str]) -> type[Options] | None:
-    """The options class at `path`; None where the path leads to no section."""
+def section_at(options: type[Options], path: list[str]) -> type[Options] | None:
+    """Return the options class at `path`, or None if the path leads to no section."""
     section: type[Options] | None = options
     for part in path:
         field = section.model_fields.get(part) if section else None
@@ -132,12 +143,12 @@ def _section_at(options: type[Options], path: list[str]) -> type[Options] | None
 
 
 def _fields(options: type[Options], path: list[str]) -> Mapping[str, Any]:
-    section = _section_at(options, path)
+    section = section_at(options, path)
     return section.model_fields if section else {}
 
 
 def _section(annotation: Any) -> type[Options] | None:
-    """The options class in an annotation such as `X | None`."""
+    """Return the options class in an annotation such as `X | None`."""
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
         found = [_section(choice) for choice in typing.get_args(annotation)]
         return next((options for options in found if options), None)
@@ -146,4 +157,4 @@ def _section(annotation: Any) -> type[Options] | None:
 
 def _description(options: type[Options], path: list[str]) -> str:
     field = _fields(options, path[:-1]).get(path[-1])
-    return (field and field.description) or ""
+    return ((field and field.description) or "").removesuffix(".")

@@ -1,4 +1,4 @@
-"""Places on disk that work is written to: found unfit before the work, and whole after it."""
+"""Places on disk to write to: checked before the work, and whole after it."""
 
 import os
 import re
@@ -19,14 +19,14 @@ _BESIDE = ".{}-xxxxxxxx"
 
 
 def unused(place: str | Path, option: str = "--output") -> Path:
-    """`place`, if nothing is there and a file or folder can be made there.
+    """Return `place` if nothing is there and a file or folder can be made there.
 
     Args:
         place: of a file or folder.
-        option: what names it, for the message.
+        option: the option that names it, for the message.
 
     Raises:
-        InputError: something is there, or it cannot be made.
+        InputError: something is there, or nothing can be made there.
     """
     if os.path.lexists(place):
         raise InputError(
@@ -36,16 +36,16 @@ def unused(place: str | Path, option: str = "--output") -> Path:
 
 
 def writable(place: str | Path, option: str = "--output") -> Path:
-    """`place`, if a file or folder of that name can be made there now, folders above it included.
+    """Return `place` if a file or folder can be made there, with the folders above it.
 
-    It is tried: folders of the same names are made beside it, and removed.
+    This makes folders of the same names beside it, and removes them.
 
     Args:
-        place: of a file or folder; what is there already plays no part.
-        option: what names it, for the message.
+        place: of a file or folder; what is there already does not matter.
+        option: the option that names it, for the message.
 
     Raises:
-        InputError: it cannot be made; with the reason.
+        InputError: it cannot be made; the message gives the reason.
     """
     whole = Path(os.path.abspath(place))
     above = whole.parent

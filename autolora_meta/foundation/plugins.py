@@ -15,12 +15,12 @@ def _table(group: str) -> dict[str, EntryPoint]:
 
 
 def names(group: str) -> list[str]:
-    """The names registered in `group`, sorted; nothing is imported."""
+    """Return the names registered in `group`, sorted, without importing anything."""
     return sorted(_table(group))
 
 
 def load(group: str, name: str) -> Any:
-    """The object registered as `name` in `group`.
+    """Import and return the object registered as `name` in `group`.
 
     Raises:
         InputError: nothing is registered under that name.

@@ -1,16 +1,19 @@
-"""How long work tells how far it is: one small interface, a bar on a terminal behind it."""
+"""What long work reports while it runs: steps, sentences, rows of figures; and a bar."""
 
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
 from tqdm.auto import tqdm
 
+Say = Callable[[str], None]  # is told a sentence
+Row = dict[str, Any]  # figures by name, as one line of metrics.jsonl
+
 
 class Progress(Protocol):
-    """Told what lies ahead and, after each step, what was done; both in plain steps."""
+    """Receives the total work at the start and the work done after each step, in plain steps."""
 
     def start(self, label: str, total: float) -> None: ...
 
@@ -20,7 +23,7 @@ class Progress(Protocol):
 
 
 class Silent:
-    """Progress that nobody watches."""
+    """A progress that shows nothing."""
 
     def start(self, label: str, total: float) -> None:
         pass
@@ -58,12 +61,12 @@ class Bar:
             self._bar = None
 
 
-class Part:
-    """Progress of a part of a larger work, which takes its share of it, no more and no less.
+class Share:
+    """Progress of one part of a larger work; it adds exactly its share.
 
     Args:
-        whole: progress of the larger work, which whoever started that closes.
-        share: plain steps of this part; what it did not need counts as done when it closes.
+        whole: progress of the larger work, closed by whoever started it.
+        share: plain steps of this part; those that it did not need count when it closes.
     """
 
     def __init__(self, whole: Progress, share: float) -> None:
@@ -82,7 +85,7 @@ class Part:
 
 
 class Sender:
-    """Progress of a worker process: every step is put on a queue that the parent listens to."""
+    """Progress of a worker process: puts every step on a queue that the parent reads."""
 
     def __init__(self, queue: Any) -> None:
         self._queue = queue
@@ -99,7 +102,7 @@ class Sender:
 
 @contextmanager
 def listening(queue: Any, progress: Progress) -> Iterator[None]:
-    """While the body runs, steps that workers put on `queue` are told to `progress`."""
+    """Run the body and pass the steps that workers put on `queue` to `progress`."""
 
     def listen() -> None:
         while (message := queue.get()) is not None:

@@ -1,4 +1,4 @@
-"""Seeds, and the snapshot and replay of the random state."""
+"""Seeds, and snapshots of the random state that can be replayed."""
 
 import hashlib
 import random
@@ -19,10 +19,10 @@ def seed_everything(seed: int) -> None:
 
 
 def derive(seed: int, *purpose: int | str) -> int:
-    """A seed for one purpose, independent of the others: 63 bits of a hash of seed and purpose.
+    """Return a seed for one purpose: 63 bits of a hash of `seed` and `purpose`.
 
-    The split, the head, the factors, the order of rows and the shuffle of one replicate each draw
-    from their own seed, so that changing one leaves the others as they were.
+    The split, the head, the factors, the order of rows and the shuffle of a replicate each have a
+    seed of their own, so that a change of one leaves the others alone.
     """
     text = "/".join(map(str, (seed, *purpose)))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
@@ -30,7 +30,7 @@ def derive(seed: int, *purpose: int | str) -> int:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Run the body from `seed`; afterwards Python, numpy and torch draw on as if it had not run."""
+    """Run the body from `seed`, then restore the random state of Python, numpy and torch."""
     outside = RandomState.snapshot()
     seed_everything(seed)
     try:
@@ -41,10 +41,9 @@ def seeded(seed: int) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class RandomState:
-    """The state of every generator from which a model may draw: torch's, NumPy's and Python's.
+    """The state of the random generators of torch, NumPy and Python.
 
-    Dropout masks come from torch. A loss of one's own may draw from the others, for augmentation or
-    for layer drop.
+    Dropout masks come from torch. Augmentation and layer drop may draw from the others.
     """
 
     cpu: torch.Tensor
@@ -71,7 +70,7 @@ class RandomState:
 
 @contextmanager
 def replay(state: RandomState) -> Iterator[None]:
-    """Run the body from `state`, then go on as if it had never run, whatever happens inside."""
+    """Run the body from `state`, then restore the random state, also when the body raises."""
     outside = RandomState.snapshot()
     state.restore()
     try:

@@ -1,4 +1,4 @@
-"""Figures of searches and retrainings sent to experiment trackers, through accelerate."""
+"""Experiment trackers, through accelerate: figures of searches and retrainings."""
 
 import json
 import logging
@@ -31,19 +31,19 @@ START: dict[str, Callable[[str, str, Path], GeneralTracker]] = {
 
 
 class Trackers:
-    """Every tracker that a configuration names.
+    """The trackers that a configuration names.
 
-    They live in the process that starts the jobs, and are told of each when it has ended, from the
-    files that it left: worker processes know nothing of them. Each job is a run of its own there,
-    so that curves of arms and seeds lie over each other. A tracker that fails is dropped, with a
-    warning: `metrics.jsonl` has it all.
+    They run in the process that starts the jobs, and get the figures of a job when it has ended,
+    from the files that it left. Each job is a run of its own, so that curves of arms and seeds can
+    be laid over each other. A tracker that fails is dropped with a warning: `metrics.jsonl` holds
+    everything.
 
     >>> trackers = Trackers(["tensorboard"], "mine", "runs/mine/trackers")    # doctest: +SKIP
     >>> trackers.search("search/learned/seed-0", "runs/mine/replicates/0/learned")
 
     Args:
         names: from `START`.
-        project: what the jobs are gathered under.
+        project: name under which the jobs are grouped.
         folder: where a tracker that writes files puts them.
 
     Raises:
@@ -60,12 +60,11 @@ class Trackers:
                 )
 
     def search(self, name: str, folder: str | Path) -> None:
-        """Tell of a search: its figures at each outer step.
+        """Send the figures of a search at each outer step.
 
         Args:
             name: of the job.
-            folder: what `SearchResult.save` wrote; of several searches that are pooled, each is
-                told by itself.
+            folder: what `SearchResult.save` wrote; pooled searches are sent one by one.
         """
         folder = Path(folder)
         members = sorted((folder / "search").glob("*/metrics.jsonl"), key=lambda f: f.parent.name)
@@ -74,19 +73,19 @@ class Trackers:
             self.tell(own, [_prefixed("search", row) for row in self._rows(file)])
 
     def retrain(self, name: str, folder: str | Path, metrics: Mapping[str, float]) -> None:
-        """Tell of a retraining: its loss at each step, and the metrics on the test rows.
+        """Send the loss of a retraining at each step, and the metrics on the test rows.
 
         Args:
             name: of the job.
-            folder: with `retrain.jsonl`.
-            metrics: as they were measured at the end.
+            folder: holds `retrain.jsonl`.
+            metrics: on the test rows.
         """
         rows = [_prefixed("retrain", row) for row in self._rows(Path(folder) / "retrain.jsonl")]
         last = rows[-1]["step"] if rows else 0
         self.tell(name, [*rows, _prefixed("test", {"step": last, **metrics})])
 
     def _rows(self, file: Path) -> list[dict[str, Any]]:
-        """The lines of a file; none where there are no trackers to be told of them."""
+        """Return the rows of a file, or none if there are no trackers."""
         if not self._names:
             return []
         try:
@@ -96,12 +95,12 @@ class Trackers:
             return []
 
     def tell(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Tell every tracker of one job.
+        """Send one job to every tracker.
 
         Args:
             name: of the job.
-            rows: figures with their `step`, in the order of the steps; what is no finite number is
-                passed over.
+            rows: figures with their `step`, in the order of the steps; values that are not finite
+                numbers are left out.
         """
         rows = list(rows)
         for kind in list(self._names):

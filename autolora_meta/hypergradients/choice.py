@@ -1,4 +1,4 @@
-"""What a config says of the hypergradient: a method's name, or a mapping with its options."""
+"""HypergradientOptions: a method and its options, as a configuration gives them."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -16,9 +16,9 @@ from autolora_meta.hypergradients.products import FiniteDifferenceOptions
 class HypergradientOptions(Options):
     """A hypergradient method and its options.
 
-    In a config it is a name (`darts`), a mapping with `method` and that method's own options, or a
-    mapping with `solver` and `products` for a pair that has no preset. It is written back as a flat
-    mapping that holds only the options its method takes.
+    A configuration gives a name (`darts`), a mapping with `method` and that method's own options,
+    or a mapping with `solver` and `products` for a pair that has no preset. It is written as a flat
+    mapping with the options of its method alone.
 
     >>> chosen = HypergradientOptions.model_validate({"method": "cg", "iterations": 20})
     >>> chosen.model_dump()
@@ -32,10 +32,10 @@ class HypergradientOptions(Options):
     )
     weight: Annotated[float, Field(ge=0)] | Literal["balanced"] = Field(
         default="balanced",
-        description="Weight of the implicit term beside the direct one: balanced, or a number "
-        "that is not negative. 1 is the mathematics. balanced: at each step the weight that makes "
-        "both terms equally long, whatever the scale of the loss and of the learning rate; it "
-        "found planted ranks best (docs/ranks.md).",
+        description="Weight of the implicit term beside the direct one: balanced, or a number of "
+        "at least 0. 1 is the mathematics. balanced: at each step the weight that makes both terms "
+        "equally long, whatever the scale of the loss and of the learning rate; it found planted "
+        "ranks best (docs/ranks.md).",
     )
 
     @property
@@ -45,12 +45,25 @@ class HypergradientOptions(Options):
 
     @property
     def factor(self) -> float:
-        """What J x is multiplied by as it is formed; a balanced weight comes once f_a is known."""
+        """The factor of J x; 1 for a balanced weight, which is known only with f_a."""
         return 1.0 if self.weight == "balanced" else self.weight
 
     def cost(self, *, centre_known: bool = False) -> Cost:
-        """What the implicit term costs at most, beyond the inner and the outer pass."""
+        """Return the most that the implicit term costs, beyond the inner and the outer pass."""
         return self.record.cost(self.solver, self.difference, centre_known=centre_known)
+
+    @classmethod
+    def kept_under(cls, below: Any, above: Mapping[str, Any]) -> dict[str, Any]:
+        """Drop all options if `above` sets the method: each method has its own.
+
+        >>> HypergradientOptions.kept_under("cg", {"iterations": 9})
+        {'method': 'cg'}
+        >>> HypergradientOptions.kept_under({"method": "cg", "iterations": 9}, {"method": "darts"})
+        {}
+        """
+        if {"method", "solver"} & above.keys():
+            return {}
+        return super().kept_under({"method": below} if isinstance(below, str) else below, above)
 
     @model_validator(mode="before")
     @classmethod
@@ -88,10 +101,10 @@ class HypergradientOptions(Options):
 
 
 def parse(value: str | Mapping[str, Any]) -> HypergradientOptions:
-    """A method's name or mapping, checked: `method`, or `solver` and `products`, and options.
+    """Read a method from its name, or from a mapping as `HypergradientOptions` takes it.
 
     Raises:
-        pydantic.ValidationError: a ValueError that holds every mistake, each with its place.
+        pydantic.ValidationError: a ValueError with every mistake and its place.
 
     Example:
         >>> parse({"method": "one_step", "weight": 1}).model_dump()
@@ -101,7 +114,7 @@ def parse(value: str | Mapping[str, Any]) -> HypergradientOptions:
 
 
 def _record(given: dict[str, Any]) -> Method:
-    """The method that the mapping names; its naming keys are taken out of it."""
+    """Return the method that `given` names, and remove the keys that name it."""
     named = {key: given.pop(key) for key in ("method", "solver", "products") if key in given}
     if set(named) == {"method"}:
         return method(named["method"])
@@ -115,7 +128,7 @@ def _record(given: dict[str, Any]) -> Method:
 
 
 def _foreign(record: Method, given: dict[str, Any]) -> list[InitErrorDetails]:
-    """An error for each option that the method does not take, with those that it does."""
+    """Return an error for each option that the method does not take."""
     errors = []
     for key in [key for key in given if key not in record.option_names]:
         owners = [other.name for other in METHODS.values() if key in other.option_names]

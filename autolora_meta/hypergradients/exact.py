@@ -1,14 +1,14 @@
-"""Dense references for small problems: every second derivative written out, one linear solve."""
+"""Dense references for small problems: explicit second derivatives and one linear solve."""
 
 import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from autolora_meta.hypergradients.products import Loss
+from autolora_meta.hypergradients.products import Closure
 from autolora_meta.hypergradients.vectors import Vector, filled, flatten, unflatten
 
 
-def _rows(loss: Loss, params: Vector, inputs: Vector) -> Tensor:
+def _rows(loss: Closure, params: Vector, inputs: Vector) -> Tensor:
     """d/d(inputs) of each entry of g_w, one double backward a row. (p, n)"""
     # Fused attention has no double backward; the math kernel has one.
     with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
@@ -25,48 +25,17 @@ def _rows(loss: Loss, params: Vector, inputs: Vector) -> Tensor:
     return torch.stack(rows)
 
 
-def dense_hessian(loss: Loss, params: Vector) -> Tensor:
+def dense_hessian(loss: Closure, params: Vector) -> Tensor:
     """H = d2g/dw2. (p, p), p entries in `params`."""
     return _rows(loss, params, params)
 
 
-def dense_mixed(loss: Loss, params: Vector, hyper: Vector) -> Tensor:
+def dense_mixed(loss: Closure, params: Vector, hyper: Vector) -> Tensor:
     """J = d2g/(da dw). (q, p), q entries in `hyper`, p in `params`."""
     return _rows(loss, params, hyper).T
 
 
 def dense_solve(matrix: Tensor, v: Vector, damping: float = 0.0) -> list[Tensor]:
-    """x with (matrix + damping I) x = v, in the shapes of v."""
+    """Return x with (matrix + damping I) x = v, in the shapes of v."""
     eye = torch.eye(len(matrix), dtype=matrix.dtype, device=matrix.device)
     return unflatten(torch.linalg.solve(matrix + damping * eye, flatten(v)), v)
-
-
-def implicit_hypergradient(
-    outer: Loss, inner: Loss, params: Vector, hyper: Vector, damping: float = 0.0
-) -> list[Tensor]:
-    """df/da = f_a - J (H + damping I)^-1 f_w at the current values.
-
-    Args:
-        outer: f, a scalar of `params` and `hyper`.
-        inner: g, a scalar of `params` and `hyper`.
-        params: w, requiring gradients; the formula is the hypergradient where g_w = 0.
-        hyper: a, requiring gradients.
-        damping: added to the diagonal of H.
-
-    Returns:
-        The hypergradient in the shapes of `hyper`. Memory and time grow as p^2 and p^3.
-
-    Source:
-        The implicit function theorem; Lorraine et al. (arXiv 1911.02590), eq. 2 and 3.
-
-    Example:
-        >>> w, a = torch.tensor([1.0], requires_grad=True), torch.tensor([1.0], requires_grad=True)
-        >>> implicit_hypergradient(lambda: w.sum(), lambda: ((w - a) ** 2).sum(), [w], [a])
-        [tensor([1.])]
-    """
-    with torch.enable_grad():
-        both = torch.autograd.grad(outer(), [*params, *hyper], allow_unused=True)
-    gradients = filled(both, [*params, *hyper])
-    f_w, f_a = gradients[: len(params)], gradients[len(params) :]
-    x = flatten(dense_solve(dense_hessian(inner, params), f_w, damping))
-    return unflatten(flatten(f_a) - dense_mixed(inner, params, hyper) @ x, hyper)

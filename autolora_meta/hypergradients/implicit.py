@@ -1,4 +1,4 @@
-"""The implicit term of the hypergradient: the one place where solver and products meet."""
+"""The implicit term of the hypergradient: a solver applied to products."""
 
 import torch
 from torch import Tensor
@@ -8,8 +8,8 @@ from autolora_meta.hypergradients.choice import HypergradientOptions
 from autolora_meta.hypergradients.methods import SOLVERS
 from autolora_meta.hypergradients.products import (
     AutogradProducts,
+    Closure,
     FiniteDifferenceProducts,
-    Loss,
     Products,
 )
 from autolora_meta.hypergradients.solvers import InnerUpdate, SolverRecord
@@ -18,22 +18,22 @@ from autolora_meta.hypergradients.vectors import Vector, scale, zeros_like
 
 def make_products(
     options: HypergradientOptions,
-    loss: Loss,
+    loss: Closure,
     params: Vector,
     hyper: Vector,
     *,
     centre: tuple[Vector, Vector] | None = None,
     precision: torch.dtype | None = None,
 ) -> Products:
-    """The products that a method asks for, at the current values; nothing runs yet.
+    """Return the products that a method needs, at the current values; no pass runs yet.
 
     Args:
         options: the method.
         loss: g at the current values of `params` and `hyper`, the same function at each call.
         params: w.
         hyper: a.
-        centre: (g_w, g_a) at these values where they are known; read by the forward difference.
-        precision: dtype of the passes where it is below that of `params`.
+        centre: (g_w, g_a) at these values, if known; the forward difference uses them.
+        precision: dtype of the passes, if it is below that of `params`.
     """
     if options.difference is None:
         return AutogradProducts(loss, params, hyper)
@@ -55,9 +55,9 @@ def implicit_gradient(
     v: Vector,
     inner: InnerUpdate | None = None,
 ) -> tuple[list[Tensor], SolverRecord]:
-    """weight * J x with H x = v as the method solves it; df/da = f_a - this.
+    """Return weight * J x with H x = v as the method solves it; df/da = f_a minus this.
 
-    A balanced weight counts as 1 here: who holds f_a as well puts it in.
+    A balanced weight counts as 1: the caller, who knows f_a, applies it.
 
     Args:
         options: the method, its solver's options and the weight.
@@ -89,7 +89,7 @@ def solution(
     v: Vector,
     inner: InnerUpdate | None = None,
 ) -> tuple[list[Tensor], SolverRecord]:
-    """x with H x = v as the method solves it, and what the solver did; see `implicit_gradient`."""
+    """Return x with H x = v as the method solves it, and the record; see `implicit_gradient`."""
     name = options.record.solver
     if name is None:
         raise InputError("unrolled has no implicit system to solve: use unrolled_gradient")
@@ -97,7 +97,7 @@ def solution(
 
 
 def implicit_term(options: HypergradientOptions, products: Products, x: Vector) -> list[Tensor]:
-    """weight * J x, in the shapes of a, a balanced weight as 1; `zero` runs nothing."""
+    """Return weight * J x in the shapes of a, a balanced weight as 1; `zero` runs nothing."""
     if options.record.solver == "zero":
         return zeros_like(products.hyper)
     return scale(options.factor, products.mixed(x))

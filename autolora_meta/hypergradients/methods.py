@@ -1,4 +1,4 @@
-"""The table of hypergradient methods: code, command line, config checks and docs read this one."""
+"""The table of hypergradient methods, read by code, command line, config checks and docs."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,15 +19,15 @@ Point = Literal["before", "after"]
 
 @dataclass(frozen=True)
 class Solver:
-    """A way from v to x.
+    """A solver of H x = v, and what is known of it.
 
     Args:
         solve: the function, as `solvers` describes it.
         options: the class of its options.
-        evaluated_at: "before": it stands for one inner step, so J is taken at w, where that step
-            began. "after": it stands for the inner optimum: H and J are taken at w', its end.
+        evaluated_at: "before": it stands for one inner step, so J is taken at w, before that step.
+            "after": it stands for the inner optimum, so H and J are taken at w', after that step.
         hessians: the most products H p for given options.
-        iterates: it builds x from products of products, which amplifies their rounding.
+        iterates: whether it builds x from products of products, which amplifies rounding.
     """
 
     solve: Callable[..., tuple[list[Any], solvers.SolverRecord]]
@@ -70,11 +70,11 @@ class Method:
     """A solver and a way to form products, under a name.
 
     Args:
-        name: what a config says.
+        name: as a configuration gives it.
         solver: a key of SOLVERS; None for `unrolled`, which solves nothing.
         products: how H p and J x are formed; None where none is needed.
         summary: one line for a list.
-        valid_when: what must hold for it to be right.
+        valid_when: the condition under which it is right.
         source: the paper.
 
     Example:
@@ -102,7 +102,7 @@ class Method:
 
     @property
     def differences(self) -> bool:
-        """Products are finite differences of gradients."""
+        """Whether products are finite differences of gradients."""
         return self.products == "finite_difference"
 
     @property
@@ -112,17 +112,17 @@ class Method:
 
     @property
     def needs_double_backward(self) -> bool:
-        """Every operation of the model must have a second derivative."""
+        """Whether every operation of the model must have a second derivative."""
         return self.products == "autograd"
 
     @property
     def works_in_bf16(self) -> bool:
-        """Sound where the base computes in bf16: a solver that iterates amplifies rounding."""
+        """Whether it is sound on a base that computes in bf16; iteration amplifies rounding."""
         return self.solver is not None and not SOLVERS[self.solver].iterates
 
     @property
     def works_on_quantised(self) -> bool:
-        """Works on a base in 4 or 8 bits, whose kernels have no double backward."""
+        """Whether it works on a base in 4 or 8 bits, whose kernels have no double backward."""
         return not self.needs_double_backward
 
     def cost(
@@ -132,7 +132,7 @@ class Method:
         *,
         centre_known: bool = False,
     ) -> Cost:
-        """What the implicit term costs at most, beyond the inner and the outer pass.
+        """Return the most that the implicit term costs, beyond the inner and the outer pass.
 
         Args:
             options: the solver's options.
@@ -223,10 +223,10 @@ METHODS: dict[str, Method] = {
 
 
 def method(name: str) -> Method:
-    """The preset called `name`.
+    """Return the preset called `name`.
 
     Raises:
-        InputError: there is none; the nearest name is given.
+        InputError: there is none; the message gives the nearest name.
     """
     if not isinstance(name, str) or name not in METHODS:
         raise InputError(unknown("hypergradient method", name, METHODS))
@@ -234,7 +234,7 @@ def method(name: str) -> Method:
 
 
 def compose(solver: SolverName, products: ProductsName) -> Method:
-    """The method that a solver and a way to form products make; the preset where there is one."""
+    """Return the method made of a solver and a way to form products; the preset if there is one."""
     if not isinstance(solver, str) or solver not in SOLVERS:
         raise InputError(unknown("solver", solver, SOLVERS))
     if products not in ("autograd", "finite_difference"):

@@ -1,4 +1,4 @@
-"""The Nystrom solver: a low-rank stand-in for H, inverted by the Woodbury formula."""
+"""The Nystrom solver: a low-rank approximation of H, inverted by the Woodbury formula."""
 
 import torch
 from pydantic import Field
@@ -13,10 +13,12 @@ class NystromOptions(Options):
     """Options of `nystrom`."""
 
     columns: int = Field(
-        default=10, ge=1, description="k: columns of H, one product each; k floats a weight."
+        default=10,
+        ge=1,
+        description="k: columns of H; each costs one product and one float per weight.",
     )
     rho: float = Field(default=DAMPING, gt=0, description="Damping: x = (H_k + rho I)^-1 v.")
-    seed: int = Field(default=0, ge=0, description="Draws which columns are taken.")
+    seed: int = Field(default=0, ge=0, description="Seed of the choice of columns.")
 
 
 def nystrom(
@@ -24,9 +26,9 @@ def nystrom(
 ) -> tuple[list[Tensor], SolverRecord]:
     """x = (H_k + rho I)^-1 v with H_k = C W^+ C^T (Hataya and Yamada, arXiv 2302.09726).
 
-    C holds k columns of H, drawn by `seed`, and W their rows. The Woodbury formula subtracts
-    numbers of size 1 / rho; an orthonormal basis of the columns gives the same x without that
-    cancellation.
+    C holds k columns of H, drawn by `seed`, and W the same rows of C. The Woodbury formula
+    subtracts numbers of size 1 / rho; an orthonormal basis of the columns gives the same x without
+    that cancellation.
     """
     flat = flatten(v)
     size = flat.numel()

@@ -1,4 +1,4 @@
-"""The products H p and J x: exactly by double backward, or as differences of gradients."""
+"""The products H p and J x: exact by double backward, or as differences of gradients."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -15,12 +15,12 @@ from autolora_meta.foundation.cost import Cost
 from autolora_meta.foundation.options import Options
 from autolora_meta.hypergradients.vectors import Vector, add_scaled, filled, norm, scale, zeros_like
 
-Loss = Callable[[], Tensor]
+Closure = Callable[[], Tensor]
 Scheme = Literal["central", "forward"]
 
 
 class Products(Protocol):
-    """Second derivatives of an inner loss g(w, a), met only as products with vectors."""
+    """Second derivatives of an inner loss g(w, a) as products with vectors."""
 
     hyper: list[Tensor]
     cost: Cost
@@ -37,9 +37,9 @@ class Products(Protocol):
 class AutogradProducts:
     """Exact products by double backward.
 
-    The first product runs one forward and one backward that keeps its graph; every product is one
-    double backward. The forward runs attention in torch's math kernel, because the fused kernels
-    have no double backward; no model needs reloading for it.
+    The first product runs one forward and one backward that keeps its graph; each product is one
+    double backward. The forward runs attention in torch's math kernel, since the fused kernels have
+    no double backward; the model need not be loaded again for it.
 
     Args:
         loss: g at the current values of `params` and `hyper`; a scalar.
@@ -47,14 +47,14 @@ class AutogradProducts:
         hyper: a, the tensors of the outer problem, requiring gradients.
     """
 
-    def __init__(self, loss: Loss, params: Vector, hyper: Vector) -> None:
+    def __init__(self, loss: Closure, params: Vector, hyper: Vector) -> None:
         self.params, self.hyper = list(params), list(hyper)
         self.cost = Cost()
         self._loss = loss
         self._graph: list[Tensor | None] | None = None
 
     def gradient(self) -> list[Tensor]:
-        """g_w, detached; it costs nothing beyond the pass that the products share."""
+        """Return g_w, detached; it costs nothing beyond the pass that the products share."""
         return filled(self._gradients(), self.params)
 
     def hessian(self, p: Vector) -> list[Tensor]:
@@ -66,7 +66,7 @@ class AutogradProducts:
         return self._double_backward(x, self.hyper)
 
     def both(self, x: Vector) -> tuple[list[Tensor], list[Tensor]]:
-        """(H x, J x) from a single double backward."""
+        """Return (H x, J x) from a single double backward."""
         together = self._double_backward(x, [*self.params, *self.hyper])
         return together[: len(self.params)], together[len(self.params) :]
 
@@ -102,24 +102,23 @@ class FiniteDifferenceOptions(Options):
 
     scheme: Scheme = Field(
         default="central",
-        description="central: two passes a product, error O(step^2). forward: one pass and a "
-        "centre that is shared or already known, error O(step), an order less accurate.",
+        description="central: two passes a product, error O(step^2). forward: one pass a product "
+        "and one at the centre, shared or already known, error O(step).",
     )
     radius: float | None = Field(
         default=None,
         gt=0,
-        description="Length of the step in the space of the inner weights. Left out, it follows "
-        "the precision of the passes, the norm of the weights and the scheme.",
+        description="Length of the step in the space of the inner weights; null: chosen from the "
+        "precision of the passes, the norm of the weights and the scheme.",
     )
 
 
 def default_radius(scheme: Scheme, precision: torch.dtype, params: Vector) -> float:
-    """The step length that balances truncation against rounding.
+    """Return the step length that balances truncation against rounding.
 
     Rounding error falls as u / R, with u the unit roundoff of the passes; truncation grows as R^2
     for the central and as R for the forward difference. They balance at u^(1/3) and u^(1/2), in
-    units of the length over which gradients change; the norm of the weights per tensor stands for
-    that length.
+    units of the length over which gradients change: here the norm of the weights per tensor.
 
     Args:
         scheme: "central" or "forward".
@@ -141,25 +140,25 @@ def default_radius(scheme: Scheme, precision: torch.dtype, params: Vector) -> fl
 
 
 class FiniteDifferenceProducts:
-    """Products from gradients only: they work where no double backward exists.
+    """Products from gradients alone, for models without a double backward.
 
     The inner weights move along the direction by `radius` and come back bit for bit, also when a
-    pass raises. `loss` must be the same function at each call (batch and dropout masks).
+    pass raises. `loss` must be the same function at each call: same batch, same dropout masks.
 
     Args:
         loss: g at the current values of `params` and `hyper`; a scalar.
         params: w, leaf tensors, moved in place during a product and then put back.
         hyper: a, leaf tensors, never moved.
         scheme: "central" or "forward".
-        radius: absolute step length in weight space; None takes `default_radius`.
-        centre: (g_w, g_a) at the current values if they are known, from a pass in the same
-            precision. The forward scheme computes them once where they are not given.
-        precision: dtype of the passes where it is below that of `params` (a base stored in bf16).
+        radius: absolute step length in weight space; None: `default_radius`.
+        centre: (g_w, g_a) at the current values, if known from a pass in the same precision; else
+            the forward scheme computes them once.
+        precision: dtype of the passes, if it is below that of `params` (a base stored in bf16).
     """
 
     def __init__(
         self,
-        loss: Loss,
+        loss: Closure,
         params: Vector,
         hyper: Vector,
         *,
@@ -218,7 +217,7 @@ class FiniteDifferenceProducts:
 
     @contextmanager
     def _moved(self, step: float, p: Vector) -> Iterator[None]:
-        """w + step * p inside, the saved bits of w afterwards."""
+        """Run the body at w + step * p, then restore w bit for bit."""
         saved = [w.detach().clone() for w in self.params]
         try:
             for w, direction in zip(self.params, p, strict=True):

@@ -39,12 +39,12 @@ class SolverRecord:
     """What a solver did.
 
     Args:
-        iterations: products H p that the solution is made of (a search for the step not counted).
-        residual: norm(H x - v) / norm(v) at the solver's own damping; None where it is not known
-            without another product.
-        smallest_curvature: the smallest p^T H p / p^T p met, without damping; None where none was.
-        stopped: why it ended. "exact": a formula, nothing to iterate.
-        message: a sentence for a person where something is to be said.
+        iterations: products H p in the solution, those that estimate a step not counted.
+        residual: norm(H x - v) / norm(v) at the solver's own damping; None if it would cost
+            another product.
+        smallest_curvature: the smallest p^T H p / p^T p met, without damping; None if none was.
+        stopped: why it ended. "exact": a formula, without iteration.
+        message: a warning for a person, or empty.
     """
 
     iterations: int
@@ -56,11 +56,11 @@ class SolverRecord:
 
 @dataclass(frozen=True)
 class InnerUpdate:
-    """What a one-step method needs to know of the inner optimizer's step w' = w - u(gradient).
+    """The inner optimizer's step w' = w - u(gradient), as far as one-step methods need it.
 
     Args:
         learning_rates: the learning rate of each tensor of w.
-        jacobian: du/d(gradient), elementwise, in the shapes of w; None where it is not needed.
+        jacobian: du/d(gradient), elementwise, in the shapes of w; None if it is not needed.
     """
 
     learning_rates: tuple[float, ...]
@@ -76,13 +76,13 @@ class IdentityOptions(Options):
 
     scale: Literal["inner_lr"] | float = Field(
         default="inner_lr",
-        description="x = scale * v. inner_lr: the learning rate of the inner step, which makes the "
-        "method one look-ahead step of gradient descent; a number is taken as it is.",
+        description="Factor in x = scale * v: a number, or inner_lr, the learning rate of the "
+        "inner step, which makes the method one look-ahead step of gradient descent.",
     )
 
 
 class AdamOptions(Options):
-    """Options of `adam`: none, the Jacobian comes from the inner optimizer."""
+    """Options of `adam`: none; the Jacobian comes from the inner optimizer."""
 
 
 class NeumannOptions(Options):
@@ -91,43 +91,43 @@ class NeumannOptions(Options):
     iterations: int = Field(
         default=10,
         ge=1,
-        description="K: products in the sum over i = 0..K, one each; more is more exact.",
+        description="K: products in the sum over i = 0..K; more are more exact.",
     )
     step: Literal["auto"] | Annotated[float, Field(gt=0)] = Field(
         default="auto",
-        description="a0, which must lie below 2 / lambda_max(H). auto: 1 / the estimate that "
-        "power_iterations products give.",
+        description="a0, below 2 / lambda_max(H). auto: 1 / lambda_max, estimated by "
+        "power_iterations products.",
     )
     power_iterations: int = Field(
-        default=5, ge=1, description="Products spent on lambda_max where step is auto."
+        default=5, ge=1, description="Products that estimate lambda_max if step is auto."
     )
     damping: float = Field(
         default=DAMPING,
         ge=0,
-        description="H + damping I takes the place of H. It must exceed the most negative "
-        "curvature, or the sum grows and stops.",
+        description="Added to the diagonal of H. It must exceed the most negative curvature, or "
+        "the sum grows and stops.",
     )
 
 
 class ConjugateGradientOptions(Options):
     """Options of `conjugate_gradient`."""
 
-    iterations: int = Field(default=10, ge=1, description="The most iterations, one product each.")
+    iterations: int = Field(default=10, ge=1, description="Most iterations, one product each.")
     tolerance: float = Field(
-        default=1e-3, ge=0, description="Stop when norm(H x - v) / norm(v) is at or below this."
+        default=1e-3, ge=0, description="Stop when norm(H x - v) / norm(v) is at most this."
     )
     damping: float = Field(
         default=DAMPING,
         ge=0,
-        description="H + damping I takes the place of H. It must exceed the most negative "
-        "curvature, or the solver stops there.",
+        description="Added to the diagonal of H. It must exceed the most negative curvature, or "
+        "the solver stops there.",
     )
 
 
 def zero(
     matvec: Matvec, v: Vector, options: ZeroOptions, inner: InnerUpdate | None = None
 ) -> tuple[list[Tensor], SolverRecord]:
-    """x = 0: the outer problem sees only how f depends on a directly."""
+    """x = 0: only the direct dependence of f on a counts."""
     return zeros_like(v), SolverRecord(0, None, None, "exact")
 
 
@@ -163,10 +163,10 @@ def adam(
 
 
 def spectral_norm(matvec: Matvec, v: Vector, iterations: int) -> float:
-    """The largest |eigenvalue| of H that v can meet, from below, by power iteration.
+    """Estimate, from below, the largest |eigenvalue| of H that v can meet, by power iteration.
 
-    It starts at v: products with powers of H never leave the space that v spans with them, so an
-    eigenvalue that v does not meet cannot make a sum over it diverge.
+    It starts at v: powers of H applied to v stay in one subspace, and eigenvalues outside it cannot
+    make a sum over them diverge.
     """
     p, largest = v, 0.0
     for _ in range(iterations):
@@ -234,8 +234,8 @@ def conjugate_gradient(
 ) -> tuple[list[Tensor], SolverRecord]:
     """(H + damping I) x = v by conjugate gradients (Hestenes and Stiefel, 1952), from x = 0.
 
-    Where p^T (H + damping I) p <= 0 the quadratic has no minimum along p: the iterate before p is
-    returned, which is the best so far.
+    If p^T (H + damping I) p <= 0, the quadratic has no minimum along p, and the iterate before p is
+    returned: the best so far.
     """
     size = norm(v)
     if size == 0:

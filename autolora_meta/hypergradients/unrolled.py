@@ -1,7 +1,7 @@
 """Reverse mode through K inner steps of the actual optimizer.
 
-The steps themselves are taken as usual; each is recorded before it is taken. Going back, one step
-at a time is rebuilt, so memory holds one graph, and K copies of weights and optimizer state.
+Each step is recorded before it is taken. The way back rebuilds one step at a time, so memory holds
+one graph, and K copies of weights and optimizer state.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from autolora_meta.foundation.cost import Cost
 from autolora_meta.foundation.options import Options
-from autolora_meta.hypergradients.products import AutogradProducts, Loss
+from autolora_meta.hypergradients.products import AutogradProducts, Closure
 from autolora_meta.hypergradients.updates import Rule, State, rules_of
 from autolora_meta.hypergradients.vectors import Vector, add_scaled, assign, scale, zeros_like
 
@@ -24,14 +24,14 @@ class UnrolledOptions(Options):
     steps: int = Field(
         default=1,
         ge=1,
-        description="The last inner steps of an outer step that are differentiated through; memory "
-        "holds a copy of weights and optimizer state for each.",
+        description="Number of inner steps before an outer step to differentiate through; each "
+        "keeps a copy of weights and optimizer state.",
     )
 
 
 @dataclass(frozen=True)
 class RecordedStep:
-    """One inner step as it was about to be taken.
+    """One inner step, recorded before it was taken.
 
     Args:
         loss: g of this step, the same function at each call (batch and dropout masks).
@@ -39,12 +39,12 @@ class RecordedStep:
         rules: how each tensor steps, with the optimizer's state before the step.
     """
 
-    loss: Loss
+    loss: Closure
     params: Vector
     rules: Sequence[Rule]
 
 
-def record_step(optimizer: torch.optim.Optimizer, params: Vector, loss: Loss) -> RecordedStep:
+def record_step(optimizer: torch.optim.Optimizer, params: Vector, loss: Closure) -> RecordedStep:
     """Record the step that `optimizer` is about to take. Call it before `optimizer.step()`.
 
     Raises:
@@ -57,7 +57,7 @@ def record_step(optimizer: torch.optim.Optimizer, params: Vector, loss: Loss) ->
 def unrolled_gradient(
     steps: Sequence[RecordedStep], params: Vector, hyper: Vector, v: Vector
 ) -> tuple[list[Tensor], Cost]:
-    """The implicit term of df/da through the recorded steps, to be subtracted from f_a.
+    """Return the implicit term of df/da through the recorded steps, to be subtracted from f_a.
 
     With step t: w_{t+1}, s_{t+1} = Phi_t(w_t, g_w(w_t, a), s_t), and adjoints l (of w) and m (of
     the optimizer's state s), going back from l_K = v, m_K = 0:
@@ -103,7 +103,7 @@ def unrolled_gradient(
 def _pull(
     rule: Rule, w: Tensor, g: Tensor, adjoint: Tensor, state_adjoint: State
 ) -> tuple[Tensor, Tensor, State]:
-    """The adjoints of (w', s') pulled back through one tensor's update, to w, g and s."""
+    """Pull the adjoints of (w', s') back through one tensor's update, to w, g and s."""
     with torch.enable_grad():
         leaves = [part.detach().requires_grad_() for part in (w, g, *rule.state.values())]
         following, state = rule(

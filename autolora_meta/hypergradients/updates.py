@@ -1,7 +1,7 @@
-"""The step of an inner optimizer as a function that can be differentiated.
+"""The step of an inner optimizer as a differentiable function.
 
-torch's SGD (with momentum), Adam and AdamW, read from the optimizer's own parameter groups and
-state, so that a learning rate that a scheduler has changed, or a group of its own, is what is used.
+Settings of torch's SGD (with momentum), Adam and AdamW are read from the optimizer's own groups and
+state, so that changes by a scheduler and differences between groups count.
 """
 
 from collections.abc import Callable
@@ -19,17 +19,17 @@ State = dict[str, Tensor]
 
 
 def _root(x: Tensor) -> Tensor:
-    """sqrt(x) with slope 0 at 0, where sqrt has none.
+    """Return sqrt(x) with slope 0 at 0, where sqrt has none.
 
-    A second moment is 0 only beside a gradient of 0, and there the numerator of the update carries
-    the whole slope.
+    A second moment is 0 only if the gradient is, and then the numerator of the update carries the
+    whole slope.
     """
     safe = torch.where(x > 0, x, torch.ones_like(x))
     return torch.where(x > 0, safe.sqrt(), torch.zeros_like(x))
 
 
 def sgd(w: Tensor, g: Tensor, state: State, group: dict[str, Any]) -> tuple[Tensor, State]:
-    """One step of torch.optim.SGD: (w', state') from weights, gradient and momentum buffer."""
+    """Take one step of torch.optim.SGD: (w', state') from weights, gradient and momentum buffer."""
     g = g + group["weight_decay"] * w
     mu = group["momentum"]
     if mu == 0:
@@ -42,7 +42,7 @@ def sgd(w: Tensor, g: Tensor, state: State, group: dict[str, Any]) -> tuple[Tens
 
 
 def adam(w: Tensor, g: Tensor, state: State, group: dict[str, Any]) -> tuple[Tensor, State]:
-    """One step of torch.optim.Adam or AdamW; `group["step"]` counts this step, from 1."""
+    """Take one step of torch.optim.Adam or AdamW; `group["step"]` counts this step, from 1."""
     lr, (beta1, beta2), decay = group["lr"], group["betas"], group["weight_decay"]
     if group["decoupled_weight_decay"]:
         w = w * (1 - lr * decay)
@@ -82,8 +82,8 @@ def adam_jacobian(
 
     Args:
         gradient: g, the gradient of this step. Any shape.
-        exp_avg: first moment with this gradient already in it, as the optimizer's state holds it
-            after the step. Shape of `gradient`.
+        exp_avg: first moment with this gradient in it, as in the optimizer's state after the step.
+            Shape of `gradient`.
         exp_avg_sq: second moment, likewise.
         step: number of this step, from 1.
         lr: learning rate.
@@ -91,8 +91,8 @@ def adam_jacobian(
         eps: the constant beside the root.
 
     Returns:
-        The Jacobian's diagonal, in the shape of `gradient`; where gradient and moments are zero it
-        is lr * (1 - beta1) / ((1 - beta1^t) eps).
+        The Jacobian's diagonal, in the shape of `gradient`; if gradient and moments are zero, it is
+        lr * (1 - beta1) / ((1 - beta1^t) eps).
 
     Source:
         SAMA (arXiv 2310.05674), with the bias corrections kept.
@@ -110,14 +110,14 @@ def adam_jacobian(
 
 @dataclass(frozen=True)
 class Rule:
-    """How one tensor steps: the optimizer's formula, its settings and its state before the step."""
+    """The step of one tensor: the optimizer's formula, its settings, its state before the step."""
 
     update: Callable[[Tensor, Tensor, State, dict[str, Any]], tuple[Tensor, State]]
     group: dict[str, Any]
     state: State
 
     def __call__(self, w: Tensor, g: Tensor, state: State) -> tuple[Tensor, State]:
-        """(w', state') from w, the gradient g and a state in the place of the recorded one."""
+        """Return (w', state') from w, the gradient g and a state in place of the recorded one."""
         return self.update(w, -g if self.group["maximize"] else g, state, self.group)
 
 
@@ -143,7 +143,7 @@ def _is_adam(optimizer: torch.optim.Optimizer, group: dict[str, Any]) -> bool:
 
 
 def rules_of(optimizer: torch.optim.Optimizer, params: Vector) -> list[Rule]:
-    """The rule of each tensor for the step that comes next; state is copied, so it may be kept.
+    """Return the rule of each tensor for the next step; state is copied, so it may be kept.
 
     Raises:
         InputError: the optimizer is none of SGD, Adam, AdamW, or lacks a tensor of `params`.
@@ -168,7 +168,7 @@ def rules_of(optimizer: torch.optim.Optimizer, params: Vector) -> list[Rule]:
 def inner_update(
     optimizer: torch.optim.Optimizer, params: Vector, gradients: Vector | None = None
 ) -> InnerUpdate:
-    """What one-step methods need of the step that `optimizer` has just taken.
+    """Return what one-step methods need of the step that `optimizer` has just taken.
 
     Args:
         optimizer: the inner optimizer, after its step.

@@ -1,4 +1,4 @@
-"""Lists of tensors as vectors. Nothing here works in place, but `assign`."""
+"""Lists of tensors as vectors. Only `assign` works in place."""
 
 from collections.abc import Iterable, Sequence
 from typing import TypeAlias
@@ -10,7 +10,7 @@ Vector: TypeAlias = Sequence[Tensor]
 
 
 def _wide(tensor: Tensor) -> Tensor:
-    """`tensor` in float32 or better, so that long sums keep their digits."""
+    """Return `tensor` in float32 or better, so that long sums keep their digits."""
     return tensor.float() if torch.finfo(tensor.dtype).bits < 32 else tensor
 
 
@@ -24,7 +24,7 @@ def dot(x: Vector, y: Vector) -> float:
 
 
 def norm(x: Vector) -> float:
-    """The Euclidean norm of x."""
+    """Return the Euclidean norm of x."""
     return dot(x, x) ** 0.5
 
 
@@ -39,23 +39,23 @@ def add_scaled(x: Vector, factor: float, y: Vector) -> list[Tensor]:
 
 
 def zeros_like(x: Vector) -> list[Tensor]:
-    """The zero vector of x's shapes, dtypes and devices."""
+    """Return zeros in the shapes, dtypes and devices of x."""
     return [torch.zeros_like(a, requires_grad=False) for a in x]
 
 
 def filled(gradients: Sequence[Tensor | None], like: Vector) -> list[Tensor]:
-    """`gradients`, detached, with zeros where autograd gives None: no path means no dependence."""
+    """Return `gradients` detached, with zeros in place of None: no path means no dependence."""
     pairs = zip(gradients, like, strict=True)
     return [torch.zeros_like(a) if g is None else g.detach() for g, a in pairs]
 
 
 def flatten(x: Vector) -> Tensor:
-    """All entries of x in one tensor. (p,)"""
+    """Return all entries of x in one tensor. (p,)"""
     return torch.cat([a.reshape(-1) for a in x])
 
 
 def unflatten(flat: Tensor, like: Vector) -> list[Tensor]:
-    """The inverse of `flatten`: `flat` (p,) cut into the shapes of `like`."""
+    """Cut `flat` (p,) into the shapes of `like`: the inverse of `flatten`."""
     pieces = flat.split([a.numel() for a in like])
     return [piece.view(a.shape) for piece, a in zip(pieces, like, strict=True)]
 

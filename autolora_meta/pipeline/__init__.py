@@ -1,1 +1,1 @@
-"""Pipeline: one verb a file, and the records that they hand on."""
+"""Pipeline: one verb a file, and the records that pass between them."""

@@ -1,10 +1,11 @@
-"""Prepare: from a configuration to the model, task and rows of one replicate."""
+"""Prepare: load the model, the task and the rows of one replicate."""
 
 import logging
 from collections.abc import Callable, Mapping
 
 from datasets import Dataset, DatasetDict
 
+from autolora_meta.config.compare import CompareOptions
 from autolora_meta.config.run import RunConfig
 from autolora_meta.finetuning.data.class_counts import counts
 from autolora_meta.finetuning.prepare import Prepared, task_and_rows
@@ -26,10 +27,10 @@ def prepare(
 
     Args:
         config: of the run.
-        seed: of the replicate: of its split and its head; `config.seed` where it is not given.
-        data: rows at hand, in the place of `config.data.source`; splits and columns are found, and
-            cut, in the same way.
-        task: a task of your own, in the place of `config.task.type`.
+        seed: of the replicate, for its split and its head; None: `config.seed`.
+        data: rows to use in place of `config.data.source`; splits, columns and cuts follow the same
+            rules.
+        task: a task of your own, in place of `config.task.type`.
         say: told what was chosen, dropped and cut.
 
     Raises:
@@ -43,16 +44,16 @@ def prepare(
     seed = config.seed if seed is None else seed
     sections = config.model, config.data, config.task
     prepared = prepare_parts(*sections, seed, given=data, task=task, say=say)
-    _refuse_unmeasured(prepared.task, config)
+    _refuse_unmeasured(prepared.task, config.compare)
     return prepared
 
 
 def refuse_unusable(
     config: RunConfig, seed: int, say: Callable[[str], None] = _LOG.debug
 ) -> Mapping[str, Mapping[str, int]]:
-    """Refuse data, a task or a model that no run could use, before anything long begins.
+    """Refuse data, a task or a model that no run could use, before any long work.
 
-    Rows are read and split; of the model, its configuration is.
+    This reads and splits the rows, and reads the model's configuration, not its weights.
 
     Args:
         config, seed: of the run.
@@ -65,12 +66,12 @@ def refuse_unusable(
         InputError: as of `prepare`.
     """
     task, rows = task_and_rows(config.model, config.data, config.task, seed, say=say)
-    _refuse_unmeasured(task, config)
-    refuse_lacking(task, config.compare.named)
+    _refuse_unmeasured(task, config.compare)
+    refuse_lacking(task, config.compare.compared(task.compared))
     return counts(rows, task.roles)
 
 
-def _refuse_unmeasured(task: Task, config: RunConfig) -> None:
-    primary = config.compare.primary.metric
-    refuse_unmeasured(task, config.compare.metrics or (), "compare.metrics")
+def _refuse_unmeasured(task: Task, compare: CompareOptions) -> None:
+    primary = compare.primary.metric
+    refuse_unmeasured(task, compare.metrics or (), "compare.metrics")
     refuse_unmeasured(task, [primary] if primary else (), "compare.primary.metric")

@@ -1,4 +1,4 @@
-"""Program: what a search needs, wherever it came from, and the gated model that it opens."""
+"""Program: what a search needs, from a configuration or from Python, and its gated model."""
 
 import hashlib
 import json
@@ -35,14 +35,13 @@ from autolora_meta.ranks.rules import RankOptions, bounds
 
 
 def fingerprint(config: RunConfig, seed: int, selection: str) -> str:
-    """A hash of all that a search depends on, by which a finished one is known again.
+    """Return a hash of all that a search depends on, to recognise a finished one.
 
     Args:
-        config: of the run; retraining and arms play no part, and ranks only where
-            `search.patience` reads them.
+        config: of the run. Retraining and arms do not count; ranks count only if `search.patience`
+            reads them.
         seed: of the search.
-        selection: learned gates, frozen ones or random ones; or an arm that trains by the same
-            sections.
+        selection: of the gates; or the name of an arm that trains by the same sections.
     """
     read = {"model", "data", "task", "lora", "search"}
     read |= {"ranks"} if config.search.patience is not None else set()
@@ -53,7 +52,7 @@ def fingerprint(config: RunConfig, seed: int, selection: str) -> str:
 
 @dataclass(frozen=True)
 class Program:
-    """What a search needs, wherever it came from."""
+    """What a search needs: model, batches, loss and options."""
 
     model: nn.Module
     train: Any
@@ -72,19 +71,19 @@ class Program:
 
     @property
     def followed_ranks(self) -> RankOptions:
-        """How ranks are read during the search, where sensitivity cannot be had yet.
+        """How ranks are read during the search, when sensitivity is not measured yet.
 
-        Singular values stand in for it: they belong to the same directions.
+        Singular values take its place: they belong to the same directions.
         """
         if self.ranks.importance != "sensitivity":
             return self.ranks
         return self.ranks.model_copy(update={"importance": "singular"})
 
     def targets(self) -> Targets:
-        """The layers to adapt, and what shared names for them left out.
+        """Return the layers to adapt, and those that a shared name left out.
 
-        `all-linear` and `default` take one forward pass of the first training batch, by which
-        layers that the model never calls are left out.
+        `all-linear` and `default` run the first training batch forward, to leave out layers that
+        the model never calls.
         """
         lora, home = self.lora, next(self.model.parameters()).device
 
@@ -101,7 +100,7 @@ class Program:
 
     @contextmanager
     def opened(self) -> Iterator[tuple[PeftModel, Gates, tuple[int, ...]]]:
-        """The model wrapped and gated inside, with the costs; afterwards it is as it was."""
+        """Yield the model wrapped and gated, the gates and the costs; restore the model after."""
         refuse_new_and_frozen(self.model, self.head)
         names = self.targets().names
         # What no allocation could do is refused before anything runs.
@@ -125,7 +124,7 @@ class Program:
                 yield wrapped, gates, costs
 
     def _refuse_impossible(self, names: Sequence[str], costs: Sequence[int]) -> None:
-        """Refuse ranks that no allocation could give on these layers."""
+        """Refuse options under which no allocation on these layers is possible."""
         refuse_narrow_layers(self.model, names, self.lora.k)
         bounds(self.lora.k, self.ranks)
         if self.ranks.importance == "sensitivity" and not self.options.sensitivity_batches:
@@ -140,7 +139,7 @@ class Program:
 
     @contextmanager
     def _batches(self) -> Iterator[Callable[[], Any]]:
-        """Gives training batches from the first on; the stream stands where it stood afterwards."""
+        """Yield a function that gives training batches; put the stream back afterwards."""
         place, given = self.train.state_dict(), 0
 
         def another() -> Any:
@@ -157,7 +156,7 @@ class Program:
 
 
 def _scalar(value: object) -> Tensor:
-    """The value; refuse what is no loss."""
+    """Return `value` if it is a loss, a tensor with one number."""
     if not isinstance(value, Tensor) or value.numel() != 1:
         given = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
         raise InputError(
@@ -168,20 +167,20 @@ def _scalar(value: object) -> Tensor:
 
 
 def search_seeds(seed: int, count: int) -> list[int]:
-    """The seeds of `count` searches of one replicate, whose own seed is the first."""
+    """Return the seeds of `count` searches of one replicate; the first is its own seed."""
     return [seed, *(derive(seed, "another search", i) for i in range(1, count))]
 
 
 def program_of(
     config: RunConfig, prepared: Prepared, seed: int, selection: Selection = "learned"
 ) -> Program:
-    """What one search of one replicate needs.
+    """Return the program of one search of one replicate.
 
     Args:
         config: of the run.
         prepared: base model and encoded rows of this replicate.
         seed: of this search.
-        selection: learned gates, frozen ones or random ones.
+        selection: of the gates: learned, frozen or random.
     """
     options, collate = config.search, prepared.collate
     train, validation = prepared.rows["train"], prepared.rows["validation"]

@@ -1,4 +1,4 @@
-"""SearchResult: what a search learned, on disk and in memory, and the ranks that follow."""
+"""SearchResult: what a search learned, in memory and on disk, and the ranks that follow."""
 
 import json
 import math
@@ -13,11 +13,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from autolora_meta.bilevel.engine import Row
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.lora_config import lora_config
 from autolora_meta.finetuning.start import Start
 from autolora_meta.foundation.cost import Cost
+from autolora_meta.foundation.progress import Row
 from autolora_meta.ranks.importance import Components
 from autolora_meta.ranks.pattern import RankPattern
 from autolora_meta.ranks.rules import RankOptions, allocate
@@ -32,29 +32,27 @@ class SearchResult:
     """What a search learned, and all that later allocations need.
 
     Args:
-        components: scores of every rank-1 component at the end of the search; of several searches,
-            pooled.
+        components: at the end of the search; those of several searches are pooled.
         trajectory: gates at the start and after each outer step. (T, L, k)
-        ranks_trajectory: ranks at the same times, under the options of `ranks` that the search ran
-            with; of a search with frozen gates after each step. (T, L)
+        ranks_trajectory: ranks at the same times, under the options that the search ran with; with
+            frozen gates, after each step. (T, L)
         rows: figures of each outer step.
-        cost: forwards, backwards and double backwards that the search took.
+        cost: forward, backward and double backward passes of the search.
         options: how `ranks` are allocated.
         seconds: wall time.
         task_type: PEFT's name for the task, for `lora_config`.
-        architecture: `model_type` of a model of transformers, for `lora_config`.
-        fingerprint: of the configuration that was searched (`program.fingerprint`).
-        settled: the ranks had stood still for `search.patience` outer steps, and the search ended;
-            of several searches, in each.
-        members: of several searches that are pooled, each by itself; trajectories and rows above
-            are then those of the first.
-        importance_trajectory: each layer's importance, summed over its components, at the times of
-            `ranks_trajectory`; singular values stand in for sensitivity, which is measured at the
-            end. None in results of older versions. (T, L)
-        blind_loss: the validation loss of the best answer that does not look at its input; None
-            where the task does not say, and in results of older versions.
-        start: the updates and the head that it trained, for a retraining to go on from; of several
-            searches those of the first. None in results of older versions.
+        architecture: `model_type` of a transformers model, for `lora_config`.
+        fingerprint: of the configuration (`program.fingerprint`).
+        settled: whether the search ended early, its ranks unchanged for `search.patience` outer
+            steps; of pooled searches, whether each did.
+        members: the pooled searches, one by one; trajectories and rows are then those of the first.
+        importance_trajectory: importance of each layer, summed over its components, at the times of
+            `ranks_trajectory`; with singular values in place of sensitivity, which is measured at
+            the end. None in results of older versions. (T, L)
+        blind_loss: validation loss of the best answer that ignores its input; None if the task does
+            not say, and in results of older versions.
+        start: updates and head that the search trained, for a retraining to go on from; of pooled
+            searches, those of the first. None in results of older versions.
     """
 
     components: Components
@@ -75,7 +73,7 @@ class SearchResult:
 
     @classmethod
     def pooled(cls, members: Sequence["SearchResult"]) -> "SearchResult":
-        """Several searches of the same layers as one, whose importance is pooled.
+        """Pool the importance of several searches of the same layers.
 
         Raises:
             InputError: there is none, or they are of different layers.
@@ -91,23 +89,23 @@ class SearchResult:
 
     @property
     def searches(self) -> tuple["SearchResult", ...]:
-        """Each search by itself: this one, or those that are pooled in it."""
+        """The pooled searches, or this one alone."""
         return self.members or (self,)
 
     @property
     def reached(self) -> float:
-        """The mean validation loss of the second half of the outer steps; nan with frozen gates."""
+        """Mean validation loss over the second half of the outer steps; nan with frozen gates."""
         losses = [row["outer_loss"] for row in self.rows if "outer_loss" in row]
         return statistics.fmean(losses[len(losses) // 2 :]) if losses else math.nan
 
     @property
     def blind(self) -> bool:
-        """The search has learned next to nothing: its ranks say little."""
+        """Whether the search has learned next to nothing, so that its ranks say little."""
         return self.blind_loss is not None and self.reached > _BLIND * self.blind_loss
 
     @property
     def stability(self) -> Stability:
-        """How far the searches agree, and whether the ranks are distinguishable from noise.
+        """Agreement of the searches: whether the ranks are distinguishable from noise.
 
         >>> result.stability.sentence()  # doctest: +SKIP
         """
@@ -115,18 +113,18 @@ class SearchResult:
 
     @property
     def ranks(self) -> RankPattern:
-        """The ranks under the options of the run."""
+        """Ranks under the options of the run."""
         return allocate(self.components, self.options)
 
     def under(self, options: RankOptions) -> "SearchResult":
-        """The same search, whose `ranks` are allocated by other options."""
+        """Return the same search with other options for `ranks`."""
         members = tuple(member.under(options) for member in self.members)
         return replace(self, options=options, members=members)
 
     def allocate(self, **changes: Any) -> RankPattern:
-        """Ranks under other options (`RankOptions`), without a new search.
+        """Return ranks under other options (`RankOptions`), without a new search.
 
-        An option that one rule alone reads implies it: a budget that is given is kept to.
+        An option that only one rule reads implies that rule: a given budget is kept.
 
         Raises:
             InputError: an option is unknown or out of range, or the budget is too small.
@@ -136,14 +134,14 @@ class SearchResult:
         return allocate(self.components, self.options.changed(**changes))
 
     def lora_config(self, **settings: Any) -> LoraConfig:
-        """A stock PEFT configuration with the ranks learned."""
+        """Return a stock PEFT configuration with the learned ranks."""
         known = {"task_type": self.task_type, "architecture": self.architecture}
         return lora_config(self.ranks, **{**known, **settings})
 
     def save(self, folder: str | Path) -> None:
         """Write ranks.json, alphas.safetensors, metrics.jsonl and search/ into `folder`.
 
-        Of several searches that are pooled, each goes whole into `search/0`, `search/1` and so on.
+        Pooled searches are written whole into `search/0`, `search/1` and so on.
         """
         folder = Path(folder)
         (folder / "search").mkdir(parents=True, exist_ok=True)
@@ -180,8 +178,7 @@ class SearchResult:
         """Read what `save` wrote.
 
         Args:
-            folder: of a run or a search; or of one run of a study, which has the search that it
-                read below it.
+            folder: of a run or a search, or of one run of a study.
 
         Raises:
             InputError: `folder` holds no finished search.

@@ -1,4 +1,4 @@
-"""The retraining of a run: a configuration and ranks in; a trained PEFT adapter out."""
+"""Retrain: a configuration and ranks in; a trained PEFT adapter out."""
 
 from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import InputError
@@ -21,7 +21,7 @@ def retrain(
     start: Start | None = None,
     progress: Progress | None = None,
 ) -> stock.RetrainResult:
-    """Train a stock PEFT LoRA with these ranks on train + validation rows; measure on test rows.
+    """Train a stock PEFT LoRA with these ranks on train + validation rows, and test it.
 
     >>> config = RunConfig.load("quickstart")                               # doctest: +SKIP
     >>> result = retrain(config, search(config).allocate(budget="uniform:2"))
@@ -31,14 +31,14 @@ def retrain(
     Args:
         config: of the run: model, data, task, `retrain`, and the dropout of `lora`.
         pattern: ranks and scale; a layer of rank 0 gets no adapter.
-        seed: of the replicate; `config.seed` where it is not given.
-        prepared: model and rows, where they are at hand already; they stay as they are.
-        start: what a search trained (`SearchResult.start`), to go on from, whatever
+        seed: of the replicate; None: `config.seed`.
+        prepared: model and rows, if already loaded; they are left unchanged.
+        start: what a search trained (`SearchResult.start`), to go on from it, whatever
             `retrain.start` says.
         progress: told after each step.
 
     Returns:
-        The model with its adapter and head, the metrics on the test rows, the course of the loss.
+        The model with its adapter and head, the metrics on the test rows, and the losses.
 
     Raises:
         InputError: all ranks are 0, the pattern is of another model, the configuration cannot work
@@ -58,7 +58,7 @@ def retrain(
         )
     with threads(config.runtime.threads):
         prepared = prepared or prepare(config, seed)
-        refuse_lacking(prepared.task, config.compare.named)
+        refuse_lacking(prepared.task, config.compare.compared(prepared.task.compared))
         return stock.retrain(
             prepared,
             pattern,

@@ -1,4 +1,4 @@
-"""Programs run to their result: one search, or several pooled."""
+"""Running programs: one search, or several that are pooled."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -9,13 +9,12 @@ import torch
 from torch import Tensor
 
 from autolora_meta.bilevel.batches import to_device
-from autolora_meta.bilevel.engine import Row
 from autolora_meta.bilevel.gating import lora_layers
 from autolora_meta.bilevel.sensitivity import sensitivity
 from autolora_meta.finetuning.architectures import model_type
 from autolora_meta.finetuning.start import Start
 from autolora_meta.foundation import plugins
-from autolora_meta.foundation.progress import Part, Progress, Silent
+from autolora_meta.foundation.progress import Progress, Row, Share, Silent
 from autolora_meta.pipeline.program import Program
 from autolora_meta.pipeline.result import SearchResult
 from autolora_meta.ranks.directions import Factors
@@ -32,10 +31,10 @@ def run_programs(
     """Run one search after another and pool them.
 
     Args:
-        programs: alike but for their seed; at least one.
-        progress: told once per inner step, of all searches as one work.
-        observe: told one row of figures after each outer step; of several searches, `search` in it
-            says which.
+        programs: at least one; they differ in their seed alone.
+        progress: told after each inner step, all searches counted as one work.
+        observe: given one row of figures after each outer step; with several searches, `search` in
+            the row is the number of the search.
     """
     progress = progress or Silent()
     if len(programs) == 1:
@@ -45,7 +44,7 @@ def run_programs(
     try:
         return SearchResult.pooled(
             [
-                _run(program, Part(progress, work), partial(_told, observe, index))
+                _run(program, Share(progress, work), partial(_numbered, observe, index))
                 for index, program in enumerate(programs)
             ]
         )
@@ -53,12 +52,12 @@ def run_programs(
         progress.close()
 
 
-def _told(observe: Callable[[Row], None], index: int, row: Row) -> None:
+def _numbered(observe: Callable[[Row], None], index: int, row: Row) -> None:
     observe({"search": index, **row})
 
 
 def _run(program: Program, progress: Progress, observe: Callable[[Row], None]) -> SearchResult:
-    """Open the program, run its engine, read the components."""
+    """Open the program, run its engine and read the components."""
     started = time.perf_counter()
     build = plugins.load(plugins.PROBLEMS, program.options.problem)
     validation_start = program.validation.state_dict()
@@ -68,10 +67,10 @@ def _run(program: Program, progress: Progress, observe: Callable[[Row], None]) -
             layers: list[Any] = lora_layers(wrapped, gates.names)
             return [(x.lora_A["default"].weight, x.lora_B["default"].weight) for x in layers]
 
-        def components(measured: Tensor | None = None) -> Components:
+        def components(effects: Tensor | None = None) -> Components:
             with torch.no_grad():
                 return Components.from_factors(
-                    gates.names, costs, program.lora.scale, gates(), factors(), measured
+                    gates.names, costs, program.lora.scale, gates(), factors(), effects
                 )
 
         engine = build(
@@ -97,7 +96,7 @@ def _run(program: Program, progress: Progress, observe: Callable[[Row], None]) -
 
         engine.follow(allocation, importance)
         engine.run()
-        cost, measured = engine.cost, None
+        cost, effects = engine.cost, None
         if program.options.sensitivity_batches:
             # The same batches whatever the search did with them.
             program.validation.load_state_dict(validation_start)
@@ -105,9 +104,9 @@ def _run(program: Program, progress: Progress, observe: Callable[[Row], None]) -
                 to_device(program.validation.next(), program.device)
                 for _ in range(program.options.sensitivity_batches)
             ]
-            measured, extra = sensitivity(wrapped, gates, program.loss, batches, progress)
+            effects, extra = sensitivity(wrapped, gates, program.loss, batches, progress)
             cost += extra
-        found = components(measured)
+        found = components(effects)
         moved = {name: p for name, p in wrapped.named_parameters() if p.requires_grad}
         head = {name: p for name, p in moved.items() if "lora_" not in name}
         trained = Start.of(

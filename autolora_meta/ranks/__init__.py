@@ -1,1 +1,1 @@
-"""From scores of rank-1 components to an integer rank per layer; knows nothing of training."""
+"""From scores of rank-1 components to an integer rank for each layer; nothing here trains."""

@@ -14,7 +14,7 @@ _FORMS = (
 
 
 class Budget(RootModel[StrictInt | str]):
-    """What an allocation may spend; written to YAML as it was given.
+    """What an allocation may spend; YAML holds it as it was given.
 
     >>> Budget("uniform:2").limit([100, 300])
     (800, (100, 300))
@@ -34,14 +34,14 @@ class Budget(RootModel[StrictInt | str]):
             known = form in ("uniform", "total-rank") and digits.isascii() and digits.isdecimal()
             number = int(digits) if known else 0
         if number < 1:
-            raise ValueError(f"'{value}' is no budget; allowed: {_FORMS}, each at least 1")
+            raise ValueError(f"'{value}' is not a budget; allowed: {_FORMS}, each at least 1")
         return value
 
     def __str__(self) -> str:
         return str(self.root) if isinstance(self.root, str) else f"{self.root} parameters"
 
     def limit(self, costs: Sequence[int]) -> tuple[int, tuple[int, ...]]:
-        """The limit, and what one rank of each layer takes from it.
+        """Return the limit, and what one rank of each layer takes from it.
 
         Args:
             costs: parameters of one rank in each targeted layer. (L,)
@@ -57,10 +57,10 @@ class Budget(RootModel[StrictInt | str]):
         return int(number), (1,) * len(costs)
 
     def checked_limit(self, costs: Sequence[int], min_rank: int = 0) -> tuple[int, tuple[int, ...]]:
-        """`limit`, refused where it pays for no component, or not for `min_rank` in every layer.
+        """Return `limit`, if it pays for what every allocation needs.
 
         Raises:
-            InputError: the budget is too small; the message holds the numbers.
+            InputError: it does not pay for one component, or for `min_rank` in every layer.
         """
         limit, units = self.limit(costs)
         if limit < min(units):
@@ -79,16 +79,16 @@ class Budget(RootModel[StrictInt | str]):
 
 
 def unspent(pattern: RankPattern, budget: Budget) -> int:
-    """What `pattern` leaves of `budget`, in parameters (in ranks for `total-rank`).
+    """Return what `pattern` leaves of `budget`, in parameters (in ranks for `total-rank`).
 
-    It is below the cheapest component, unless the layers that would fit are full.
+    It is less than the cheapest component costs, unless every layer that would fit is full.
     """
     limit, units = budget.limit(pattern.costs)
     return limit - sum(r * u for r, u in zip(pattern.ranks, units, strict=True))
 
 
 def unspent_words(pattern: RankPattern, budget: Budget) -> str:
-    """What is to be said of a budget that pays for more than `pattern` took; empty if it does not.
+    """Return a sentence about the part of the budget that `pattern` leaves unspent, or "".
 
     >>> full = RankPattern(("q", "v"), (2, 2), (10, 10), k=2, scale=1.0)
     >>> unspent_words(full, Budget("uniform:3"))

@@ -1,4 +1,4 @@
-"""What the factors of a layer are made of: norms of its components, directions of its update."""
+"""The factors of a layer: norms of its components, singular directions of its update."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -11,12 +11,12 @@ from autolora_meta.errors import InputError
 Factors = tuple[Tensor, Tensor]  # A (k, in) or (k, in, kh, kw), B (out, k) or (out, k, 1, 1)
 
 
-def measured(
+def norms_and_singular_values(
     names: Sequence[str], gates: Tensor, factors: Sequence[Factors], scale: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Norms of the columns of B, norms of the rows of A, singular values of c B diag(gates) A.
+    """Return column norms of B, row norms of A and singular values of c B diag(gates) A.
 
-    Layers of one shape are measured together: a search does this after every outer step.
+    Layers of one shape are batched: a search does this after every outer step.
 
     Args:
         names: for messages. (L,)
@@ -25,8 +25,7 @@ def measured(
         scale: the constant c.
 
     Returns:
-        Three tensors (L, k) in float64; singular values descend, and zeros stand where a layer has
-        fewer than k.
+        Three tensors (L, k) in float64. Singular values descend; missing ones are 0.
 
     Raises:
         InputError: factors do not have k components.
@@ -51,7 +50,7 @@ def measured(
 
 
 def singular_directions(gates: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The update in singular form: B diag(gates) A = P diag(s) Q^T, by k x k matrices alone.
+    """Return the update in singular form, B diag(gates) A = P diag(s) Q^T, by k x k matrices alone.
 
     Args:
         gates: (k,)
@@ -69,7 +68,7 @@ def singular_directions(gates: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Te
 
 
 def _matrices(name: str, k: int, a: Tensor, b: Tensor) -> Factors:
-    """A (k, in) and B (out, k) in float64 on the CPU."""
+    """Return A (k, in) and B (out, k) in float64 on the CPU."""
     if a.shape[0] != k or b.ndim < 2 or b.shape[1] != k or b[0, 0].numel() != 1:
         raise InputError(
             f"layer '{name}' does not have k = {k} components: A {tuple(a.shape)} must be "

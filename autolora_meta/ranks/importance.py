@@ -1,4 +1,4 @@
-"""What a search leaves behind for later allocations, and the scores of its components."""
+"""Components of a search, and the scores that rank them."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -11,19 +11,19 @@ from safetensors.torch import save
 from torch import Tensor
 
 from autolora_meta.errors import InputError, unknown
-from autolora_meta.ranks.directions import Factors, measured
+from autolora_meta.ranks.directions import Factors, norms_and_singular_values
 
 _TENSORS = ("gates", "norm_u", "norm_v", "singular")
 
 
 @dataclass(frozen=True, eq=False)
 class Components:
-    """The components of every searched layer: all that an allocation needs, and no weights.
+    """The components of every searched layer: what an allocation needs, without weights.
 
     Layer l's update is c * sum_j gate_j u_j v_j^T: u_j is column j of B, v_j is row j of A.
 
-    Several searches of the same layers are held together, pooled: every tensor then has a first
-    axis of S searches, (S, L, k).
+    Several searches of the same layers can be pooled. Every tensor then has a first axis of S
+    searches, (S, L, k).
 
     Args:
         names: full module names, relative to the base model, in the order of the model. (L,)
@@ -32,13 +32,12 @@ class Components:
         gates: weight of each component. (L, k)
         norm_u: norm of each column of B. (L, k)
         norm_v: norm of each row of A. (L, k)
-        singular: singular values of c * B diag(gates) A, descending; zeros where the layer has
-            fewer than k. (L, k)
+        singular: singular values of c * B diag(gates) A, descending; missing ones are 0. (L, k)
         sensitivity: rise of the validation loss when the j-th singular direction is removed; None
-            where it was not measured. (L, k)
+            if it was not measured. (L, k)
 
     Raises:
-        InputError: shapes do not agree, a name stands twice, or a cost is below 1.
+        InputError: shapes do not agree, a name is repeated, or a cost is below 1.
     """
 
     names: tuple[str, ...]
@@ -80,22 +79,22 @@ class Components:
 
     @property
     def searches(self) -> tuple["Components", ...]:
-        """The components of each search: of several that are pooled, or these alone."""
+        """The components of each pooled search, or these alone."""
         if self.gates.ndim == 2:
             return (self,)
         each = [{n: t[s] for n, t in self._tensors.items()} for s in range(len(self.gates))]
         return tuple(replace(self, **tensors) for tensors in each)
 
     def scores(self, importance: str) -> Tensor:
-        """The score of every component under a name from `IMPORTANCE`. float64, (L, k)
+        """Return the score of every component under a name from `IMPORTANCE`. float64, (L, k)
 
-        For `singular` and `sensitivity`, component j is the j-th singular direction, and for
-        `product` the j-th place in the layer, not the j-th pair of factors.
+        Component j is the j-th singular direction for `singular` and `sensitivity`, and the j-th
+        place in the layer for `product`; else the j-th pair of factors.
 
-        Of several searches, j is the place in the layer: each search's scores are sorted within
-        each layer, divided by their mean size, and averaged over the searches. Component 3 of one
-        search has nothing to do with component 3 of another, which began elsewhere, but the third
-        best of a layer has; and no search counts for more because its scores are larger.
+        In pooled searches, j is the place in the layer: the scores of each search are sorted within
+        each layer, divided by their mean size, and averaged over the searches. The third best of a
+        layer can be compared between searches, its third pair of factors cannot; and no search
+        counts for more because its scores are larger.
 
         Raises:
             InputError: the name is unknown, or what it needs was not measured.
@@ -112,7 +111,7 @@ class Components:
 
     @classmethod
     def pooled(cls, searches: Sequence["Components"]) -> "Components":
-        """Several searches of the same layers as one, whose scores are pooled.
+        """Pool searches of the same layers.
 
         Raises:
             InputError: there is none, or they are of different layers.
@@ -133,7 +132,7 @@ class Components:
         factors: Sequence[Factors],
         sensitivity: Tensor | None = None,
     ) -> "Components":
-        """Measure the factors of each layer.
+        """Build components from the factors of each layer.
 
         Args:
             names: (L,)
@@ -142,7 +141,7 @@ class Components:
             gates: (L, k); the result keeps its dtype.
             factors: (A, B) of each layer: A (k, in) or (k, in, kh, kw), B (out, k) or
                 (out, k, 1, 1).
-            sensitivity: where it was measured. (L, k)
+            sensitivity: if it was measured. (L, k)
 
         Raises:
             InputError: there is no layer, lengths differ, or factors do not have k components.
@@ -153,7 +152,8 @@ class Components:
                 f"gates need shape (layers, k) with at least one layer; given {tuple(gates.shape)} "
                 f"for {len(names)} names and the factors of {layers} layers"
             )
-        u, v, singular = (t.to(gates.dtype) for t in measured(names, gates, factors, scale))
+        taken = norms_and_singular_values(names, gates, factors, scale)
+        u, v, singular = (t.to(gates.dtype) for t in taken)
         kept = gates.detach().to("cpu", copy=True)
         return cls(tuple(names), tuple(costs), float(scale), kept, u, v, singular, sensitivity)
 
@@ -187,7 +187,7 @@ class Components:
 
 @dataclass(frozen=True)
 class Importance:
-    """One way to score components: its name, what it says, where it is from, how it is computed."""
+    """One way to score components: its name, its meaning, its source, its formula."""
 
     name: str
     summary: str

@@ -1,4 +1,4 @@
-"""RankOptions: how ranks are read from a search, and what of it belongs to which rule."""
+"""RankOptions: how ranks are read from a search, and which options each rule reads."""
 
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -35,7 +35,7 @@ _PAPER = {
 class RankOptions(Options):
     """How ranks are read from a search.
 
-    An option that the rule does not read is refused, and does not stand in what is written.
+    An option that the rule does not read is refused, and left out of the YAML.
     """
 
     importance: str = Field(
@@ -46,48 +46,48 @@ class RankOptions(Options):
     )
     rule: Literal["budget", "threshold", "gap", "paper"] = Field(
         default="budget",
-        description="budget: the best components over all layers until the budget is spent. "
-        "threshold: in each layer, the components whose score reaches `threshold`. gap: over all "
-        "layers, the components above the widest gap between scores. paper: short for importance "
-        "alpha, rule threshold, threshold 1 of the layer's mean, which is alpha >= 1/k. Under "
-        "another rule than budget every arm of a comparison may spend what the learned ranks cost.",
+        description="How ranks follow from scores. budget: the best components over all layers "
+        "until the budget is spent. threshold: in each layer, the components whose score reaches "
+        "`threshold`. gap: over all layers, the components above the widest gap between scores. "
+        "paper: importance alpha, rule threshold, threshold 1 of the layer's mean, which is alpha "
+        ">= 1/k. Under a rule other than budget, every arm may spend what the learned ranks cost.",
     )
     budget: Budget = Field(
         default=Budget("uniform:2"),
-        description="Rule budget: what may be spent, by every arm of a comparison: a number of "
-        "adapter parameters, uniform:R (as many as rank R in every targeted layer) or total-rank:N "
-        "(ranks that sum to N).",
+        description="Rule budget: what every arm may spend: a number of adapter parameters, "
+        "uniform:R (as many as rank R in every targeted layer) or total-rank:N (ranks that sum to "
+        "N).",
     )
     per: Literal["component", "parameter"] = Field(
         default="component",
-        description="Rule budget: what it ranks by. component: the score. parameter: squared "
+        description="Rule budget: order of components. component: by score. parameter: by squared "
         "score over cost, the energy bought per unit of budget, which favours small layers.",
     )
     threshold: float = Field(
         default=1.0,
         gt=0,
-        description="Rule threshold: a component is kept where its score reaches so many "
-        "`threshold_unit`. Above 1 a layer may be left out; min_rank keeps it in.",
+        description="Rule threshold: smallest score that is kept, in `threshold_unit`. Above 1 a "
+        "layer may be left out; min_rank keeps it in.",
     )
     threshold_unit: Literal["layer_mean", "score"] = Field(
         default="layer_mean",
-        description="Rule threshold: layer_mean, the mean score of the component's layer, which is "
-        "1/k for gates that sum to one; score, an absolute number. With sigmoid gates and gate_sum "
-        "k a gate is 2 sigmoid, so that an absolute 1 keeps sigmoid >= 0.5.",
+        description="Rule threshold: unit of the threshold. layer_mean: the mean score of the "
+        "component's layer, 1/k for gates that sum to one. score: an absolute number; with "
+        "sigmoid gates and gate_sum k a gate is 2 sigmoid, so that 1 keeps sigmoid >= 0.5.",
     )
     gap: float = Field(
         default=2.0,
         gt=1,
-        description="Rule gap: the smallest ratio of two neighbouring scores that counts as a gap; "
-        "where there is none, every component is kept.",
+        description="Rule gap: smallest ratio of two neighbouring scores that counts as a gap. "
+        "Without a gap, every component is kept.",
     )
     min_rank: int = Field(
-        default=0, ge=0, description="Every layer gets at least this rank; 0 may leave it out."
+        default=0, ge=0, description="Smallest rank of a layer; 0 may leave it out."
     )
     max_rank: int | None = Field(
         default=None,
         ge=1,
-        description="No layer gets more than this rank; null means k, all components.",
+        description="Largest rank of a layer; null: k, all components.",
     )
 
     @model_validator(mode="before")
@@ -140,9 +140,9 @@ class RankOptions(Options):
         return {key: value for key, value in dump(self).items() if key not in foreign}
 
     def changed(self, **changes: Any) -> "RankOptions":
-        """These options with others in their place.
+        """Return these options with changes.
 
-        An option that one rule alone reads implies that rule, where none is given.
+        An option that only one rule reads implies that rule, unless a rule is given.
 
         Raises:
             InputError: an option is unknown, out of range, or not read by the rule.
@@ -152,35 +152,33 @@ class RankOptions(Options):
         """
         owners = [rule for rule, own in _OWN.items() if own & changes.keys()]
         given = ({"rule": owners[0]} if owners else {}) | changes
-        kept = kept_under(self.model_dump(), given)
+        kept = self.kept_under(self.model_dump(), given)
         return read(RankOptions, kept | given, "the options of `ranks`")
 
+    @classmethod
+    def kept_under(cls, below: Any, above: Mapping[str, Any]) -> dict[str, Any]:
+        """Drop the options that the rule set by `above` does not read, such as a base's budget.
+
+        >>> RankOptions.kept_under({"rule": "budget", "budget": 9, "min_rank": 1}, {"rule": "gap"})
+        {'rule': 'budget', 'min_rank': 1}
+        """
+        dropped = _foreign(above["rule"]) if "rule" in above else set()
+        kept = super().kept_under(below, above)
+        return {key: value for key, value in kept.items() if key not in dropped}
+
     def unspent(self, pattern: RankPattern) -> str:
-        """What is to be said of a budget that `pattern` does not spend; empty if there is none."""
+        """Return a sentence about the part of the budget that `pattern` leaves unspent, or ""."""
         return unspent_words(pattern, self.budget) if self.rule == "budget" else ""
 
 
-def kept_under(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """What of the options `below` still holds once `above` is laid over them.
-
-    A rule that `above` sets drops what another rule reads, so that a base's budget is not in the
-    way of a rule that has none.
-
-    >>> kept_under({"rule": "budget", "budget": 9, "min_rank": 1}, {"rule": "gap"})
-    {'rule': 'budget', 'min_rank': 1}
-    """
-    dropped = _foreign(above["rule"]) if "rule" in above else set()
-    return {key: value for key, value in below.items() if key not in dropped}
-
-
 def _foreign(rule: object) -> set[str]:
-    """Options that the rule does not read; `paper` brings its own importance."""
+    """Return the options that the rule does not read; `paper` sets its own importance."""
     foreign = set().union(*(own for owner, own in _OWN.items() if owner != rule))
     return foreign | {"importance"} if rule == "paper" else foreign
 
 
 def bounds(k: int, options: RankOptions) -> tuple[int, int]:
-    """Smallest and largest rank that a layer of k components may get.
+    """Return the smallest and the largest rank that a layer of k components may get.
 
     Raises:
         InputError: a limit is above k.

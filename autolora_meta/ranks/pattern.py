@@ -14,13 +14,13 @@ class RankPattern:
 
     Args:
         names: full module names, relative to the base model, in the order of the model. (L,)
-        ranks: rank of each layer, 0 where the layer gets no adapter. (L,)
+        ranks: rank of each layer; 0: no adapter. (L,)
         costs: trainable parameters that one rank costs in each layer (in + out features). (L,)
         k: components each layer had in the search; the largest rank allowed.
         scale: the constant c in front of B A, the same in search and retrain: alpha_i = c * r_i.
 
     Raises:
-        InputError: lengths differ, a name stands twice, a rank is negative or above k, or a cost is
+        InputError: lengths differ, a name is repeated, a rank is negative or above k, or a cost is
             below 1.
 
     >>> pattern = RankPattern(("q", "v"), (2, 0), (768, 768), k=4, scale=2.0)
@@ -68,11 +68,11 @@ class RankPattern:
         return sum(self.ranks)
 
     def with_ranks(self, ranks: Sequence[int]) -> "RankPattern":
-        """The same layers with other ranks. (L,)"""
+        """Return the same layers with other ranks. (L,)"""
         return replace(self, ranks=tuple(int(r) for r in ranks))
 
     def to_json(self) -> str:
-        """One JSON object: k, scale, parameters, and a row for each layer."""
+        """Return a JSON object: k, scale, parameters, and a row for each layer."""
         layers = [
             {"name": n, "rank": r, "cost": c}
             for n, r, c in zip(self.names, self.ranks, self.costs, strict=True)

@@ -1,4 +1,4 @@
-"""Place: where a layer stands in its model, as far as its name tells."""
+"""Place: the position of a layer in its model, read from its name."""
 
 import re
 from dataclasses import dataclass
@@ -8,12 +8,12 @@ _BLOCK = re.compile(r"^(?:(?P<stack>.*?)\.)?(?P<number>\d+)(?:\.(?P<kind>.*))?$"
 
 @dataclass(frozen=True)
 class Place:
-    """Where a layer stands.
+    """The position of a layer.
 
     Args:
-        stack: what holds the blocks ("encoder.layer"); of a layer outside any block, its parent.
-        block: number of the block, None outside any.
-        kind: of module, the same in every block ("attention.query").
+        stack: what holds the blocks ("encoder.layer"); for a layer outside any block, its parent.
+        block: number of the block; None outside any.
+        kind: kind of module, the same in every block ("attention.query").
     """
 
     stack: str
@@ -37,9 +37,9 @@ class Place:
 
 
 def alike(name: str) -> str:
-    """The name without its numbers: the same for the experts of a mixture and for all blocks.
+    """Return the name without its numbers, the same for all blocks and all experts of a mixture.
 
-    >>> alike("layers.3.experts.12.w1")
-    'layers.*.experts.*.w1'
+    >>> alike("layers.3.experts.12.up"), alike("block.0.experts.expert_7.wi")
+    ('layers.*.experts.*.up', 'block.*.experts.expert_*.wi')
     """
     return re.sub(r"\d+", "*", name)

@@ -1,4 +1,4 @@
-"""Rules that turn scores of components into integer ranks, and the patterns of the controls."""
+"""Rules that turn scores into integer ranks, and the patterns of the controls."""
 
 import math
 import random
@@ -19,26 +19,26 @@ NOTHING = 1e-2  # of the largest score: what lies below is told apart by no gap
 
 
 def allocate(components: Components, options: RankOptions) -> RankPattern:
-    """Integer ranks for the layers of a search.
+    """Allocate integer ranks to the layers of a search.
 
-    Rule `threshold`: r_l = #{j : s_lj >= t mean_j s_lj}, so gates that sum to one and gates that
-    sum to k give the same ranks, and with t = 1 every layer gets at least 1; a mean below 0
-    (sensitivity) counts as 0. With the unit `score` it is r_l = #{j : s_lj >= t}, where the scores
-    of several searches are averaged as they are.
+    Rule `threshold`: r_l = #{j : s_lj >= t mean_j s_lj}. Gates that sum to one and gates that sum
+    to k give the same ranks, and with t = 1 every layer gets at least rank 1. A mean below 0
+    (sensitivity) counts as 0. With the unit `score`, r_l = #{j : s_lj >= t}; scores of several
+    searches are averaged without scaling.
 
-    Rule `budget`: components in descending priority, over all layers, for as long as they fit; one
-    that does not fit is passed over, and cheaper ones may still enter. Ties go to the component
-    that stands higher in its own layer, then to the layer that comes first in the model, so that
-    scores that are all equal give uniform ranks. What stays unspent is `unspent(pattern, budget)`.
+    Rule `budget`: components enter in descending priority, over all layers, as long as they fit.
+    One that does not fit is passed over; cheaper ones may still enter. Ties go to the component
+    that is higher in its own layer, then to the layer that comes first in the model, so that equal
+    scores give uniform ranks. `unspent(pattern, budget)` is what is left.
 
-    Rule `gap`: with all scores of all layers in descending order, s_(1) >= s_(2) >= ..., those are
-    kept that stand above the largest ratio s_(i) / s_(i+1), the first of equal ones. Scores below a
-    hundredth of the largest count as a hundredth, so that no gap is found among what is nothing;
-    where no ratio reaches `gap`, all are kept. It suits spectra with a step, such as equal singular
-    values over noise; one that decays evenly has no gap that means anything.
+    Rule `gap`: with the scores of all layers in descending order, s_(1) >= s_(2) >= ..., those
+    above the largest ratio s_(i) / s_(i+1) are kept, the first of equal ones. Scores below a
+    hundredth of the largest count as a hundredth of it, so that there is no gap among negligible
+    ones. If no ratio reaches `gap`, all are kept. The rule suits spectra with a step, such as equal
+    singular values over noise, and not those that decay evenly.
 
     Args:
-        components: what a search left behind, L layers with k components.
+        components: of a search, L layers with k components.
         options: importance, rule and limits.
 
     Returns:
@@ -86,7 +86,7 @@ def _finite(components: Components, importance: str) -> Tensor:
 
 
 def _in_their_unit(components: Components, importance: str) -> Tensor:
-    """Scores by their place in the layer; pooled ones averaged as they are, not by their size."""
+    """Return scores by their place in the layer; those of pooled searches averaged unscaled."""
     each = [search.scores(importance).sort(dim=1).values for search in components.searches]
     return torch.stack(each).mean(dim=0)
 
@@ -123,9 +123,9 @@ def spend(
 ) -> tuple[int, ...]:
     """Spend a budget on the components of highest score. (L,)
 
-    Components enter in descending score, over all layers, for as long as they fit; one that does
-    not fit is passed over. Ties go to the component that stands higher in its own layer, then to
-    the layer that comes first.
+    Components enter in descending score, over all layers, as long as they fit; one that does not
+    fit is passed over. Ties go to the component that is higher in its own layer, then to the layer
+    that comes first.
 
     Args:
         scores: of the components of every layer, in any order within a layer. (L, k)
@@ -172,12 +172,12 @@ def uniform_pattern(
     budget: Budget,
     max_rank: int | None = None,
 ) -> RankPattern:
-    """The control: the largest equal rank that fits, and what is left spread over depth.
+    """Return the control: the largest equal rank that fits, the remainder spread over depth.
 
-    The remainder goes out one rank at a time, to each layer that it still pays for, in the order
-    of `spread_over_depth`, which favours no kind of module as a fixed stride would. The walk is
-    repeated until nothing fits. No rank is above `max_rank`, so a budget above that everywhere is
-    not all spent: `unspent(pattern, budget)` says how much is left.
+    The remainder is given out one rank at a time, to each layer that it still pays for, in the
+    order of `spread_over_depth`; a fixed stride would favour one kind of module. The walk is
+    repeated until nothing fits. Since no rank is above `max_rank`, a large budget may stay unspent:
+    `unspent(pattern, budget)`.
 
     Args:
         names: layers in the order of the model. (L,)
@@ -220,9 +220,9 @@ def narrow_pattern(
     rank: int,
     limits: tuple[int, int],
 ) -> RankPattern:
-    """One rank in as many layers as the budget pays for, spread evenly over depth.
+    """Return a pattern with one rank in as many layers as the budget pays for, spread over depth.
 
-    What is left when all layers have `rank` goes out one rank at a time, in the same order.
+    What is left when all layers have `rank` is given out one rank at a time, in the same order.
 
     Args:
         names, costs, k, scale, budget: as of `uniform_pattern`.
@@ -248,9 +248,9 @@ def narrow_pattern(
 
 
 def spread_over_depth(layers: int) -> list[int]:
-    """An order of the layers whose every first part is spread evenly over the depth of the model.
+    """Return an order of the layers in which every first part is spread evenly over depth.
 
-    By frac(i (sqrt(5) - 1) / 2), i being the place of a layer.
+    Layers are sorted by frac(i (sqrt(5) - 1) / 2), i being the place of a layer.
 
     >>> spread_over_depth(5)
     [0, 2, 4, 1, 3]
@@ -259,10 +259,10 @@ def spread_over_depth(layers: int) -> list[int]:
 
 
 def shuffled_pattern(pattern: RankPattern, seed: int) -> RankPattern:
-    """The control: the same ranks, permuted among layers of equal cost, so as many parameters.
+    """Return the control: the same ranks permuted among layers of equal cost.
 
-    The permutation is drawn from all of them: now and then it is the pattern itself, always so
-    where no two layers of equal cost differ in rank.
+    The number of parameters stays the same. The permutation is drawn from all of them and may be
+    the pattern itself; it always is if no two layers of equal cost differ in rank.
 
     Args:
         pattern: the ranks to permute.

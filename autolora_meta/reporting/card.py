@@ -34,33 +34,12 @@ def model_card(
     spread = ", ".join(f"{n} at rank {r}" for r, n in sorted(Counter(pattern.ranks).items()))
     sizes = {split: len(rows) for split, rows in prepared.rows.items()}
     figures = "\n".join(f"- {name}: {value:.4f}" for name, value in result.metrics.items())
-    head = yaml.safe_dump(
-        {
-            "base_model": base,
-            "library_name": "peft",
-            "tags": ["lora", "autolora", "autolora-meta"],
-        },
-        sort_keys=False,
-    )
-    task = prepared.task
-    pictures = isinstance(prepared.tokenizer, BaseImageProcessor)
-    auto, variable = (
-        ("AutoImageProcessor", "processor") if pictures else ("AutoTokenizer", "tokenizer")
-    )
-    named = f"labels = {json.dumps(list(task.labels))}\n" if task.labels else ""
-    count = "len(labels)" if task.labels else task.model_settings().get("num_labels")
-    settings = f", num_labels={count}" if count else ""
-    search, ranks = config.search, config.ranks
-    budget, origin = "", "given by hand"
-    if not by_hand:
-        budget = f" (budget: {ranks.budget})" if ranks.rule == "budget" else ""
-        origin = (
-            f"from: {search.hypergradient.method} hypergradient, {search.schedule}, "
-            f"{search.outer_steps} outer steps, importance `{ranks.importance}`, "
-            f"rule `{ranks.rule}`"
-        )
+    tags = ["lora", "autolora", "autolora-meta"]
+    head = {"base_model": base, "library_name": "peft", "tags": tags}
+    by_budget = not by_hand and config.ranks.rule == "budget"
+    budget = f" (budget: {config.ranks.budget})" if by_budget else ""
     return f"""---
-{head}---
+{yaml.safe_dump(head, sort_keys=False)}---
 
 # {config.name}
 
@@ -72,7 +51,7 @@ A LoRA adapter with its own rank for each layer, made by autolora-meta.
 - ranks: {len(pattern)} layers, {spread}
 - size: {pattern.parameters:,} adapter parameters{budget}, head apart
 - scale: alpha = {pattern.scale:g} * rank in every layer
-- ranks {origin}
+- ranks {"given by hand" if by_hand else _origin(config)}
 - retrained: {config.retrain.steps} steps on train and validation rows
 
 On the test rows, for this one seed (see the run's comparison for what may be concluded):
@@ -82,15 +61,34 @@ On the test rows, for this one seed (see the run's comparison for what may be co
 ## Load
 
 ```python
-from peft import PeftModel
-from transformers import {task.model_class}, {auto}
-
-{named}base = {task.model_class}.from_pretrained("{base}"{settings})
-model = PeftModel.from_pretrained(base, "path/to/this/folder")
-{variable} = {auto}.from_pretrained("path/to/this/folder")
+{_load(prepared)}
 ```
 
 ## Ranks
 
 {ranks_table(pattern)}
 """
+
+
+def _origin(config: RunConfig) -> str:
+    search, ranks = config.search, config.ranks
+    return (
+        f"from: {search.hypergradient.method} hypergradient, {search.schedule}, "
+        f"{search.outer_steps} outer steps, importance `{ranks.importance}`, rule `{ranks.rule}`"
+    )
+
+
+def _load(prepared: Prepared) -> str:
+    """Return the Python that loads the adapter."""
+    task, base = prepared.task, prepared.model.config.name_or_path
+    pictures = isinstance(prepared.tokenizer, BaseImageProcessor)
+    auto = "AutoImageProcessor" if pictures else "AutoTokenizer"
+    named = f"labels = {json.dumps(list(task.labels))}\n" if task.labels else ""
+    count = "len(labels)" if task.labels else task.model_settings().get("num_labels")
+    settings = f", num_labels={count}" if count else ""
+    return f"""from peft import PeftModel
+from transformers import {task.model_class}, {auto}
+
+{named}base = {task.model_class}.from_pretrained("{base}"{settings})
+model = PeftModel.from_pretrained(base, "path/to/this/folder")
+{"processor" if pictures else "tokenizer"} = {auto}.from_pretrained("path/to/this/folder")"""

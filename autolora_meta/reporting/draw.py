@@ -74,23 +74,34 @@ def draw_ranks(paths: Sequence[Path], output: Path, figure: str | None = None) -
             `output` exists.
     """
     unused(output)
-    suffix = output.suffix
-    if suffix:  # a name without an ending is that of a folder, for all of them
+    if output.suffix:  # a name without an ending is that of a folder
         known_format(output)
     if figure is not None and figure not in FIGURES:
         raise InputError(unknown("figure", figure, FIGURES))
     given = [read_ranked(path) for path in paths]
-    count = sum(len(ranked.searches) for ranked in given)
-    if suffix or figure is not None:
-        names = [figure or ("spread" if count > 1 else "ranks")]
-    else:
-        several = ["spread", "stability"] if count > 1 else []
-        course = ["over-time"] if len(given) == 1 and given[0].result else []
-        names = ["ranks", *several, *course]
-    drawn = {name: FIGURES[name](given) for name in names}
-    folder = output.parent if suffix else output
-    folder.mkdir(parents=True, exist_ok=True)
-    if suffix:
-        save(drawn[names[0]], output)
+    if output.suffix:
+        drawn = FIGURES[figure or _first(given)](given)
+        output.parent.mkdir(parents=True, exist_ok=True)
+        save(drawn, output)
         return [output]
-    return [file for name, made in drawn.items() for file in save_all(made, folder, name)]
+    figures = {name: FIGURES[name](given) for name in ([figure] if figure else _allowed(given))}
+    output.mkdir(parents=True, exist_ok=True)
+    return [file for name, drawn in figures.items() for file in save_all(drawn, output, name)]
+
+
+def _several(given: Sequence[Ranked]) -> bool:
+    return sum(len(ranked.searches) for ranked in given) > 1
+
+
+def _first(given: Sequence[Ranked]) -> str:
+    return "spread" if _several(given) else "ranks"
+
+
+def _allowed(given: Sequence[Ranked]) -> list[str]:
+    """The figures that say something of these paths."""
+    names = ["ranks"]
+    if _several(given):
+        names += ["spread", "stability"]
+    if len(given) == 1 and given[0].result:
+        names.append("over-time")
+    return names

@@ -6,10 +6,14 @@ from pathlib import Path
 from typing import Any, ParamSpec
 
 import matplotlib
+import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colorbar import Colorbar
+from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from autolora_meta.errors import InputError
 
@@ -117,6 +121,28 @@ def panels(
     ax.remove()
     grid = place.subgridspec(rows, columns, height_ratios=heights)
     return list(grid.subplots(squeeze=False, sharex=sharex, sharey=sharey).flat)
+
+
+def tiles(ax: Axes, count: int, across: int) -> list[Axes]:
+    """Cut the place of `ax` into `count` panels with common axes, `across` in a row; `ax` goes."""
+    cut = panels(ax, -(-count // across), across, sharex=True)
+    for unused in cut[count:]:
+        unused.remove()
+    for lowest in cut[max(0, count - across) : count]:
+        lowest.tick_params(axis="x", labelbottom=True)
+    return cut[:count]
+
+
+def rank_colours(most: int) -> tuple[ListedColormap, BoundaryNorm]:
+    """Return a colour for each rank from 0, which is white, to `most`."""
+    blues = colormaps["Blues"](np.linspace(0.15, 0.95, most))
+    shades = ListedColormap(["white", *blues])
+    return shades, BoundaryNorm(np.arange(-0.5, most + 1), shades.N)
+
+
+def rank_bar(figure: Figure, image: ScalarMappable, ax: Axes | Sequence[Axes]) -> None:
+    """A key to the colours of ranks."""
+    colour_bar(figure, image, ax, label="rank", ticks=MaxNLocator(9, integer=True))
 
 
 def colour_bar(

@@ -7,12 +7,12 @@ from autolora_meta.statistics.paired import MIN_REPLICATES, PairedDifference
 
 
 def shown(difference: PairedDifference, p_corrected: float | None = None) -> bool:
-    """Whether a difference may be claimed.
+    """Return whether a difference may be claimed.
 
     Args:
         difference: over the replicates.
-        p_corrected: its `p_test` after the correction for all that was compared with it; None where
-            it is the only comparison, or the primary one.
+        p_corrected: its `p_test`, corrected for all comparisons of its family; None if it is the
+            only comparison, or the primary one.
     """
     alpha = 1 - difference.level
     return difference.conclusive and (p_corrected is None or p_corrected <= alpha)
@@ -27,21 +27,21 @@ def sentence(
     unit: str = "",
     p_corrected: float | None = None,
 ) -> str:
-    """What may be said of `name` against `baseline`, in one sentence.
+    """Return what may be claimed of `name` against `baseline`, in one sentence.
 
-    It says "beats" of nothing that is not shown after the correction.
+    It says "beats" only of what is shown after the correction.
 
     Args:
         difference: `name` minus `baseline`, already in `unit` (see `PairedDifference.scaled`).
         name: the arm.
         baseline: the arm it is held against.
-        metric: the metric's name, as it stands in a sentence.
+        metric: name of the metric in a sentence.
         better: which way of the metric is better.
-        unit: the unit, such as "points"; empty for a metric without one.
+        unit: such as "points"; empty for a metric without a unit.
         p_corrected: as of `shown`.
 
     Example:
-        >>> from autolora_meta.statistics import paired_difference
+        >>> from autolora_meta.statistics.paired import paired_difference
         >>> d = paired_difference([71.0, 74.0, 73.5], [67.0, 69.5, 70.0])
         >>> sentence(d, "learned", "uniform", "accuracy", unit="points")
         'learned beats uniform by 4.0 points of accuracy (95% interval 2.8 to 5.2, 3 replicates)'
@@ -73,7 +73,7 @@ def sentence(
 
 
 def same_sentence(name: str, baseline: str) -> str:
-    """What is to be said of two arms that chose the same ranks and came to the same metrics."""
+    """Return a sentence about two arms with the same ranks and the same metrics."""
     return f"{name} and {baseline} are the same ranks here, with the same results"
 
 
@@ -90,9 +90,9 @@ def _count(n: int) -> str:
 
 
 def _figure(d: PairedDifference, value: float, sign: str = "") -> str:
-    """`value` with as many decimals as show two figures of the half-width of the interval.
+    """Format `value` with the decimals that show two figures of the interval's half-width.
 
-    Where the interval leaves out 0, with at least as many as show that its nearer end does.
+    If the interval leaves out 0, there are at least as many as show that its nearer end is not 0.
     """
     half = (d.high - d.low) / 2
     size = half if 0 < half < math.inf else abs(d.mean)

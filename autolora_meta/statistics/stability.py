@@ -1,4 +1,4 @@
-"""Stability: whether several searches order the layers alike, or as chance would."""
+"""Stability: whether several searches agree on the order of the layers better than chance."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -22,13 +22,13 @@ OTHER = "other"
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far searches agree on the order of layers of one kind.
+    """Agreement of searches on the order of the layers of each kind.
 
     Args:
-        types: kind of layer -> Kendall's W, from 0 (none) to 1 (one order); None where no search
-            tells the layers of that kind apart.
-        w: mean of these, weighted by layers; None where all are.
-        p: share of orders drawn by chance that agree as well; 1 where nothing is told apart.
+        types: kind of layer -> Kendall's W, from 0 (no agreement) to 1 (one order); None if no
+            search tells the layers of that kind apart.
+        w: mean of these, weighted by layers; None if all are None.
+        p: share of random orders that agree as well; 1 if no layers are told apart.
     """
 
     types: dict[str, float | None]
@@ -38,14 +38,14 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Stability:
-    """Agreement of several searches, and what may be said of it.
+    """Agreement of several searches, and what may be claimed of it.
 
     Args:
-        count: searches.
-        over: what they are: searches of one split, or replicates, which differ in their split too.
+        count: number of searches.
+        over: "searches" of one split, or "replicates", which differ in their split too.
         ranks: agreement of the allocated ranks.
         importance: agreement of the layers' total scores.
-        left_out: layers that too few others are like to be compared with.
+        left_out: layers of kinds with too few layers to compare.
     """
 
     count: int
@@ -56,11 +56,11 @@ class Stability:
 
     @property
     def distinguishable(self) -> bool:
-        """The ranks agree better than chance, over at least 3 searches."""
+        """Whether the ranks agree better than chance, over at least 3 searches."""
         return self.count >= MIN_SEARCHES and self.ranks.p < LEVEL
 
     def sentence(self) -> str:
-        """What can and what cannot be said of the ranks."""
+        """Return what can be said of the ranks, and what cannot."""
         if self.count < MIN_SEARCHES:
             number = "One search" if self.count == 1 else "Two searches"
             if self.over == "replicates":
@@ -93,12 +93,12 @@ class Stability:
         return f"The learned ranks {agree} {where} ({figures}): they {verdict} from noise."
 
     def written(self) -> dict[str, Any]:
-        """As JSON holds it."""
+        """Return the object that JSON holds."""
         return asdict(self)
 
     @classmethod
     def read(cls, given: Mapping[str, Any]) -> "Stability":
-        """What `written` gave."""
+        """Read what `written` returned."""
         agreements = {key: Agreement(**given[key]) for key in ("ranks", "importance")}
         return cls(**{**given, **agreements})
 
@@ -106,12 +106,12 @@ class Stability:
 def stability(
     searches: Sequence[Components], options: RankOptions, *, over: str = "searches"
 ) -> Stability:
-    """Agreement of searches of the same layers, by ranks and by importance.
+    """Return the agreement of searches of the same layers, by ranks and by importance.
 
     Args:
-        searches: what each left behind.
+        searches: components of each search.
         options: how scores and ranks are read.
-        over: `searches` or `replicates`, for the words.
+        over: `searches` or `replicates`, for the sentence.
 
     Raises:
         InputError: there is no search, or the options do not fit.
@@ -132,10 +132,10 @@ def stability(
 
 
 def layer_groups(names: Sequence[str], costs: Sequence[int]) -> dict[str, list[int]]:
-    """Layers of one kind: the same name after the block's number, and the same cost.
+    """Group layers by kind: the same name after the block's number, and the same cost.
 
-    Kinds of fewer than 3 layers are taken together as `other`, and left out where even these are
-    fewer than 3. In `other` a difference between kinds counts as agreement too.
+    Kinds of fewer than 3 layers are grouped as `other`, which is left out if it has fewer than 3.
+    In `other`, a difference between kinds counts as agreement too.
 
     >>> layer_groups([f"layer.{i}.{n}" for i in range(3) for n in "qv"], [8] * 6)
     {'q': [0, 2, 4], 'v': [1, 3, 5]}
@@ -155,33 +155,17 @@ def layer_groups(names: Sequence[str], costs: Sequence[int]) -> dict[str, list[i
     return groups | ({OTHER: rest} if len(rest) >= SMALL else {})
 
 
-def kendall_w(values: ArrayLike) -> float | None:
-    """Kendall's coefficient of concordance, corrected for ties.
-
-    W = 12 S / (m^2 (n^3 - n) - m sum_i T_i),  S = sum_l (R_l - mean R)^2,
-
-    R_l being the sum over the m searches of the rank of layer l among n, and T_i = sum (t^3 - t)
-    over the ties of t layers in search i.
-
-    Args:
-        values: one row a search, one column a layer. (m, n)
-
-    Returns:
-        W, from 0 to 1; None where every search has one value for all layers.
-
-    Source: Kendall, Rank Correlation Methods, chapter 6. W = chi2 / (m (n - 1)) with Friedman's.
-
-    >>> kendall_w([[1, 2, 3], [1, 2, 3], [2, 1, 3]])
-    0.7777777777777778
-    """
-    places, most = _places(np.asarray(values, dtype=float))
-    return float(_spread(places) / most) if most else None
-
-
 def agreement(
     values: ArrayLike, groups: Mapping[str, Sequence[int]], *, draws: int = 10_000, seed: int = 0
 ) -> Agreement:
-    """Kendall's W in each group of layers, and a permutation test of them all together.
+    """Return Kendall's W in each group of layers, and a permutation test over all groups.
+
+    Kendall's coefficient of concordance, corrected for ties, is
+
+        W = 12 S / (m^2 (n^3 - n) - m sum_i T_i),  S = sum_l (R_l - mean R)^2,
+
+    R_l being the sum over the m searches of the rank of layer l among n, and T_i = sum (t^3 - t)
+    over the ties of t layers in search i: 1 where all agree, None where none tells layers apart.
 
     The null: within a group the layers are exchangeable, in each search by itself. So in each
     draw the layers of each group are permuted in each search independently, and
@@ -193,6 +177,8 @@ def agreement(
         groups: name -> places of its layers.
         draws: permutations.
         seed: of the permutations.
+
+    Source: Kendall, Rank Correlation Methods, chapter 6. W = chi2 / (m (n - 1)) with Friedman's.
     """
     table = np.asarray(values, dtype=float)
     draw = np.random.default_rng(seed)
@@ -216,7 +202,7 @@ def agreement(
 
 
 def _places(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
-    """Ranks of the layers in each search, ties sharing theirs (m, n); the largest S they allow."""
+    """Return the ranks of the layers in each search, ties averaged (m, n), and the largest S."""
     m, n = values.shape
     places = rankdata(values, axis=1)
     ties = sum((t**3 - t).sum() for t in (np.unique(row, return_counts=True)[1] for row in places))
@@ -224,6 +210,6 @@ def _places(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
 
 
 def _spread(places: NDArray[np.float64]) -> NDArray[np.float64]:
-    """S = sum_l (R_l - mean R)^2. (..., m, n) -> (...)"""
+    """Return S = sum_l (R_l - mean R)^2. (..., m, n) -> (...)"""
     sums = places.sum(axis=-2)
     return ((sums - sums.mean(axis=-1, keepdims=True)) ** 2).sum(axis=-1)

@@ -6,13 +6,12 @@ from autolora_meta.studies.study import Study
 
 def ahead(study: Study, *, retry_failed: bool = False, overwrite: bool = False) -> str:
     """Return what is to be run, what it is to show, and what the folder holds beside it."""
-    every = {run.id for run in study.planned}
-    left = study.first_of_each() if overwrite else study.left(retry_failed=retry_failed)
-    lines = [_to_do(study, len(left), len(every))]
+    left = study.left(retry_failed=retry_failed)
     shared = len(study.jobs(left)) - len(left)
-    if shared:
-        lines[0] += f", and {shared} searches and measurements that they share"
-    lines[0] += f", in {study.folder}"
+    to_do = _to_do(len(left), len(study.every), shared)
+    if overwrite:
+        to_do = f"{len(study.every)} runs to do, in the place of what is there"
+    lines = [f"{to_do}, in {study.folder}"]
     if named := primary_words(study.options.asked(), study.options.primary()):
         lines.append(f"primary comparison: {named} (compare.primary); all others are secondary")
     if overwrite:
@@ -29,15 +28,15 @@ def ahead(study: Study, *, retry_failed: bool = False, overwrite: bool = False) 
 
 def kept_words(study: Study) -> str:
     """Return what is kept of a study that was stopped, and how to go on."""
-    every = {run.id for run in study.planned}
     finished = {row["id"] for row in study.table().rows if row["status"] == "finished"}
     return (
-        f"stopped: {len(finished)} of {len(every)} runs have finished and are kept in "
+        f"stopped: {len(finished)} of {len(study.every)} runs have finished and are kept in "
         f"{study.folder}; the same command goes on with the rest"
     )
 
 
-def _to_do(study: Study, left: int, every: int) -> str:
+def _to_do(left: int, every: int, shared: int) -> str:
     if left == 0:
         return f"all {every} runs have ended before"
-    return f"{left} of {every} runs to do"
+    also = f", and {shared} searches and measurements that they share" if shared else ""
+    return f"{left} of {every} runs to do{also}"

@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 
 from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import InputError
+from autolora_meta.pipeline.check import check
 from autolora_meta.pipeline.prepare import refuse_unusable
-from autolora_meta.pipeline.search import check
 from autolora_meta.studies.plan import Planned
 
 ROWS = "rows.json"  # in the folder of the study

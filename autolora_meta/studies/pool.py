@@ -1,9 +1,10 @@
 """The processes of this machine that run jobs, and the progress that they tell."""
 
 import os
+import signal
 import sys
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import get_context
 from multiprocessing.managers import SyncManager
@@ -12,7 +13,8 @@ from typing import Any
 import torch
 
 from autolora_meta.config.run import RunConfig
-from autolora_meta.foundation.progress import Part, Progress, Sender, Silent, listening
+from autolora_meta.foundation.progress import Progress, Sender, Share, Silent, listening
+from autolora_meta.studies.executor import Ended, Job, run_jobs
 from autolora_meta.studies.main_guard import import_failed
 from autolora_meta.studies.orphans import end_with_parent
 
@@ -24,18 +26,24 @@ def whole_progress() -> Progress:
     return _progress
 
 
-def progress_of(work: float) -> Part:
+def progress_of(work: float) -> Share:
     """Progress of one part of a job.
 
     Args:
         work: its share, in plain steps.
     """
-    return Part(_progress, work)
+    return Share(_progress, work)
+
+
+def _belong_to_parent() -> None:
+    """Leave Ctrl-C, which a terminal sends to all processes, to the parent, and end with it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent()
 
 
 def _start(threads: int, queue: Any) -> None:
     global _progress
-    end_with_parent()
+    _belong_to_parent()
     torch.set_num_threads(threads)
     _progress = Sender(queue)
 
@@ -55,7 +63,7 @@ def local_pool(config: RunConfig, progress: Progress) -> Iterator[ProcessPoolExe
         workers = max(1, (cores or 1) // config.runtime.threads) if cpu else 1
     manager = SyncManager(ctx=context)
     try:
-        manager.start(end_with_parent)
+        manager.start(_belong_to_parent)
     except (EOFError, ConnectionError):
         raise import_failed() from None
     with manager:
@@ -80,3 +88,34 @@ def _stop(pool: ProcessPoolExecutor) -> None:
         return
     for process in list(pool._processes.values()):
         process.terminate()
+
+
+def ended_jobs(
+    jobs: Sequence[Job], executor: Executor | None, base: RunConfig, progress: Progress
+) -> Iterator[Ended]:
+    """Run jobs with progress, and yield how each ended.
+
+    Args:
+        jobs: of a study.
+        executor: takes them; None: processes of this machine.
+        base: whose `runtime` says how many.
+        progress: told of every step here, of every job elsewhere.
+    """
+    left = sum(job.work for job in jobs)
+
+    @contextmanager
+    def here() -> Iterator[Executor]:
+        progress.start("runs of the study", left)
+        with local_pool(base, progress) as pool:
+            yield pool
+
+    if executor is not None:
+        progress.start("runs of the study", left)
+    try:
+        for ended in run_jobs(jobs, executor, here):
+            left -= ended.job.work
+            if executor is not None or not ended.ran:
+                progress.step(None, ended.job.work)
+            yield ended
+    finally:
+        progress.close()

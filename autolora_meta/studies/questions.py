@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import Field
 
-from autolora_meta.config.run import CompareOptions
+from autolora_meta.config.compare import CompareOptions
 from autolora_meta.foundation.options import Options
 
 ARM, VARIANT, SEED = "arm", "variant", "seed"

@@ -1,9 +1,8 @@
 """Study: a grid of configurations x arms x seeds, run once and for all, by any executor."""
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Executor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +13,17 @@ from autolora_meta.foundation.options import read
 from autolora_meta.foundation.places import writable
 from autolora_meta.foundation.progress import Bar, Progress
 from autolora_meta.foundation.tracking import Trackers
+from autolora_meta.studies import standing
 from autolora_meta.studies.answers import primary_words
 from autolora_meta.studies.checks import ROWS, RowsRead, check_point, check_runs
-from autolora_meta.studies.executor import Ended, Job, run_jobs
-from autolora_meta.studies.inputs import inputs, paths
+from autolora_meta.studies.executor import Job
+from autolora_meta.studies.inputs import inputs
 from autolora_meta.studies.ledger import STUDY, Ledger
 from autolora_meta.studies.main_guard import refuse_unguarded
 from autolora_meta.studies.options import Layer, StudyOptions, read_study
-from autolora_meta.studies.outcomes import keep_trace, row_of, tell, took
+from autolora_meta.studies.outcomes import keep as keep_outcome
 from autolora_meta.studies.plan import Planned, plan
-from autolora_meta.studies.pool import local_pool
+from autolora_meta.studies.pool import ended_jobs
 from autolora_meta.studies.questions import ARM
 from autolora_meta.studies.sharing import jobs_behind
 from autolora_meta.studies.table import FILE, StudyTable
@@ -125,6 +125,11 @@ class Study:
         self.folder = Path(folder) if folder is not None else Path("runs") / options.name
 
     @property
+    def every(self) -> dict[str, Planned]:
+        """The runs by id, each once where several places of the grid share it."""
+        return {run.id: run for run in reversed(self.planned)}
+
+    @property
     def point(self) -> RunConfig | None:
         """The one configuration of a study that varies nothing; None of any other."""
         return self.planned[0].config if self.options.keys == (ARM,) else None
@@ -173,29 +178,22 @@ class Study:
         """
         refuse_unguarded(executor)
         self.refuse_unwritable()
+        ledger, progress = Ledger(self.folder.absolute()), progress or Bar()
+        report_to = self.base.runtime.report_to
+        trackers = Trackers(report_to, self.options.name, ledger.folder / "trackers")
         # The data of other machines may be out of sight here.
         read = self.check(say, anew=overwrite) if executor is None else None
-        ledger, progress = Ledger(self.folder.absolute()), progress or Bar()
-        trackers = Trackers(
-            self.base.runtime.report_to, self.options.name, ledger.folder / "trackers"
-        )
         with ledger.writing(self._files(read), wait=wait, anew=overwrite):
-            ledger.refuse_changed(inputs(run.config for run in self.planned), self._read(ledger))
+            known = inputs(run.config for run in self.planned)
+            ledger.refuse_changed(known, standing.read_files(self.planned, ledger))
             if executor is None:
                 ledger.sweep()
-            todo = self._left(ledger, retry_failed)
+            todo = standing.left(self.planned, ledger, retry_failed)
             runs = {run.id: run for run in todo}
             jobs = jobs_behind(todo, ledger.folder, self._kept(keep))
             try:
-                for ended in _ended(jobs, executor, self.base, progress):
-                    run = runs.get(ended.job.key)
-                    if ended.value is not None:
-                        ledger.time(took(ended, run))
-                    if run is not None:
-                        ledger.append(row_of(ended))
-                    keep_trace(ended, ledger.folder)
-                    if self.base.runtime.report_to:
-                        tell(trackers, ended, run)
+                for ended in ended_jobs(jobs, executor, self.base, progress):
+                    keep_outcome(ended, runs.get(ended.job.key), ledger, trackers)
             except BrokenExecutor as error:
                 if executor is None:
                     raise
@@ -221,16 +219,9 @@ class Study:
         """Return what has finished so far; nothing is run."""
         return StudyTable.of(self.options, self.planned, Ledger(self.folder))
 
-    def first_of_each(self) -> list[Planned]:
-        """Return every run once, where several places of the grid share it."""
-        once: dict[str, Planned] = {}
-        for run in self.planned:
-            once.setdefault(run.id, run)
-        return list(once.values())
-
     def left(self, *, retry_failed: bool = False) -> list[Planned]:
         """Return the runs that are still to do, each once."""
-        return self._left(Ledger(self.folder), retry_failed)
+        return standing.left(self.planned, Ledger(self.folder), retry_failed)
 
     def refuse_unwritable(self) -> None:
         """Refuse a folder that nothing can be written to.
@@ -265,20 +256,11 @@ class Study:
 
     def goes_on(self) -> bool:
         """Return whether the folder holds this study, or a part of it, begun or finished."""
-        file = self.folder / STUDY
-        if not file.is_file():
-            return False
-        try:
-            held = plan(read_study(file))
-        except InputError:  # of another version, say
-            return False
-        return {run.id for run in held} <= {run.id for run in self.planned}
+        return standing.holds(self.folder, self.planned)
 
     def beside(self) -> int:
         """Return how many finished runs the folder holds that this study does not ask for."""
-        asked = {run.id for run in self.planned}
-        rows = Ledger(self.folder).rows().items()
-        return sum(i not in asked and row["status"] == "finished" for i, row in rows)
+        return standing.beside(self.planned, Ledger(self.folder))
 
     def _files(self, read: RowsRead | None) -> dict[str, str]:
         """Return name -> content of what describes the study in its folder."""
@@ -292,24 +274,6 @@ class Study:
     def _kept(self, keep: Keep | None) -> dict[str, Keep]:
         return {self.first.id: keep} if keep and self.first else {}
 
-    def _read(self, ledger: Ledger) -> set[str] | None:
-        """Return the local files that what has finished has read; None: not all are known."""
-        done = {i for i, row in ledger.rows().items() if row["status"] == "finished"}
-        if done - {run.id for run in self.planned}:
-            return None
-        shared = ledger.shared()
-        begun = (
-            run.config
-            for run in self.planned
-            if run.id in done or shared & {*run.searches.values(), run.measured}
-        )
-        return paths(begun)
-
-    def _left(self, ledger: Ledger, retry_failed: bool) -> list[Planned]:
-        rows = ledger.rows()
-        kept = {i for i, row in rows.items() if not (retry_failed and row["status"] == "failed")}
-        return [run for run in self.first_of_each() if run.id not in kept]
-
     def jobs(self, runs: Sequence[Planned]) -> list[Job]:
         """Return the work behind runs (`sharing.jobs_behind`)."""
         return jobs_behind(runs, self.folder.absolute())
@@ -319,27 +283,3 @@ def _layer(base: Base) -> Layer:
     if isinstance(base, RunConfig):
         return base.model_dump(mode="json")
     return str(base) if isinstance(base, str | Path) else dict(base)
-
-
-def _ended(
-    jobs: Sequence[Job], executor: Executor | None, base: RunConfig, progress: Progress
-) -> Iterator[Ended]:
-    """Run the jobs, with progress: step by step here, job by job elsewhere."""
-    left = sum(job.work for job in jobs)
-
-    @contextmanager
-    def here() -> Iterator[Executor]:
-        progress.start("runs of the study", left)
-        with local_pool(base, progress) as pool:
-            yield pool
-
-    if executor is not None:
-        progress.start("runs of the study", left)
-    try:
-        for ended in run_jobs(jobs, executor, here):
-            left -= ended.job.work
-            if executor is not None or not ended.ran:
-                progress.step(None, ended.job.work)
-            yield ended
-    finally:
-        progress.close()

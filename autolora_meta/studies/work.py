@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from autolora_meta.allocators.allocation import Measured, allocation, measure
+from autolora_meta.allocators.allocation import Scoring, allocation, scoring
 from autolora_meta.allocators.replicate import Replicate, allocator
 from autolora_meta.bilevel.options import Selection
 from autolora_meta.config.run import RunConfig
@@ -113,7 +113,7 @@ def retrain_once(
     started = time.perf_counter()
     shutil.rmtree(place, ignore_errors=True)
     ignore = shutil.ignore_patterns(*([START] if config.retrain.start == "scratch" else []))
-    known = Measured.load(measured) if measured else None
+    known = Scoring.load(measured) if measured else None
     with _alone, becomes(place) as begun:
         begun.mkdir()
         for search in searches:
@@ -162,7 +162,7 @@ def _search(
 
 def _measure(config: RunConfig, seed: int, arm: str, file: Path) -> None:
     progress = progress_of(allocator(arm).work(config))
-    measure(allocator(arm), Replicate(config, seed, progress=progress)).save(file)
+    scoring(allocator(arm), Replicate(config, seed, progress=progress)).save(file)
     progress.close()
 
 

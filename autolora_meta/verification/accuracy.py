@@ -1,4 +1,4 @@
-"""All accuracy rows: three small problems, and a person's model if one is asked for."""
+"""Verify: accuracy rows on three small problems and, if asked for, on a model of your own."""
 
 from collections.abc import Callable, Sequence
 
@@ -19,12 +19,12 @@ DROPOUTS = (0.0, 0.1)
 def verify(
     config: RunConfig | None = None, say: Callable[[str], None] = lambda text: None
 ) -> list[AccuracyRow]:
-    """Hold every hypergradient method against its own defining formula.
+    """Compare every hypergradient method with its own defining formula.
 
     Args:
-        config: also measure this configuration's model and data, in float32 and under bf16
+        config: a configuration whose model and data are measured too, in float32 and under bf16
             autocast; None: the small problems in float64 alone, which take a few seconds.
-        say: told what is being measured.
+        say: told which case is measured.
 
     Returns:
         A row for each method, betty's included, on each problem.

@@ -1,4 +1,4 @@
-"""betty's own darts, neumann and cg as rows, called as betty calls them."""
+"""Rows of betty's own darts, neumann and cg, called as betty calls them."""
 
 from collections.abc import Iterator, Sequence
 from types import SimpleNamespace
@@ -18,13 +18,12 @@ NAMES = ("darts", "neumann", "cg")
 
 
 def betty_accuracy(case: Case, names: Sequence[str] = NAMES) -> Iterator[AccuracyRow]:
-    """betty's methods at the case's point, against J v and J (H + damping I)^-1 v.
+    """Compare betty's methods at the case's point with J v and J (H + damping I)^-1 v.
 
-    betty evaluates everything after the inner step and gives J v no learning rate. Its darts draws
-    new dropout masks for each of its passes, and takes them under the autocast of training; neumann
-    and cg take a single pass, which here sees the masks of the reference. They have no damping: the
-    inner loss gets damping |w|^2 / 2 around the point, whose Hessian is damping I and whose mixed
-    derivatives are zero.
+    betty evaluates everything after the inner step and scales J v by no learning rate. Its darts
+    draws new dropout masks for each pass, under the autocast of training. Its neumann and cg take a
+    single pass, which here has the masks of the reference. They have no damping, so the inner loss
+    gets damping |w|^2 / 2 around the point: its Hessian is damping I, its mixed derivatives are 0.
     """
     if not case.betty:
         return
@@ -62,7 +61,7 @@ def betty_accuracy(case: Case, names: Sequence[str] = NAMES) -> Iterator[Accurac
 
 
 def _problem(case: Case, config: Config, name: str) -> Any:
-    """What betty's functions read of an inner problem."""
+    """Return the attributes of an inner problem that betty's functions read."""
     centre = [w.detach().clone() for w in case.params]
 
     def training_step_exec(_: Any) -> Tensor:

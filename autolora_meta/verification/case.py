@@ -13,7 +13,7 @@ from autolora_meta.hypergradients.exact import dense_hessian, dense_mixed
 from autolora_meta.hypergradients.vectors import Vector, filled, flatten, unflatten
 
 Function = Callable[[Vector], Tensor]
-Split = tuple[list[Tensor], list[Tensor]]  # a gradient: its part in a, its part in w
+Gradients = tuple[list[Tensor], list[Tensor]]  # a gradient: its part in a, its part in w
 # All methods at their defaults, and DARTS by the cheaper difference too.
 DEFAULTS: tuple[str | Mapping[str, Any], ...] = (
     "first_order",
@@ -43,23 +43,23 @@ class Case:
     """Losses as functions of the weights, at one (w, a).
 
     Args:
-        problem: what a row calls it.
+        problem: its name in a row.
         params: w, leaf tensors at the point.
         hyper: a, leaf tensors; both losses read them where they are.
         inner: g as a function of the weights; the same batch and dropout masks at each call.
         outer: f as a function of the weights; likewise.
-        methods: what is measured here, as a config would say it.
-        betty: iterations of betty's own cg and neumann here; 0 leaves betty out.
-        damping: of betty's rows, which have none of their own.
-        fresh: g with dropout masks drawn anew at each call, as betty takes it; None: as `inner`.
-        training: the context of training passes: nothing, or bf16 autocast.
+        methods: the methods to measure, as a configuration gives them.
+        betty: iterations of betty's cg and neumann; 0: without betty.
+        damping: of betty's rows, since its methods have none.
+        fresh: g with new dropout masks at each call, as betty takes it; None: `inner`.
+        training: context of training passes: nothing, or bf16 autocast.
         learning_rate: of the inner step.
         dtype: float64, float32 or bf16 (float32 with training passes under bf16 autocast).
         dropout: of the model.
-        condition: of the Hessian, where it was chosen.
-        dense: H and J may be written out.
-        known: references already computed here, by what they are of.
-        passes: training passes already taken here, by where; bf16 ones are slow on many CPUs.
+        condition: of the Hessian, if it was chosen.
+        dense: whether H and J fit in memory.
+        known: cache of references, by their formula.
+        passes: cache of training passes, by place; those in bf16 are slow on many CPUs.
     """
 
     problem: str
@@ -78,18 +78,18 @@ class Case:
     condition: float | None = None
     dense: bool = True
     known: dict[Hashable, list[Tensor]] = field(default_factory=dict, compare=False)
-    passes: dict[Hashable, Split] = field(default_factory=dict, compare=False)
+    passes: dict[Hashable, Gradients] = field(default_factory=dict, compare=False)
 
-    def outer_gradients(self) -> Split:
-        """(f_a, v) at the current values, from one backward in full precision."""
+    def outer_gradients(self) -> Gradients:
+        """Return (f_a, v) at the current values, from one backward in full precision."""
         return self._split(self.outer(self.params))
 
-    def training_pass(self, function: Function, where: Hashable) -> Split:
-        """The gradient in (a, w) as a training pass takes it; taken once for each place.
+    def training_pass(self, function: Function, where: Hashable) -> Gradients:
+        """Return the gradient in (a, w) of a training pass; computed once for each place.
 
         Args:
             function: `inner` or `outer`.
-            where: what the weights are now.
+            where: name of the current weights.
         """
         key = (function is self.inner, where)
         if key not in self.passes:
@@ -99,7 +99,7 @@ class Case:
             self.passes[key] = self._split(value)
         return self.passes[key]
 
-    def _split(self, value: Tensor) -> Split:
+    def _split(self, value: Tensor) -> Gradients:
         wanted = [*self.hyper, *self.params]
         gradients = filled(torch.autograd.grad(value, wanted, allow_unused=True), wanted)
         return gradients[: len(self.hyper)], gradients[len(self.hyper) :]
@@ -116,7 +116,7 @@ class Case:
 
     @cached_property
     def exact(self) -> list[Tensor] | None:
-        """f_a - J H^-1 v at the point, undamped; None where H cannot be written out."""
+        """f_a - J H^-1 v at the point, undamped; None if H does not fit in memory."""
         if not self.dense:
             return None
         f_a, v = self.outer_gradients()

@@ -1,4 +1,4 @@
-"""Every method of a case, as the search would take it, against its reference: one row each."""
+"""Accuracy rows: every method of a case, as the search uses it, against its reference."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,21 +21,21 @@ from autolora_meta.verification.reference import reference
 
 @dataclass(frozen=True)
 class AccuracyRow:
-    """How far one hypergradient is from what its method stands for.
+    """The error of one hypergradient against the formula of its method.
 
     Args:
         problem: ridge, quadratic, transformer or model.
-        method: a method of the table, or betty's with `betty-` before its name.
-        options: those of the method, as a config holds them.
-        difference: central or forward; None for methods that take no differences.
+        method: a method of the table, or `betty-` and the name of one of betty's.
+        options: of the method, as in a configuration.
+        difference: central or forward; None for methods without differences.
         dtype: float64, float32 or bf16 (training passes under autocast, the rest float32).
         dropout: of the model.
-        condition: of the inner Hessian, where it was chosen.
+        condition: of the inner Hessian, if it was chosen.
         relative_error: norm(x - reference) / norm(reference) of the implicit part (of the direct
-            one for first_order).
-        cosine: between the two.
+            part for first_order).
+        cosine: of the angle between the two.
         gap: relative distance of the whole hypergradient from the undamped implicit gradient;
-            None where that cannot be computed.
+            None if that cannot be computed.
         cost: passes of the implicit part.
     """
 
@@ -53,7 +53,7 @@ class AccuracyRow:
 
 
 def accuracy(case: Case) -> Iterator[AccuracyRow]:
-    """A row for each method of the case."""
+    """Return a row for each method of the case."""
     moments = _moments(case)
     for named in case.methods:
         options = parse(named)
@@ -81,7 +81,7 @@ def row_of(
     whole: Vector,
     cost: Cost,
 ) -> AccuracyRow:
-    """The row of `found` against `true`; `whole` is the hypergradient that it is part of."""
+    """Return the row of `found` against `true`, both parts of the hypergradient `whole`."""
     gap = None if case.exact is None else relative_error(whole, case.exact)
     return AccuracyRow(
         case.problem,
@@ -99,18 +99,18 @@ def row_of(
 
 
 def relative_error(found: Vector, true: Vector) -> float:
-    """norm(found - true) / norm(true); where `true` is zero, norm(found)."""
+    """Return norm(found - true) / norm(true), or norm(found) if `true` is zero."""
     return norm(add_scaled(found, -1.0, true)) / (norm(true) or 1.0)
 
 
 def cosine(found: Vector, true: Vector) -> float:
-    """Of the angle between them; two zeros agree."""
+    """Return the cosine of the angle between them; 1 for two zeros."""
     lengths = norm(found) * norm(true)
     return dot(found, true) / lengths if lengths else float(norm(found) == norm(true))
 
 
 def _moments(case: Case) -> AdamMoments:
-    """Of a gradient met beside the point: at an optimum there would be nothing to divide by."""
+    """Return the moments of a gradient beside the point: at an optimum they would be 0."""
     beside = [(1.1 * w + 0.01).detach().requires_grad_() for w in case.params]
     gradient = torch.autograd.grad(
         case.inner(beside), beside, allow_unused=True, materialize_grads=True
@@ -121,7 +121,7 @@ def _moments(case: Case) -> AdamMoments:
 def _hypergradient(
     case: Case, options: HypergradientOptions, moments: AdamMoments
 ) -> tuple[list[Tensor], list[Tensor], Cost]:
-    """(f_a, the implicit part to be subtracted from it, its cost), by the library's own code."""
+    """Return (f_a, the implicit part to subtract from it, its cost), by the library's own code."""
     params, hyper = case.params, case.hyper
 
     def loss() -> Tensor:
@@ -163,7 +163,7 @@ def _hypergradient(
 def _inner_step(
     case: Case, optimizer: torch.optim.Optimizer, where: tuple[str, ...]
 ) -> tuple[list[Tensor], list[Tensor]]:
-    """One training step; (g_w, g_a) at the weights before it."""
+    """Take one training step; return (g_w, g_a) at the weights before it."""
     g_a, g_w = case.training_pass(case.inner, where)
     for w, g in zip(case.params, g_w, strict=True):
         w.grad = g

@@ -1,4 +1,4 @@
-"""A person's own model and data, as their configuration would search it."""
+"""A case from a configuration: its model and data, as a search would use them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,12 +26,12 @@ WARMUP = 10
 def model_case(
     config: RunConfig, *, prepared: Prepared | None = None, warmup: int = WARMUP
 ) -> Iterator[Case]:
-    """The next training and validation batch after a short warm-up, in train mode with dropout.
+    """Return the case of one training and one validation batch, in train mode, after a warm-up.
 
     Args:
-        config: whose model, data, targets, batch sizes and inner learning rate are used.
-        prepared: model and rows, where they are at hand already.
-        warmup: inner steps before the point, at the config's learning rate.
+        config: gives model, data, targets, batch sizes and inner learning rate.
+        prepared: model and rows, if already loaded.
+        warmup: inner steps before the point, at the configured learning rate.
     """
     prepared = prepared or prepare(config.model, config.data, config.task, config.seed)
     program = program_of(config, prepared, config.seed)
@@ -63,9 +63,9 @@ def model_case(
 
 
 def under_bf16(case: Case) -> Case:
-    """The same point with training passes (the inner step, v, f_a) under bf16 autocast.
+    """Return the same point with training passes (inner step, v, f_a) under bf16 autocast.
 
-    What it is measured against stays: the same formulas in float32 throughout.
+    The references stay in float32.
     """
     device = case.params[0].device.type
     training = partial(torch.autocast, device, torch.bfloat16)
@@ -84,6 +84,6 @@ def _warm_up(
 
 
 def _dropout(objective: Objective) -> float:
-    """The largest rate of a dropout layer; attention's own is the same in the usual models."""
+    """Return the largest rate of a dropout layer; attention's is the same in the usual models."""
     layers = (m for m in objective.modules() if isinstance(m, torch.nn.Dropout))
     return max((layer.p for layer in layers), default=0.0)

@@ -1,4 +1,4 @@
-"""AdamW written as formulas of tensors, for derivatives through its steps by autograd."""
+"""AdamW as formulas of tensors, so that autograd can differentiate through its steps."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ FLOOR = 1e-30
 
 @dataclass(frozen=True)
 class AdamMoments:
-    """AdamW's state: first and second moments, and how many steps made them."""
+    """AdamW's state: first and second moments, and the number of steps."""
 
     first: list[Tensor]
     second: list[Tensor]
@@ -22,13 +22,13 @@ class AdamMoments:
 
     @classmethod
     def after(cls, gradient: Vector) -> "AdamMoments":
-        """The state after one step with this gradient."""
+        """Return the state after one step with this gradient."""
         first = [(1 - BETAS[0]) * g.detach() for g in gradient]
         second = [(1 - BETAS[1]) * g.detach() ** 2 for g in gradient]
         return cls(first, second, 1)
 
     def step(self, w: Vector, g: Vector, eta: float) -> tuple[list[Tensor], "AdamMoments"]:
-        """(w', state') of one step with decoupled weight decay (arXiv 1711.05101)."""
+        """Return (w', state') of one step with decoupled weight decay (arXiv 1711.05101)."""
         t = self.count + 1
         first, second, moved = [], [], []
         for weight, gradient, m, s in zip(w, g, self.first, self.second, strict=True):
@@ -43,7 +43,7 @@ class AdamMoments:
         return moved, AdamMoments(first, second, t)
 
     def optimizer(self, params: Vector, eta: float) -> torch.optim.Optimizer:
-        """torch's AdamW over `params` with this state."""
+        """Return torch's AdamW over `params` with this state."""
         made = torch.optim.AdamW(params, lr=eta, betas=BETAS, eps=EPS, weight_decay=DECAY)
         for p, m, s in zip(params, self.first, self.second, strict=True):
             step = torch.tensor(float(self.count))

@@ -1,4 +1,4 @@
-"""Small frozen networks on which ranks are planted: one for each way that layers can stand."""
+"""Small frozen networks on which ranks are planted."""
 
 import math
 from collections.abc import Sequence
@@ -18,8 +18,8 @@ class Residual(nn.Module):
 
     Args:
         width: features of x.
-        widths: rows of each W_l. Where they are `width`, P_l is the identity; elsewhere it is a
-            fixed random matrix, which is not adapted.
+        widths: rows of each W_l. P_l is the identity for `width` rows, else a fixed random matrix,
+            which is not adapted.
     """
 
     def __init__(self, width: int, widths: Sequence[int]) -> None:
@@ -58,7 +58,7 @@ class Attention(nn.Module):
 
     @property
     def trades(self) -> tuple[tuple[str, str], ...]:
-        """Pairs of layers of which only the sum of the ranks is determined."""
+        """Pairs of layers that determine only the sum of their ranks."""
         return tuple(
             (f"blocks.{i}.{a}", f"blocks.{i}.{b}")
             for i in range(len(self.blocks))

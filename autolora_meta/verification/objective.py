@@ -11,10 +11,10 @@ from autolora_meta.hypergradients.vectors import Vector
 
 
 class Objective(nn.Module):
-    """loss(model, batch), which can be taken at weights that the model does not hold.
+    """loss(model, batch) at given weights.
 
     Args:
-        model: any module; those of its parameters that require gradients are the weights.
+        model: any module; its parameters that require gradients are the weights.
         loss: (model, batch) -> scalar.
     """
 
@@ -26,16 +26,16 @@ class Objective(nn.Module):
 
     @property
     def params(self) -> list[Tensor]:
-        """The weights as the model holds them."""
+        """The current weights of the model."""
         return list(self.named.values())
 
     def forward(self, batch: Any) -> Tensor:
         return self.loss(self.model, batch)
 
     def at(self, weights: Vector, batch: Any) -> Tensor:
-        """The loss at `weights`, in the attention kernel that has a double backward.
+        """Return the loss at `weights`, with the attention kernel that has a double backward.
 
-        One kernel for all methods and references: another draws other dropout masks.
+        All methods and references use one kernel, since another draws other dropout masks.
         """
         with sdpa_kernel(SDPBackend.MATH):
             return functional_call(self, dict(zip(self.named, weights, strict=True)), (batch,))

@@ -1,12 +1,12 @@
-"""Planted ranks: problems whose right answer is known, to test any way of choosing ranks.
+"""Planted ranks: problems with a known answer, to test any way of choosing ranks.
 
-A frozen network is given, and rows whose targets come from the same network plus an update of known
-rank in each layer. Who recovers those ranks from the rows has understood them.
+A problem has a frozen network, and rows whose targets come from that network plus an update of
+known rank in each layer. An allocator should recover those ranks from the rows.
 
->>> from autolora_meta import search
+>>> from autolora_meta import search_model
 >>> problem = plant("few", seed=0)
->>> result = search(problem.model, problem.train, problem.validation,  # doctest: +SKIP
-...                 loss=problem.loss, budget=problem.budget)
+>>> result = search_model(problem.model, problem.train, problem.validation,  # doctest: +SKIP
+...                       loss=problem.loss, budget=problem.budget)
 >>> problem.spearman(result.ranks), problem.mean_absolute_error(result.ranks)  # doctest: +SKIP
 """
 
@@ -32,17 +32,17 @@ class Regime:
     """A kind of problem.
 
     Args:
-        name: how it is asked for.
-        summary: what is hard in it.
-        ranks: planted ranks, dealt to the layers in an order that the seed draws. (L,)
+        name: its name in `REGIMES`.
+        summary: what makes it hard.
+        ranks: planted ranks, given to the layers in an order drawn by the seed. (L,)
         train_rows, validation_rows: rows of the inner and of the outer problem.
         noise: standard deviation of the noise on the targets of both.
-        train_noise: the same for training rows, where it differs.
-        strength: singular value of the planted directions; of the strongest where they decay.
-        decay: each next singular value of a layer is exp(-decay) times the last.
-        floor: directions with a singular value below it do not count as planted rank.
+        train_noise: the same for training rows, if it differs.
+        strength: largest singular value of the planted directions.
+        decay: each singular value of a layer is exp(-decay) times the one before.
+        floor: directions with a smaller singular value do not count as planted rank.
         correlation: standard deviations of the inputs fall from 1 to exp(-correlation).
-        widths: rows of each layer, where they differ; dealt by the seed too. (L,)
+        widths: rows of each layer, if they differ, in an order drawn by the seed. (L,)
         attention: blocks of attention instead of residual layers.
     """
 
@@ -118,8 +118,8 @@ REGIMES: dict[str, Regime] = {
 }
 
 
-class Batches:
-    """Rows in batches, in a new order each time; the order is drawn from torch's random state.
+class RandomBatches:
+    """Rows in batches, in a new order each time, drawn from torch's random state.
 
     Args:
         x, y: inputs and targets, rows first.
@@ -139,49 +139,43 @@ class Planted:
     """A problem with a known answer.
 
     Args:
-        regime: what kind it is.
-        seed: from which it was drawn.
+        regime: its kind.
+        seed: the seed that it was drawn from.
         model: the frozen network.
         train, validation: batches of the inner and of the outer problem.
         test: inputs and noise-free targets.
         truth: the planted ranks, capped at k.
-        groups: layers that are scored together, by their place; each alone where none trade.
+        groups: places of layers that can trade rank, which are scored together; else each alone.
     """
 
     regime: Regime
     seed: int
     model: nn.Module
-    train: Batches
-    validation: Batches
+    train: RandomBatches
+    validation: RandomBatches
     test: tuple[Tensor, Tensor]
     truth: RankPattern
     groups: tuple[tuple[int, ...], ...] = field(repr=False)
 
     @property
     def budget(self) -> int:
-        """Parameters of the planted ranks: what an allocation may spend."""
+        """Parameters of the planted ranks, which an allocation may spend."""
         return self.truth.parameters
-
-    @property
-    def loss_scale(self) -> float:
-        """Mean squared size of what is planted: the test loss of the network as it is."""
-        with torch.no_grad():
-            return float(nn.functional.mse_loss(self.model(self.test[0]), self.test[1]))
 
     @staticmethod
     def loss(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
-        """Mean squared error of a batch (x, y)."""
+        """Return the mean squared error of a batch (x, y)."""
         return nn.functional.mse_loss(model(batch[0]), batch[1])
 
     def spearman(self, pattern: RankPattern) -> float:
-        """Rank correlation of `pattern` with the truth; 0 for an answer that is constant."""
+        """Return the rank correlation of `pattern` with the truth; 0 for a constant pattern."""
         found, true = self._sums(pattern), self._sums(self.truth)
         if len(set(found)) == 1:
             return 0.0
         return float(spearmanr(found, true).statistic)  # pyright: ignore[reportAttributeAccessIssue]
 
     def mean_absolute_error(self, pattern: RankPattern) -> float:
-        """Mean over layers (over groups that trade rank) of |rank found - rank planted|."""
+        """Return the mean of |rank found - rank planted| over layers, or groups that trade rank."""
         pairs = zip(self._sums(pattern), self._sums(self.truth), strict=True)
         errors = [abs(a - b) for a, b in pairs]
         return sum(errors) / len(errors)
@@ -220,14 +214,9 @@ def plant(regime: str | Regime, seed: int) -> Planted:
         model = _network(regime, torch.randperm(len(regime.ranks)).tolist())
         layers = {n: m for n, m in model.named_modules() if isinstance(m, nn.Linear)}
         weights = [layer.weight for layer in layers.values()]
-        frozen = [weight.clone() for weight in weights]
         updates = [_update(w.shape, r, regime) for w, r in zip(weights, ranks, strict=True)]
         x = _inputs(regime)
-        for weight, (update, _) in zip(weights, updates, strict=True):
-            weight += update
-        y = model(x)
-        for weight, before in zip(weights, frozen, strict=True):
-            weight.copy_(before)
+        y = _answers(model, weights, [update for update, _ in updates], x)
         train, validation, test = x.split([regime.train_rows, regime.validation_rows, TEST_ROWS])
         y_train, y_validation, y_test = y.split([len(train), len(validation), len(test)])
         noise = regime.noise if regime.train_noise is None else regime.train_noise
@@ -248,12 +237,25 @@ def plant(regime: str | Regime, seed: int) -> Planted:
         regime,
         seed,
         model,
-        Batches(train, y_train),
-        Batches(validation, y_validation),
+        RandomBatches(train, y_train),
+        RandomBatches(validation, y_validation),
         (test, y_test),
         truth,
         groups,
     )
+
+
+def _answers(
+    model: nn.Module, weights: Sequence[Tensor], updates: Sequence[Tensor], x: Tensor
+) -> Tensor:
+    """Return what the model gives with the updates on its weights; they are taken off again."""
+    frozen = [weight.clone() for weight in weights]
+    for weight, update in zip(weights, updates, strict=True):
+        weight += update
+    y = model(x)
+    for weight, before in zip(weights, frozen, strict=True):
+        weight.copy_(before)
+    return y
 
 
 def _network(regime: Regime, order: Sequence[int]) -> nn.Module:
@@ -264,7 +266,7 @@ def _network(regime: Regime, order: Sequence[int]) -> nn.Module:
 
 
 def _inputs(regime: Regime) -> Tensor:
-    """Rows of all splits, unit mean variance over the features. (n, width) or (n, tokens, width)"""
+    """Draw the inputs of all splits, of mean variance 1. (n, width) or (n, tokens, width)"""
     rows = regime.train_rows + regime.validation_rows + TEST_ROWS
     x = torch.randn(rows, TOKENS, WIDTH) if regime.attention else torch.randn(rows, WIDTH)
     spread = torch.linspace(0, -regime.correlation, WIDTH).exp()
@@ -273,7 +275,7 @@ def _inputs(regime: Regime) -> Tensor:
 
 
 def _update(shape: torch.Size, rank: int, regime: Regime) -> tuple[Tensor, int]:
-    """U diag(s) V^T with s_j = strength exp(-decay j), and how many s_j reach the floor."""
+    """Draw U diag(s) V^T with s_j = strength exp(-decay j); count the s_j that reach the floor."""
     rank = min(rank, *shape)
     u, v = (torch.linalg.qr(torch.randn(size, size)).Q[:, :rank] for size in shape)
     s = regime.strength * (-regime.decay * torch.arange(rank)).exp()

@@ -1,4 +1,4 @@
-"""Retraining on planted ranks: many rank patterns of one problem at once."""
+"""Retraining on a planted problem: many rank patterns at once."""
 
 from collections.abc import Iterable, Sequence
 
@@ -14,11 +14,11 @@ STEPS, LEARNING_RATE, BATCH = 300, 3e-3, 32
 
 
 def test_losses(problem: Planted, patterns: Sequence[RankPattern], seed: int = 0) -> list[float]:
-    """Test loss after retraining LoRA of each pattern on training and validation rows.
+    """Return the test loss after retraining LoRA at each pattern on training and validation rows.
 
-    The targets of test rows carry no noise, so that the loss is what is above the floor. All
-    patterns see the same batches and start from the same factors, of which each has its first
-    r_l components: AdamW at 3e-3, falling to 0 over 300 steps of 32 rows.
+    Targets of test rows have no noise, so the best loss is 0. All patterns see the same batches and
+    start from the same factors, of which each takes the first r_l components: AdamW at 3e-3,
+    falling to 0 over 300 steps of 32 rows.
 
     Args:
         problem: the network and its rows.
@@ -69,7 +69,7 @@ def test_losses(problem: Planted, patterns: Sequence[RankPattern], seed: int = 0
 
 
 def _factors(weights: Iterable[Tensor], k: int, copies: int) -> list[tuple[Tensor, Tensor]]:
-    """(A, B) of each layer for every pattern, A as PEFT draws it and B zero."""
+    """Return (A, B) of each layer for every pattern, A as PEFT draws it and B zero."""
     factors = []
     for weight in weights:
         out, inputs = weight.shape
@@ -80,6 +80,6 @@ def _factors(weights: Iterable[Tensor], k: int, copies: int) -> list[tuple[Tenso
 
 
 def _masks(patterns: Sequence[RankPattern], k: int) -> Tensor:
-    """1 for the first r_l components of each layer. (L, P, k)"""
+    """Return 1 for the first r_l components of each layer, else 0. (L, P, k)"""
     ranks = torch.tensor([pattern.ranks for pattern in patterns]).T  # (L, P)
     return (torch.arange(k) < ranks[..., None]).float()

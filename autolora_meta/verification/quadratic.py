@@ -1,4 +1,4 @@
-"""A quadratic bilevel problem whose Hessian has the condition number asked for."""
+"""A quadratic bilevel problem with a Hessian of given condition number."""
 
 import torch
 from torch import Tensor
@@ -12,12 +12,12 @@ SIZE = 20
 def quadratic(condition: float, seed: int = 0) -> Case:
     """g = w^T A w / 2 - w^T B a,   f = |w - t|^2 / 2 + c^T a,   at the optimum w = A^-1 B a.
 
-    A has log-spaced eigenvalues from 1 / condition to 1. The third derivatives are zero, so what a
-    finite difference gets wrong here is rounding alone.
+    A has log-spaced eigenvalues from 1 / condition to 1. The third derivatives are zero, so finite
+    differences err by rounding alone.
 
     Args:
         condition: lambda_max / lambda_min of the inner Hessian A.
-        seed: of everything that is drawn.
+        seed: of A, B, t and c.
     """
     generator = torch.Generator().manual_seed(seed)
 

@@ -1,4 +1,4 @@
-"""What each method's own formula gives, by code that shares nothing with the method."""
+"""References: what each method's formula gives, by code that shares nothing with the method."""
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ from autolora_meta.verification.moments import AdamMoments
 
 
 def reference(case: Case, options: HypergradientOptions, moments: AdamMoments) -> list[Tensor]:
-    """The term that the method subtracts from f_a, by its defining formula; f_a for first_order.
+    """Return the term that the method subtracts from f_a, by its formula; f_a for first_order.
 
     One-step methods and `unrolled`: -(dw_K/da)^T v, where w_K is K steps of gradient descent or of
     AdamW written as one expression in a. Methods of the inner optimum: J (H + damping I)^-1 v.
@@ -56,9 +56,9 @@ def _through_steps(case: Case, moments: AdamMoments | None, count: int) -> list[
 
 
 def implicit_reference(case: Case, damping: float) -> list[Tensor]:
-    """J (H + damping I)^-1 v: dense, or by a solve that is run to convergence.
+    """Return J (H + damping I)^-1 v by a dense solve.
 
-    Where H cannot be written out, conjugate gradients run until the residual is 1e-6 of v.
+    If H does not fit in memory, conjugate gradients run until the residual is 1e-6 of v.
     """
     if damping in case.known:
         return case.known[damping]
@@ -77,7 +77,7 @@ def implicit_reference(case: Case, damping: float) -> list[Tensor]:
 
 
 def mixed_reference(case: Case) -> list[Tensor]:
-    """J v, which betty's darts stands for, by double backward of one expression."""
+    """Return J v, the formula of betty's darts, by double backward of one expression."""
     if "J v" not in case.known:
         _, v = case.outer_gradients()
         w = case.params

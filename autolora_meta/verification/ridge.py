@@ -1,4 +1,4 @@
-"""Ridge regression with one penalty a feature: the hypergradient has a closed form."""
+"""Ridge regression with a penalty for each feature: the hypergradient has a closed form."""
 
 import torch
 from torch import Tensor
@@ -8,7 +8,7 @@ from autolora_meta.verification.case import ONE_STEP, Case
 
 
 def ridge(features: int = 8, seed: int = 0) -> tuple[Case, Tensor]:
-    """The case at the optimum of its inner problem, and df/da in closed form.
+    """Return the case at the optimum of its inner problem, and df/da in closed form.
 
     g = |X w - y|^2 / (2 n) + sum_j exp(a_j) w_j^2 / 2,   f = |Z w - u|^2 / (2 m)
 

@@ -1,4 +1,4 @@
-"""What the rows have to show, in words: each target with the worst row that it is about."""
+"""Targets for accuracy rows, each judged by its worst row."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ Picks = Callable[[AccuracyRow], bool]
 
 @dataclass(frozen=True)
 class Target:
-    """A bound on the rows that `picks` picks; a cosine has to be above, an error below."""
+    """A bound on the rows that `picks` picks: a cosine must be above it, an error below."""
 
     words: str
     picks: Picks
@@ -19,7 +19,7 @@ class Target:
     cosine: float | None = None
 
     def verdict(self, rows: Sequence[AccuracyRow]) -> str | None:
-        """A sentence with the worst figure; None where no row is about this target."""
+        """Return a sentence with the worst figure, or None if the target has no rows."""
         mine = [row for row in rows if self.picks(row)]
         if not mine:
             return None
@@ -78,13 +78,13 @@ TARGETS = (
 
 
 def verdicts(rows: Sequence[AccuracyRow]) -> list[str]:
-    """A sentence for each target that the rows are about, and one for Neumann's course."""
+    """Return a sentence for each target with rows, and one about Neumann's convergence."""
     sentences = [target.verdict(rows) for target in TARGETS]
     return [sentence for sentence in [*sentences, _neumann(rows)] if sentence is not None]
 
 
 def _neumann(rows: Sequence[AccuracyRow]) -> str | None:
-    """Whether Neumann's error falls with K at every condition, its step being below the bound."""
+    """Return a sentence on whether Neumann's error falls with K at every condition, or None."""
     courses: dict[float, list[tuple[int, float]]] = {}
     for row in rows:
         if row.problem == "quadratic" and row.method == "neumann" and row.condition:

@@ -1,9 +1,10 @@
-"""A tiny gated transformer in float64, small enough that H and J are written out."""
+"""A tiny gated transformer in float64, small enough for dense H and J."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from peft import PeftModel
 from torch import Tensor
 from transformers import BertConfig, BertForSequenceClassification
 
@@ -22,7 +23,7 @@ DAMPING = 30.0
 
 @contextmanager
 def transformer(dropout: float = 0.0, seed: int = 0) -> Iterator[Case]:
-    """BERT of one block with gated LoRA of rank 2, B away from zero and logits uneven.
+    """Return the case of a one-block BERT with gated LoRA of rank 2, B not 0 and uneven logits.
 
     The Hessian is indefinite, with null directions from rescaling u, v and the gates.
 
@@ -32,29 +33,7 @@ def transformer(dropout: float = 0.0, seed: int = 0) -> Iterator[Case]:
     """
     with replay(RandomState.snapshot()):
         torch.manual_seed(seed)
-        config = BertConfig(
-            vocab_size=WORDS,
-            hidden_size=WIDTH,
-            num_hidden_layers=1,
-            num_attention_heads=2,
-            intermediate_size=2 * WIDTH,
-            max_position_embeddings=TOKENS,
-            hidden_dropout_prob=dropout,
-            attention_probs_dropout_prob=dropout,
-            num_labels=CLASSES,  # pyright: ignore[reportCallIssue]
-            initializer_range=0.5,
-        )
-        model = BertForSequenceClassification(config).double()
-        names = target_layers(model, ["query", "output.dense"])
-        options = LoraOptions(k=2)
-        wrapped = wrap_for_search(model, names, options, seed, head=("classifier",))
-        wrapped.double().train()
-        gates = Gates(names, 2, GateOptions()).double()
-        with torch.no_grad():
-            gates.logits.normal_()
-            for name, parameter in wrapped.named_parameters():
-                if "lora_B" in name:
-                    parameter.normal_(std=0.25)
+        wrapped, gates = _gated(dropout, seed)
         train, validation = _batch(), _batch()
         masks = RandomState.snapshot()
     objective = Objective(wrapped, lambda model, batch: model(**batch).loss)
@@ -86,6 +65,33 @@ def transformer(dropout: float = 0.0, seed: int = 0) -> Iterator[Case]:
             fresh=lambda weights: objective.at(weights, train),
             dropout=dropout,
         )
+
+
+def _gated(dropout: float, seed: int) -> tuple[PeftModel, Gates]:
+    config = BertConfig(
+        vocab_size=WORDS,
+        hidden_size=WIDTH,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=2 * WIDTH,
+        max_position_embeddings=TOKENS,
+        hidden_dropout_prob=dropout,
+        attention_probs_dropout_prob=dropout,
+        num_labels=CLASSES,  # pyright: ignore[reportCallIssue]
+        initializer_range=0.5,
+    )
+    model = BertForSequenceClassification(config).double()
+    names = target_layers(model, ["query", "output.dense"])
+    options = LoraOptions(k=2)
+    wrapped = wrap_for_search(model, names, options, seed, head=("classifier",))
+    wrapped.double().train()
+    gates = Gates(names, 2, GateOptions()).double()
+    with torch.no_grad():
+        gates.logits.normal_()
+        for name, parameter in wrapped.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(std=0.25)
+    return wrapped, gates
 
 
 def _batch() -> dict[str, Tensor]:

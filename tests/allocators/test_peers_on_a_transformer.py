@@ -18,7 +18,7 @@ from autolora_meta.allocators import (
     random_ranks,
     sara,
 )
-from autolora_meta.allocators.allocation import Measured, allocation, measure
+from autolora_meta.allocators.allocation import Scoring, allocation, scoring
 from autolora_meta.allocators.replicate import Allocator, Replicate
 from autolora_meta.config.run import RunConfig
 from autolora_meta.foundation.cost import Cost
@@ -67,17 +67,17 @@ def test_every_peer_is_at_the_budget_and_leaves_the_model_plain(
         assert found.spent.peak_memory is not None and 0 <= found.spent.peak_memory < 2**31
 
 
-def test_what_was_measured_once_gives_the_same_ranks_at_every_budget(
+def test_what_was_scored_once_gives_the_same_ranks_at_every_budget(
     config: RunConfig, tmp_path: Path
 ) -> None:
     peer, given = l1.ALLOCATOR, config.model_dump(mode="json")
-    measured = measure(peer, Replicate(config, 0))
-    measured.save(tmp_path / "l1.json")
+    scored = scoring(peer, Replicate(config, 0))
+    scored.save(tmp_path / "l1.json")
     for budget in ("uniform:1", "uniform:2"):
         replicate = Replicate(RunConfig.load(given, f"ranks.budget={budget}"), 0)
-        found = allocation(peer, replicate, Measured.load(tmp_path / "l1.json"))
+        found = allocation(peer, replicate, Scoring.load(tmp_path / "l1.json"))
         assert found.pattern == peer.allocate(replicate)
-        assert found.spent == measured.spent and found.spent.cost.backwards > 0
+        assert found.spent == scored.spent and found.spent.cost.backwards > 0
 
 
 def test_grid_tries_higher_ranks_in_fewer_layers(config: RunConfig) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers import BertConfig, BertForSequenceClassification
 
-from autolora_meta import search
+from autolora_meta import search_model
 from autolora_meta.errors import InputError
 
 IDS = torch.randint(4, 30, (4, 6), generator=torch.Generator().manual_seed(0))
@@ -37,7 +37,9 @@ def of_vectors(model: Any, batch: Any) -> Tensor:
 
 def go(model: nn.Module, batches: list[Any], loss: Any, **settings: Any) -> Any:
     options = {"outer_steps": 2, "warmup_steps": 1}
-    return search(model, batches, batches, loss=loss, lora={"k": 2}, options=options, **settings)
+    return search_model(
+        model, batches, batches, loss=loss, lora={"k": 2}, options=options, **settings
+    )
 
 
 def switch_on(model: Any, *, use_reentrant: bool) -> None:

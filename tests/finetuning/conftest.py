@@ -8,7 +8,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from autolora_meta.finetuning.data import LABEL, TEXT, TEXT_PAIR, DataOptions, load_rows
 from autolora_meta.finetuning.models import ModelOptions, load_model
-from autolora_meta.finetuning.tasks import Task, TaskOptions, build_task
+from autolora_meta.finetuning.tasks import Task, TaskOptions, task_class
 from tests.tiny import tiny_bert, tiny_csv
 
 
@@ -25,7 +25,8 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> DatasetDict:
 
 @pytest.fixture(scope="session")
 def task(rows: DatasetDict) -> Task:
-    return build_task(TaskOptions(), rows)
+    options = TaskOptions()
+    return task_class(options.type).build(options, rows, base=None, dataset=None)
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ from transformers import (
     ViTImageProcessor,
 )
 
-from autolora_meta import prepare, retrain, search
+from autolora_meta import prepare, retrain, search, search_model
 from autolora_meta.errors import InputError
 from autolora_meta.exporting.adapter import save_adapter
 from autolora_meta.finetuning.models import load_model
@@ -107,14 +107,14 @@ def go(norm: nn.Module, **settings: Any) -> Any:
 
     options, lora = {"outer_steps": 1}, {"k": 2}
     try:
-        return search(model, rows, rows, loss=loss, lora=lora, options=options, **settings)
+        return search_model(model, rows, rows, loss=loss, lora=lora, options=options, **settings)
     finally:
         for now, then in zip(model.buffers(), buffers, strict=True):
             assert torch.equal(now, then)
 
 
 def test_buffers_that_move_are_refused_before_the_search_unless_they_are_saved() -> None:
-    with pytest.raises(InputError, match=r"1 buffers of the model move.*norm\.mean.*as head"):
+    with pytest.raises(InputError, match=r"changes 1 buffers of the model.*norm\.mean.*as head"):
         go(Mean())
     go(Mean(), head=("norm",))  # saved whole
     go(Mean(persistent=False))  # no state of the model

@@ -7,7 +7,7 @@ import torch
 from peft import PeftModel
 from transformers import BertConfig, BertForSequenceClassification
 
-from autolora_meta import RunConfig, prepare, retrain, search
+from autolora_meta import RunConfig, prepare, retrain, search, search_model
 from autolora_meta.exporting.adapter import save_adapter
 from autolora_meta.finetuning.models import load_model
 from tests.finetuning.tiny_task import tiny_config
@@ -53,7 +53,7 @@ def test_a_model_of_ones_own_is_searched_with_a_float32_head(dtype: torch.dtype)
         return out.loss
 
     options = {"outer_steps": 2, "warmup_steps": 1}
-    result = search(model, rows, rows, loss=loss, lora={"k": 2}, options=options)
+    result = search_model(model, rows, rows, loss=loss, lora={"k": 2}, options=options)
     assert set(seen) == {torch.float32}
     assert all(torch.isfinite(gates).all() for gates in result.trajectory)
     assert model(**rows[0]).logits.dtype == model.classifier.weight.dtype == dtype

@@ -26,7 +26,7 @@ from transformers import (
 )
 from transformers.models.pp_lcnet import PPLCNetConfig, PPLCNetForImageClassification
 
-from autolora_meta import RunConfig, prepare, retrain, search
+from autolora_meta import RunConfig, prepare, retrain, search, search_model
 from autolora_meta.errors import InputError
 from autolora_meta.exporting.adapter import save_adapter
 from autolora_meta.exporting.export import export
@@ -77,7 +77,7 @@ def loss(model: Any, batch: Any) -> Any:
 
 def quick(model: PreTrainedModel, **more: Any) -> Any:
     options = {"outer_steps": 1, "warmup_steps": 1}
-    return search(model, ROWS, ROWS, loss=loss, lora={"k": 2}, options=options, **more)
+    return search_model(model, ROWS, ROWS, loss=loss, lora={"k": 2}, options=options, **more)
 
 
 @pytest.mark.parametrize(

@@ -185,7 +185,7 @@ def test_a_model_that_reads_padding_everywhere_is_named(tmp_path: Path) -> None:
     said: list[str] = []
     _, prepared = start(tmp_path, "fnet", "sequence-classification", "right", said)
     assert not prepared.padding_hidden
-    assert "padding changes what FNetForSequenceClassification says" in said[-1]
+    assert "FNetForSequenceClassification reads padding on both sides" in said[-1]
     assert "test rows are read one at a time" in said[-1]
 
 
@@ -197,7 +197,8 @@ def test_the_saved_adapter_answers_alike_however_stock_tools_batch(
 ) -> None:
     said: list[str] = []
     run, prepared = start(tmp_path / "base", family, "sequence-classification", side, said)
-    assert f"the tokenizer pads on the {side}; texts are padded on the {right}" in said[-1]
+    assert f"the tokenizer pads on the {side}, and" in said[-1]
+    assert f"needs padding on the {right}" in said[-1]
     result = retrain(run, search(run, prepared=prepared).ranks, prepared=prepared)
     base, _ = load_model(run.model, prepared.task, seed=1)
     save_adapter(result, tmp_path / "adapter", "card", base=base)
@@ -222,8 +223,8 @@ def test_a_tokenizer_for_writing_keeps_its_side(side: str, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("family", "message"),
     [
-        ("bert", "BertLMHeadModel reads the tokens that it is to predict"),
-        ("bart", "the loss of BartForCausalLM compares what is said at a token with the token"),
+        ("bert", "BertLMHeadModel sees the tokens to predict"),
+        ("bart", "the loss of BartForCausalLM compares the prediction at a token with that token"),
     ],
 )
 def test_what_is_no_language_model_is_refused(family: str, message: str, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from autolora_meta.foundation.randomness import RandomState, replay
-from autolora_meta.hypergradients.products import Loss
+from autolora_meta.hypergradients.products import Closure
 from autolora_meta.hypergradients.vectors import Vector, add_scaled, flatten, norm, unflatten
 
 
@@ -38,8 +38,8 @@ def relative_error(found: Vector, true: Vector) -> float:
 
 @dataclass
 class Bilevel:
-    inner: Loss
-    outer: Loss
+    inner: Closure
+    outer: Closure
     params: list[Tensor]
     hyper: list[Tensor]
 

@@ -16,7 +16,8 @@ from scipy import stats
 
 from autolora_meta.allocators.random_gates import ALLOCATOR as RANDOM_GATES
 from autolora_meta.allocators.replicate import Replicate, allocator
-from autolora_meta.config.run import CompareOptions, RunConfig
+from autolora_meta.config.compare import CompareOptions
+from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import InputError
 from autolora_meta.foundation.progress import Silent
 from autolora_meta.pipeline.result import SearchResult

@@ -145,7 +145,7 @@ def test_two_seeds_allow_no_claim_and_twelve_have_a_t_interval() -> None:
     many = table(seeds=12).compare("arm", baseline="uniform")[0].difference
     half = 2.200985 * many.sd / math.sqrt(12)  # t(0.975, 11)
     assert (many.low, many.high) == pytest.approx((many.mean - half, many.mean + half))
-    assert many.p == 2 / 2**12 and many.p_test < many.p  # the t test's, below 16
+    assert many.p_test < 2 / 2**12  # a sign-flip test could not be as sure
 
 
 @pytest.mark.parametrize(

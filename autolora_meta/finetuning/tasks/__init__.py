@@ -1,9 +1,6 @@
-"""Tasks: what a head looks like, how rows are encoded, what is minimised and what is measured."""
+"""Tasks: head, encoding of rows, loss and metrics of each."""
 
 from collections.abc import Sequence
-
-from datasets import DatasetDict
-from transformers import PreTrainedConfig
 
 from autolora_meta.errors import InputError, unknown
 from autolora_meta.finetuning.tasks.base import Processor, Say, Task
@@ -25,7 +22,6 @@ __all__ = [
     "Say",
     "Task",
     "TaskOptions",
-    "build_task",
     "metric_called",
     "refuse_lacking",
     "refuse_unmeasured",
@@ -45,15 +41,15 @@ TASKS: dict[str, type[Task]] = {
 
 
 def task_names() -> list[str]:
-    """The names that `task.type` takes: ours, and those that packages register."""
+    """Return the names that `task.type` takes: ours, and those that packages register."""
     return sorted({*TASKS, *plugins.names(plugins.TASKS)})
 
 
 def task_class(name: str) -> type[Task]:
-    """The task called `name`: one of ours, or one that a package registers.
+    """Return the task called `name`: one of ours, or one that a package registers.
 
     Raises:
-        InputError: there is none, or what is registered is no task.
+        InputError: there is none, or what is registered is not a task.
     """
     if name in TASKS:
         return TASKS[name]
@@ -68,29 +64,8 @@ def task_class(name: str) -> type[Task]:
     return found
 
 
-def build_task(
-    options: TaskOptions,
-    rows: DatasetDict,
-    *,
-    base: PreTrainedConfig | None = None,
-    dataset: str | None = None,
-) -> Task:
-    """The task that `options` names, for these rows.
-
-    Args:
-        options: of the task.
-        rows: splits whose columns are named as the task's roles.
-        base: configuration of the pretrained model, where the task depends on it.
-        dataset: `data.name`: which of the tasks of a benchmark it is.
-
-    Raises:
-        InputError: there is no such task, or it cannot be done on these rows.
-    """
-    return task_class(options.type).build(options, rows, base=base, dataset=dataset)
-
-
 def metric_called(name: str) -> Metric:
-    """How the metric called `name` is read: one of ours, or of a task that a package registers.
+    """Return the metric called `name`: one of ours, or of a task that a package registers.
 
     Raises:
         InputError: no task measures it.
@@ -114,7 +89,7 @@ def refuse_unmeasured(task: Task, metrics: Sequence[str], place: str = "compare.
         place: the setting that names them.
 
     Raises:
-        InputError: there is one, other than for what this machine lacks (`refuse_lacking`).
+        InputError: there is one; metrics that only this machine lacks are for `refuse_lacking`.
     """
     absent = [name for name in metrics if name not in {*task.measured, *task.lacking}]
     if absent:
@@ -125,16 +100,16 @@ def refuse_unmeasured(task: Task, metrics: Sequence[str], place: str = "compare.
 
 
 def refuse_lacking(task: Task, metrics: Sequence[str]) -> None:
-    """Refuse metrics that this machine lacks something for, before work that ends with measuring.
+    """Refuse metrics that need what this machine lacks, before work that ends with them.
 
-    A search measures none of them.
+    A search does not measure them.
 
     Raises:
-        InputError: there is one; with what to install.
+        InputError: there is one; the message says what to install.
     """
     absent = [name for name in metrics if name in task.lacking]
     if absent:
         raise InputError(
-            f"compare.metrics names {', '.join(absent)}, and {task.lacking[absent[0]]}; measured "
-            f"without: {', '.join(task.measured)}"
+            f"{', '.join(absent)} cannot be compared: {task.lacking[absent[0]]}; without it, "
+            f"compare.metrics allows {', '.join(task.measured)}"
         )

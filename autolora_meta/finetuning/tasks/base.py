@@ -1,8 +1,8 @@
-"""Task: what a kind of task is, and all that a person writes to add one of their own."""
+"""Task: the interface of a task, to subclass for one of your own."""
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 from datasets import Dataset, DatasetDict
@@ -19,28 +19,28 @@ from autolora_meta.finetuning.batches import Collate
 from autolora_meta.finetuning.data.roles import Role
 from autolora_meta.finetuning.tasks.metrics import Metric
 from autolora_meta.finetuning.tasks.options import TaskOptions
+from autolora_meta.foundation.progress import Say
 
 Processor = PreTrainedTokenizerBase | BaseImageProcessor
-Say = Callable[[str], None]
 _log = logging.getLogger(__name__)
 
 
 class Task(ABC):
-    """One kind of task: a subclass in a file of its own.
+    """One kind of task.
 
-    A task says what it reads (`roles`), how rows become what the model takes (`encode`), what is
-    minimised (`loss`) and what is measured (`evaluate`). A package of yours registers its class in
-    the entry-point group `autolora_meta.tasks`, and `task.type` then takes its name; or give an
-    object, or the class, to `prepare(config, task=...)`.
+    A task says which columns it reads (`roles`), how rows become inputs (`encode`), what is
+    minimised (`loss`) and what is measured (`evaluate`). Register a class of yours in the
+    entry-point group `autolora_meta.tasks`, and `task.type` takes its name; or give the class, or
+    an object, to `prepare(config, task=...)`.
 
     Attributes:
         roles: the columns that it reads.
         group: the role whose equal values stay on one side of every cut; None: no such role.
-        measures: every metric that it can measure, and how each is read.
-        peft_type: PEFT's name for it (`peft.TaskType`), which the adapter carries; None: none.
+        measures: metrics that it can measure, by name.
+        peft_type: PEFT's name for it (`peft.TaskType`), stored in the adapter; None: none.
         model_class: name of the transformers auto class that puts its head on a base.
-        tokenizer_settings: how the tokenizer is loaded, beyond its own settings.
-        labels: names of the classes; empty where there are none. (C,)
+        tokenizer_settings: settings with which the tokenizer is loaded.
+        labels: names of the classes; empty if there are none. (C,)
 
     Example:
         >>> class Toxicity(Task):                                            # doctest: +SKIP
@@ -86,13 +86,13 @@ class Task(ABC):
         base: PreTrainedConfig | None,
         dataset: str | None,
     ) -> Self:
-        """The task for a person's rows.
+        """Build the task for these rows.
 
         Args:
             options: of the task.
-            rows: splits train, validation and test, their columns named as the roles.
-            base: configuration of the pretrained model; None where there is none yet.
-            dataset: `data.name`: which of the tasks of a benchmark it is.
+            rows: splits train, validation and test, with columns named as the roles.
+            base: configuration of the pretrained model, if known.
+            dataset: `data.name`, the name of a benchmark's task.
 
         Raises:
             InputError: the task cannot be done on these rows or with this base.
@@ -100,49 +100,49 @@ class Task(ABC):
 
     @property
     def measured(self) -> tuple[str, ...]:
-        """The metrics that it does measure, on these rows and with what is installed."""
+        """Metrics that it measures on these rows, with what is installed."""
         return tuple(self.measures)
 
     @property
     def lacking(self) -> Mapping[str, str]:
-        """Metrics that this machine cannot measure -> what it lacks; nothing else is lacking."""
+        """Metric -> what this machine lacks to measure it."""
         return {}
 
     @property
     def compared(self) -> tuple[str, ...]:
-        """What a comparison reports where the person names no metrics, the main one first."""
+        """Metrics that a comparison reports by default, the main one first."""
         return self.measured
 
     def model_settings(self) -> dict[str, Any]:
-        """Settings of the model's configuration, such as the names of the classes."""
+        """Return settings of the model's configuration, such as the names of the classes."""
         return {}
 
     @abstractmethod
     def encode(self, rows: Dataset, processor: Any, say: Say = _log.info) -> Dataset:
-        """Rows as the collator takes them; says what was cut or left out.
+        """Return rows as the collator takes them.
 
         Args:
             rows: one split.
             processor: the model's tokenizer, or its image processor.
-            say: told what a person should know.
+            say: told what was cut or left out.
         """
 
     def collator(self, processor: Any) -> Collate:
-        """A function that makes a padded batch of tensors from a list of encoded rows."""
+        """Return a function that makes a padded batch of tensors from encoded rows."""
         return DataCollatorWithPadding(processor)
 
     def loss(self, model: nn.Module, batch: Mapping[str, Any]) -> Tensor:
-        """The scalar that search and retrain minimise on a batch; here, what the model computes."""
+        """Return the loss of a batch for search and retraining; here, the one of the model."""
         return model(**batch).loss
 
     def blind_loss(self, rows: Dataset) -> float | None:
-        """The least `loss` of an answer that does not look at its input; None: not known.
+        """Return the least `loss` of an answer that ignores its input, or None if not known.
 
-        A search whose validation loss is no lower has learned nothing that ranks could be read
-        from, and says so. Override it along with `loss`.
+        A search whose validation loss is no lower has learned nothing, and says so. Override this
+        along with `loss`.
 
         Args:
-            rows: what `encode` gave.
+            rows: what `encode` returned.
         """
         del rows
         return None
@@ -151,11 +151,11 @@ class Task(ABC):
     def evaluate(
         self, model: PreTrainedModel, rows: Dataset, processor: Any, batch_size: int
     ) -> dict[str, float]:
-        """What is measured on encoded test rows: every metric of `measured`.
+        """Return the metrics of `measured` on encoded test rows.
 
         Args:
             model: in eval mode, with its adapter, on its device.
-            rows: what `encode` gave, those of like length side by side.
+            rows: what `encode` returned, sorted by length.
             processor: the model's tokenizer, or its image processor.
             batch_size: rows a batch.
         """

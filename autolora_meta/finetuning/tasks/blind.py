@@ -1,4 +1,4 @@
-"""Blind answers: test metrics that an answer which ignores its input has too."""
+"""Blind answers: test metrics that are no better than those of an answer without its input."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -12,9 +12,9 @@ def blind_answer(metrics: Mapping[str, float], blind_loss: float | None) -> str 
     """Return why these metrics show nothing learned, or None.
 
     Args:
-        metrics: on the test rows; where they are `Evaluation`, one answer to all rows is said.
-        blind_loss: the least loss there of an answer that does not look at its input
-            (`Task.blind_loss`); None: not known; 0: all rows have the same right answer.
+        metrics: on the test rows; an `Evaluation` tells also of one answer to all rows.
+        blind_loss: the least loss of an answer that ignores its input (`Task.blind_loss`); None:
+            not known; 0: all rows have the same right answer.
 
     >>> blind_answer({"cross_entropy": 1.12, "matthews": 0.0}, 1.09)
     'cross-entropy 1.120, no better than the class shares (1.090); Matthews correlation 0 or less'
@@ -42,13 +42,13 @@ def blind_answer(metrics: Mapping[str, float], blind_loss: float | None) -> str 
 
 
 def blind_arms(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """The arms some of whose answers are blind.
+    """Return the arms with blind answers.
 
     Args:
         rows: `arm` and `blind_answer` of each run.
 
     Returns:
-        Arm -> `runs`, how many are, `of` how many, and the `reason` of the first.
+        Arm -> number of blind `runs`, `of` how many, and the `reason` of the first.
     """
     answers: dict[str, list[str | None]] = {}
     for row in rows:
@@ -61,7 +61,7 @@ def blind_arms(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def blind_arms_words(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """A warning about the arms that have learned nothing; empty where all have."""
+    """Return a warning about the arms that have learned nothing, or ""."""
     if not found:
         return []
     alike: dict[str, list[str]] = {}

@@ -40,22 +40,22 @@ class CausalLM(Task):
     def build(
         cls, options: TaskOptions, rows: DatasetDict, *, base: Any, dataset: str | None
     ) -> Self:
-        """The task; it depends on no rows."""
+        """Build the task; it does not depend on the rows."""
         return cls(options.max_length)
 
     @property
     def compared(self) -> tuple[str, ...]:
-        """Perplexity; the cross-entropy is its logarithm and says the same again."""
+        """Perplexity; the cross-entropy is its logarithm."""
         return ("perplexity",)
 
     def encode(
         self, rows: Dataset, processor: PreTrainedTokenizerBase, say: Say = _log.info
     ) -> Dataset:
-        """Token ids, not padded, and `labels`, the same.
+        """Return token ids, not padded, and the same as `labels`.
 
         Args:
             rows: column text.
-            processor: the tokenizer; cuts at `max_length`, or at its own limit where that is less.
+            processor: the tokenizer; cuts at `max_length`, or at its own limit if that is less.
             say: told how many texts were cut, and how many hold nothing to predict.
 
         Raises:
@@ -71,10 +71,10 @@ class CausalLM(Task):
         return Dataset.from_dict({**columns, "labels": columns["input_ids"]})
 
     def collator(self, processor: PreTrainedTokenizerBase) -> Collate:
-        """Pads a batch to its longest text, labels with what the loss ignores.
+        """Return a collator that pads on the right, labels with what the loss ignores.
 
-        On the right, whatever the tokenizer does: behind padding on the left the first token of a
-        text would be predicted from nothing, and count.
+        After padding on the left, the first token of a text would be predicted from nothing, and
+        count.
         """
         return DataCollatorForSeq2Seq(padded_on("right", processor))
 
@@ -85,7 +85,7 @@ class CausalLM(Task):
         processor: PreTrainedTokenizerBase,
         batch_size: int,
     ) -> dict[str, float]:
-        """Perplexity and cross-entropy of a token, in nats."""
+        """Return perplexity and cross-entropy of a token, in nats."""
         return token_metrics(self, model, rows, self.collator(processor), batch_size)
 
 
@@ -99,12 +99,12 @@ def token_metrics(
     *,
     shifted: bool = True,
 ) -> dict[str, float]:
-    """Perplexity and cross-entropy, in nats, of all tokens that the loss counts.
+    """Return perplexity and cross-entropy, in nats, of all tokens that the loss counts.
 
     Args:
-        task: a subclass with a loss of its own, a mean over the tokens that count in a batch, is
-            measured by that; else the tokens are added up in float64, so that the batch size does
-            not show in the last digits.
+        task: if it has a loss of its own, a mean over the tokens of a batch, that loss is used;
+            else tokens are summed in float64, so that the batch size does not show in the last
+            digits.
         model: in eval mode.
         rows: encoded rows with `labels`.
         collate: makes a batch of a list of rows.

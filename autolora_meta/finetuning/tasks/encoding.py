@@ -1,4 +1,4 @@
-"""What the tasks on texts share: token ids of texts and pairs, and what is said of those cut."""
+"""Encoding of texts and pairs as token ids."""
 
 import copy
 from collections.abc import Sequence
@@ -13,12 +13,12 @@ IGNORED = -100  # the label that no loss of torch or transformers counts
 
 
 def token_limit(max_length: int, tokenizer: PreTrainedTokenizerBase) -> int:
-    """Tokens of the longest input: `max_length`, or the tokenizer's own limit where it is less."""
+    """Return the tokens of the longest input: `max_length`, or the tokenizer's limit if less."""
     return min(max_length, tokenizer.model_max_length)
 
 
 def say_cut(lengths: Sequence[int], limit: int, say: Say) -> None:
-    """Say how many texts of these lengths, in tokens, are longer than the limit."""
+    """Say how many texts, given their lengths in tokens, are longer than the limit."""
     if cut := sum(length > limit for length in lengths):
         say(f"{cut} of {len(lengths)} texts are longer than {limit} tokens: cut")
 
@@ -26,12 +26,12 @@ def say_cut(lengths: Sequence[int], limit: int, say: Say) -> None:
 def encode_texts(
     rows: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int, say: Say
 ) -> dict[str, Any]:
-    """Token ids of texts or pairs, not padded.
+    """Return token ids of texts or pairs, not padded.
 
     Args:
         rows: columns text and text_pair (optional).
         tokenizer: the model's.
-        max_length: tokens a text, or a pair together, is cut to.
+        max_length: tokens that a text, or a pair together, is cut to.
         say: told how many texts were cut.
     """
     texts = list(rows["text"])
@@ -45,7 +45,7 @@ def encode_texts(
 
 
 def padded_on(side: str, tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
-    """Return a tokenizer that pads on this side, and is the same else."""
+    """Return the tokenizer, or a copy of it, that pads on this side."""
     other = copy.copy(tokenizer)
     other.padding_side = side
     return other

@@ -1,16 +1,13 @@
 """A completion of each input: a description of a meaning, a translation, a summary."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, Self
+from typing import Self
 
-import torch
 from datasets import Dataset, DatasetDict
 from transformers import (
     DataCollatorForSeq2Seq,
-    GenerationConfig,
     PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -26,6 +23,7 @@ from autolora_meta.finetuning.tasks.causal_lm import token_metrics
 from autolora_meta.finetuning.tasks.encoding import IGNORED, padded_on, say_cut, token_limit
 from autolora_meta.finetuning.tasks.metrics import Evaluation, alike, named
 from autolora_meta.finetuning.tasks.options import GenerationOptions, TaskOptions
+from autolora_meta.finetuning.tasks.writing import write
 
 _log = logging.getLogger(__name__)
 _INPUTS = (
@@ -45,7 +43,7 @@ class Generation(Task):
     Args:
         max_length: tokens that input and completion are cut to: together in a causal model, each
             in an encoder-decoder model.
-        options: how texts are written.
+        options: of writing texts.
         encoder_decoder: whether the base has an encoder for the input.
     """
 
@@ -69,7 +67,7 @@ class Generation(Task):
         base: PreTrainedConfig | None,
         dataset: str | None,
     ) -> Self:
-        """The task for this base."""
+        """Build the task for this base."""
         encoder_decoder = bool(getattr(base, "is_encoder_decoder", False))
         return cls(options.max_length, options.generation, encoder_decoder)
 
@@ -85,7 +83,7 @@ class Generation(Task):
 
     @property
     def measured(self) -> tuple[str, ...]:
-        """Perplexity; the scores where their packages are installed, METEOR where WordNet is."""
+        """Perplexity, and the scores whose packages (for METEOR, WordNet) are installed."""
         return tuple(name for name in self.measures if name not in self.lacking)
 
     @property
@@ -95,21 +93,21 @@ class Generation(Task):
 
     @property
     def compared(self) -> tuple[str, ...]:
-        """Perplexity, which every step of training moves, and BLEU."""
+        """Perplexity, which every training step changes, and BLEU."""
         return tuple(name for name in ("perplexity", "bleu") if name not in self.lacking)
 
     def encode(
         self, rows: Dataset, processor: PreTrainedTokenizerBase, say: Say = _log.info
     ) -> Dataset:
-        """Token ids, not padded, and `labels`, which leave the input out of the loss.
+        """Return token ids, not padded, and `labels`, which leave the input out of the loss.
 
-        All rows keep `text` and `references`, from which completions are written and scored: an
-        allocator may judge on validation rows, whose one reference is their target.
+        All rows keep `text` and `references`, to write and score completions: an allocator may do
+        so on validation rows, whose one reference is their target.
 
         Args:
             rows: columns text and target; test rows also references.
             processor: the tokenizer.
-            say: told how many inputs and completions were cut, and of a metric that is absent.
+            say: told how many inputs and completions were cut, and which metrics are missing.
 
         Raises:
             InputError: the tokenizer has no token that ends a text, or completions leave no room
@@ -140,10 +138,10 @@ class Generation(Task):
         return Dataset.from_dict({**encoded, "text": texts, "references": references})
 
     def collator(self, processor: PreTrainedTokenizerBase) -> Collate:
-        """Pads a batch to its longest row, labels with what the loss ignores.
+        """Return a collator that pads on the right, labels with what the loss ignores.
 
-        On the right, whatever the tokenizer does: padding on the left would move positions, and in
-        labels it would be what an encoder-decoder model reads as the words before.
+        Padding on the left would move positions, and an encoder-decoder model would read it in
+        labels as the tokens before.
         """
         pad = DataCollatorForSeq2Seq(padded_on("right", processor))
         left_out = ("text", "references")
@@ -156,7 +154,7 @@ class Generation(Task):
         processor: PreTrainedTokenizerBase,
         batch_size: int,
     ) -> dict[str, float]:
-        """Perplexity over all references, and scores of one written completion for each input."""
+        """Return perplexity over all references, and scores of a completion of each input."""
         texts, references = list(rows["text"]), list(rows["references"])
         pairs = [(t, r) for t, given in zip(texts, references, strict=True) for r in given]
         single = Dataset.from_dict(
@@ -180,7 +178,6 @@ class Generation(Task):
         )
         return Evaluation({"perplexity": perplexity, **scores}, one)
 
-    @torch.no_grad()
     def write(
         self,
         model: PreTrainedModel,
@@ -188,7 +185,7 @@ class Generation(Task):
         processor: PreTrainedTokenizerBase,
         batch_size: int,
     ) -> list[str]:
-        """One completion for each input.
+        """Write one completion for each input.
 
         Args:
             model: in eval mode, on its device.
@@ -197,26 +194,8 @@ class Generation(Task):
             batch_size: inputs written to at a time.
         """
         prompts = self._prompts(texts, processor)
-        settings = GenerationConfig(
-            **self.options.model_dump(exclude={"separator", "length_penalty"}),
-            # Without beams it has no part, and transformers says so.
-            length_penalty=self.options.length_penalty if self.options.num_beams > 1 else None,
-            do_sample=False,
-            pad_token_id=processor.pad_token_id,
-            eos_token_id=processor.eos_token_id,
-        )
-        # What a causal model writes must stand right behind the prompt.
-        side = "right" if self.encoder_decoder else "left"
-        pad = partial(processor.pad, padding_side=side, return_tensors="pt")
-        if not self.encoder_decoder and _reads_padding(model, pad, prompts):
-            batch_size = 1
-        completions = []
-        for start in range(0, len(prompts), batch_size):
-            batch = pad({"input_ids": prompts[start : start + batch_size]}).to(model.device)
-            ids = model.generate(**batch, generation_config=settings)  # pyright: ignore[reportCallIssue]
-            new = ids if self.encoder_decoder else ids[:, batch["input_ids"].shape[1] :]
-            completions += processor.batch_decode(new, skip_special_tokens=True)
-        return [text.strip() for text in completions]
+        both = self.encoder_decoder
+        return write(model, prompts, processor, batch_size, self.options, encoder_decoder=both)
 
     def _encoded(
         self,
@@ -274,29 +253,9 @@ class Generation(Task):
         return [text[:room] + separator for text in inputs]
 
     def _room(self, tokenizer: PreTrainedTokenizerBase) -> int:
-        """Tokens of an input beside the longest completion, since references are not known yet."""
+        """Return the tokens left for an input beside the longest completion."""
         limit = token_limit(self.max_length, tokenizer)
         return limit - self.options.max_new_tokens - len(self._separator(tokenizer))
 
     def _separator(self, tokenizer: PreTrainedTokenizerBase) -> list[int]:
         return tokenizer(self.options.separator, add_special_tokens=False)["input_ids"]
-
-
-def _reads_padding(
-    model: PreTrainedModel, pad: Callable[..., Any], prompts: list[list[int]]
-) -> bool:
-    """Return whether the first word written after the shortest prompt depends on padding before it.
-
-    `generate` counts positions behind the padding. A model that carries a state from word to word
-    and takes no mask (RWKV) reads padding all the same.
-    """
-    short, long = min(prompts, key=len), max(prompts, key=len)
-    settings = {"max_new_tokens": 1, "do_sample": False, "return_dict_in_generate": True}
-    alone, beside = (
-        model.generate(  # pyright: ignore[reportCallIssue]
-            **pad({"input_ids": some}).to(model.device), output_logits=True, **settings
-        ).logits[0][0]
-        for some in ([short], [short, long])
-    )
-    gap = (alone - beside).abs().max().item() / max(1.0, alone.abs().max().item())
-    return gap > (1e-3 if model.dtype.itemsize == 4 else 5e-2)

@@ -42,7 +42,7 @@ class ImageClassification(Task):
     def build(
         cls, options: TaskOptions, rows: DatasetDict, *, base: Any, dataset: str | None
     ) -> Self:
-        """The task for the classes of `rows`."""
+        """Build the task for the classes of `rows`."""
         return cls(tuple(rows["train"].features["label"].names))
 
     @property
@@ -51,21 +51,21 @@ class ImageClassification(Task):
         return ("cross_entropy", "accuracy")
 
     def model_settings(self) -> dict[str, Any]:
-        """Number and names of the classes."""
+        """Return number and names of the classes."""
         return class_settings(self.labels)
 
     def encode(self, rows: Dataset, processor: BaseImageProcessor, say: Say = _log.info) -> Dataset:
-        """The pictures as they are, which is far smaller than what the model takes, and `labels`.
+        """Return the pictures unchanged, far smaller than the model's inputs, and `labels`.
 
         Args:
             rows: columns image and label.
-            processor: not used here.
+            processor: not used.
             say: told nothing: a picture is resized, never cut.
         """
         return rows.select_columns(["image", "label"]).rename_column("label", "labels")
 
     def collator(self, processor: BaseImageProcessor) -> Collate:
-        """Resizes and normalises the pictures of a batch as the model wants them."""
+        """Return a collator that resizes and normalises the pictures of a batch."""
 
         def collate(rows: list[dict[str, Any]]) -> dict[str, Any]:
             pictures = [row["image"].convert("RGB") for row in rows]
@@ -75,7 +75,7 @@ class ImageClassification(Task):
         return collate
 
     def blind_loss(self, rows: Dataset) -> float:
-        """The entropy of the classes."""
+        """Return the entropy of the classes."""
         return class_entropy(rows["labels"])
 
     def evaluate(
@@ -85,7 +85,7 @@ class ImageClassification(Task):
         processor: BaseImageProcessor,
         batch_size: int,
     ) -> dict[str, float]:
-        """The `measures` of the model's logits."""
+        """Return the `measures` of the model's logits."""
         logits, labels = predictions(model, rows, self.collator(processor), batch_size)
         metrics = class_metrics(logits, labels, len(self.labels))
         measured = {name: metrics[name] for name in self.measures}

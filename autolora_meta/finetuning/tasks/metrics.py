@@ -1,4 +1,4 @@
-"""What the metrics of the tasks mean: which way is better, and in what unit they are read."""
+"""Metrics of the tasks: which way is better, unit and label of each."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,11 +7,11 @@ from typing import Any, Literal
 
 @dataclass(frozen=True)
 class Metric:
-    """How a metric is read.
+    """Direction, unit and label of a metric.
 
     Args:
         better: which way is better.
-        unit: what a difference is counted in; empty where it has no unit.
+        unit: of a difference; empty for a metric without a unit.
         factor: from the value to that unit.
         label: the name in sentences and on axes.
     """
@@ -23,7 +23,7 @@ class Metric:
 
     @property
     def title(self) -> str:
-        """The label at the head of a sentence.
+        """The label at the start of a sentence.
 
         >>> METRICS["entity_f1"].title
         'Test entity F1'
@@ -32,7 +32,7 @@ class Metric:
 
 
 def _share(label: str) -> Metric:
-    """Of a score that is 1 at best and that people read in hundredths."""
+    """Return the metric of a score that is 1 at best and read in points."""
     return Metric("higher", "points", 100.0, label)
 
 
@@ -59,12 +59,12 @@ METRICS: dict[str, Metric] = {
 
 
 class Evaluation(dict[str, float]):
-    """Metrics on test rows, and whether the answers behind them are all alike.
+    """Metrics on test rows, and whether all answers are the same.
 
     Args:
         values: metric -> value.
-        alike: what the one answer to all rows is, in words; None: answers differ, or all rows have
-            the same right answer.
+        alike: the one answer to all rows, in words; None: answers differ, or all rows have the same
+            right answer.
     """
 
     def __init__(self, values: Mapping[str, float], alike: str | None = None) -> None:
@@ -75,9 +75,9 @@ class Evaluation(dict[str, float]):
 def alike(
     answers: Sequence[object], right: Sequence[object], words: Callable[[Any], str]
 ) -> str | None:
-    """Return `words` of the one answer that is given to all rows, or None.
+    """Return `words` of the one answer to all rows, or None if answers differ.
 
-    Where all rows have the same right answer, one answer shows nothing: None too.
+    If all rows have the same right answer, one answer shows nothing, and None is returned too.
 
     >>> alike([1, 1, 1], [0, 1, 1], lambda answer: f"class {answer}")
     'class 1 for all 3 rows'
@@ -88,5 +88,5 @@ def alike(
 
 
 def named(*names: str) -> Mapping[str, Metric]:
-    """Those of METRICS, in this order: the `measures` of a task."""
+    """Return these of METRICS, in this order: the `measures` of a task."""
     return {name: METRICS[name] for name in names}

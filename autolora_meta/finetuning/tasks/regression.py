@@ -42,33 +42,33 @@ class Regression(Task):
     def build(
         cls, options: TaskOptions, rows: DatasetDict, *, base: Any, dataset: str | None
     ) -> Self:
-        """The task; it depends on no rows."""
+        """Build the task; it does not depend on the rows."""
         return cls(options.max_length)
 
     @property
     def compared(self) -> tuple[str, ...]:
-        """The correlations that STS-B is scored by."""
+        """The correlations by which STS-B is scored."""
         return ("pearson", "spearman")
 
     def model_settings(self) -> dict[str, Any]:
-        """One output, and squares as its loss."""
+        """Return one output, and the squared error as its loss."""
         return {"num_labels": 1, "problem_type": "regression"}
 
     def encode(
         self, rows: Dataset, processor: PreTrainedTokenizerBase, say: Say = _log.info
     ) -> Dataset:
-        """Token ids, not padded, and `labels`, the numbers.
+        """Return token ids, not padded, and the numbers as `labels`.
 
         Args:
             rows: columns text, text_pair (optional), label.
-            processor: the tokenizer; cuts at `max_length`, or at its own limit where that is less.
+            processor: the tokenizer; cuts at `max_length`, or at its own limit if that is less.
             say: told how many texts were cut.
         """
         encoded = encode_texts(rows, processor, self.max_length, say)
         return Dataset.from_dict({**encoded, "labels": [float(value) for value in rows["label"]]})
 
     def blind_loss(self, rows: Dataset) -> float:
-        """The variance of the numbers."""
+        """Return the variance of the numbers."""
         return float(np.var(rows["labels"]))
 
     def evaluate(
@@ -78,7 +78,7 @@ class Regression(Task):
         processor: PreTrainedTokenizerBase,
         batch_size: int,
     ) -> dict[str, float]:
-        """`number_metrics` of the model's outputs."""
+        """Return `number_metrics` of the model's outputs."""
         outputs, labels = predictions(model, rows, self.collator(processor), batch_size)
         metrics = number_metrics(outputs[:, 0], labels)
         # A hundredth of the labels' spread is no difference.
@@ -88,9 +88,9 @@ class Regression(Task):
 
 
 def number_metrics(predicted: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """Pearson and Spearman correlation, and the mean squared error.
+    """Return Pearson and Spearman correlation, and the mean squared error.
 
-    A correlation is 0 where either side is constant.
+    A correlation is 0 if either side is constant.
 
     Args:
         predicted: (n,)

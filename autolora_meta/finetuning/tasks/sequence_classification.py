@@ -41,7 +41,7 @@ class SequenceClassification(Task):
     Args:
         labels: names of the classes. (C,)
         max_length: tokens a text, or a pair together, is cut to.
-        dataset: one of GLUE's tasks is compared by GLUE's metrics.
+        dataset: name of a GLUE task, which is compared by GLUE's metrics.
     """
 
     labels: tuple[str, ...] = field()  # without the default that Task has
@@ -57,40 +57,40 @@ class SequenceClassification(Task):
     def build(
         cls, options: TaskOptions, rows: DatasetDict, *, base: Any, dataset: str | None
     ) -> Self:
-        """The task for the classes of `rows`."""
+        """Build the task for the classes of `rows`."""
         names = rows["train"].features["label"].names
         return cls(tuple(names), options.max_length, dataset)
 
     @property
     def measured(self) -> tuple[str, ...]:
-        """F1 of the second class, the positive one, where there are two."""
+        """All measures; F1, of the second class, only if there are two."""
         return tuple(name for name in self.measures if name != "f1" or len(self.labels) == 2)
 
     @property
     def compared(self) -> tuple[str, ...]:
-        """Cross-entropy and accuracy; the benchmark's own metrics first for a task of GLUE."""
+        """Cross-entropy and accuracy; for a task of GLUE, the benchmark's metrics first."""
         own = tuple(name for name in GLUE.get(self.dataset or "", ()) if name in self.measured)
         return (*own, "cross_entropy") if own else ("cross_entropy", "accuracy")
 
     def model_settings(self) -> dict[str, Any]:
-        """Number and names of the classes."""
+        """Return number and names of the classes."""
         return class_settings(self.labels)
 
     def encode(
         self, rows: Dataset, processor: PreTrainedTokenizerBase, say: Say = _log.info
     ) -> Dataset:
-        """Token ids, not padded, and `labels`.
+        """Return token ids, not padded, and `labels`.
 
         Args:
             rows: columns text, text_pair (optional), label.
-            processor: the tokenizer; cuts at `max_length`, or at its own limit where that is less.
+            processor: the tokenizer; cuts at `max_length`, or at its own limit if that is less.
             say: told how many texts were cut.
         """
         encoded = encode_texts(rows, processor, self.max_length, say)
         return Dataset.from_dict({**encoded, "labels": list(rows["label"])})
 
     def blind_loss(self, rows: Dataset) -> float:
-        """The entropy of the classes."""
+        """Return the entropy of the classes."""
         return class_entropy(rows["labels"])
 
     def evaluate(
@@ -100,17 +100,17 @@ class SequenceClassification(Task):
         processor: PreTrainedTokenizerBase,
         batch_size: int,
     ) -> dict[str, float]:
-        """`class_metrics` of the model's logits, `Evaluation`."""
+        """Return `class_metrics` of the model's logits, as an `Evaluation`."""
         logits, labels = predictions(model, rows, self.collator(processor), batch_size)
         metrics = class_metrics(logits, labels, len(self.labels))
         return Evaluation(metrics, one_class(logits, labels, self.labels))
 
 
 def class_settings(labels: tuple[str, ...]) -> dict[str, Any]:
-    """Number, kind and names of the classes, as the configuration of a model holds them.
+    """Return number and names of the classes and the kind of problem, for a model's configuration.
 
-    The kind is said as well: a checkpoint that was trained for numbers or for several labels a row
-    carries its own, by which transformers would choose the loss.
+    A checkpoint trained for numbers, or for several labels per row, has another kind of problem, by
+    which transformers would choose the loss.
     """
     return {
         "problem_type": "single_label_classification",
@@ -121,7 +121,7 @@ def class_settings(labels: tuple[str, ...]) -> dict[str, Any]:
 
 
 def class_entropy(labels: ArrayLike) -> float:
-    """Cross-entropy, in nats, of always answering with the frequencies of the classes.
+    """Return the cross-entropy, in nats, of always answering with the class frequencies.
 
     Args:
         labels: (n,)
@@ -134,7 +134,7 @@ def class_entropy(labels: ArrayLike) -> float:
 
 
 def one_class(logits: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> str | None:
-    """Return which class is predicted for all rows, in words, or None (`metrics.alike`).
+    """Return the class that is predicted for all rows, in words, or None (`metrics.alike`).
 
     Args:
         logits: (n, C)
@@ -146,10 +146,10 @@ def one_class(logits: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> s
 
 
 def class_metrics(logits: np.ndarray, labels: np.ndarray, classes: int) -> dict[str, float]:
-    """Accuracy, cross-entropy in nats, macro F1 and Matthews correlation; F1 of two classes.
+    """Return accuracy, cross-entropy in nats, macro F1 and Matthews correlation; F1 of two classes.
 
-    Macro F1 gives every class the same weight; F1 is that of the second class; the correlation is 0
-    where one class is predicted throughout.
+    Macro F1 gives every class the same weight. F1 is that of the second class. The correlation is 0
+    if one class is predicted for all rows.
 
     Args:
         logits: (n, C)

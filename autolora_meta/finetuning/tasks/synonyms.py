@@ -1,4 +1,4 @@
-"""What other tools, and data sets, call the tasks that are here."""
+"""Names that other tools and data sets have for the tasks."""
 
 import re
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ _GLUE = ("cola", "mrpc", "mnli", "qnli", "qqp", "rte", "sst2", "stsb", "wnli")
 
 
 def unknown_task(name: str, allowed: Sequence[str]) -> str:
-    """A sentence for a `task.type` that is not there, with the task that was probably meant.
+    """Return a sentence about an unknown `task.type`, with the task that was probably meant.
 
     >>> unknown_task("SEQ_CLS", ["regression", "sequence-classification"])
     "unknown task 'SEQ_CLS' (did you mean 'sequence-classification'?); allowed: regression, \
@@ -48,6 +48,6 @@ sequence-classification"
     if plain in _ELSEWHERE.split():
         words += (
             ". There is none for that: write your own (autolora_meta.Task, docs/tasks.md), or give "
-            "model, batches and loss from Python (search(model, train, validation, loss=...))"
+            "model, batches and loss from Python (search_model(model, train, validation, loss=...))"
         )
     return words

@@ -3,12 +3,12 @@
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
 from datasets import Dataset, DatasetDict
-from seqeval.metrics import f1_score, precision_score, recall_score
 from transformers import (
     DataCollatorForTokenClassification,
     PreTrainedModel,
@@ -32,7 +32,7 @@ _OUTSIDE = "O"
 
 @dataclass(frozen=True)
 class TokenClassification(Task):
-    """Cross-entropy over the tags of words, each carried by the word's first piece.
+    """Cross-entropy over the tags of words, each predicted at the word's first piece.
 
     Args:
         labels: the tags. (C,)
@@ -57,41 +57,53 @@ class TokenClassification(Task):
     def build(
         cls, options: TaskOptions, rows: DatasetDict, *, base: Any, dataset: str | None
     ) -> Self:
-        """The task for the tags of `rows`."""
+        """Build the task for the tags of `rows`."""
         return cls(tuple(rows["train"].features["tags"].feature.names), options.max_length)
 
     @property
     def measured(self) -> tuple[str, ...]:
-        """Entities where the tags are those of entities (O, B-, I-, E-, S-); always accuracy."""
-        entities = _OUTSIDE in self.labels and all(
-            label == _OUTSIDE or label[:2] in ("B-", "I-", "E-", "S-") for label in self.labels
-        )
-        return tuple(self.measures) if entities else ("accuracy",)
+        """Accuracy, and entity scores if tags are those of entities and seqeval is installed."""
+        return tuple(self.measures) if self._entities and not self.lacking else ("accuracy",)
+
+    @property
+    def lacking(self) -> Mapping[str, str]:
+        """Entity scores, if seqeval is not installed."""
+        if not self._entities or find_spec("seqeval"):
+            return {}
+        why = "seqeval is not installed (pip install 'autolora-meta[token-classification]')"
+        return dict.fromkeys(_ENTITIES, why)
 
     @property
     def compared(self) -> tuple[str, ...]:
-        """Entity F1; accuracy where there are no entities."""
-        return self.measured[:1]
+        """Entity F1, or accuracy if there are no entities."""
+        return ("entity_f1",) if self._entities else ("accuracy",)
+
+    @property
+    def _entities(self) -> bool:
+        """Whether the tags are those of entities: O, B-, I-, E-, S-."""
+        return _OUTSIDE in self.labels and all(
+            label == _OUTSIDE or label[:2] in ("B-", "I-", "E-", "S-") for label in self.labels
+        )
 
     def model_settings(self) -> dict[str, Any]:
-        """Number and names of the tags."""
+        """Return number and names of the tags."""
         return class_settings(self.labels)
 
     def encode(
         self, rows: Dataset, processor: PreTrainedTokenizerBase, say: Say = _log.info
     ) -> Dataset:
-        """Token ids, not padded, and what tags need.
+        """Return token ids, not padded, with `labels`, `words` and `tags`.
 
         `labels` has the word's tag at its first piece, and what the loss ignores at the others;
-        `words` are the numbers of the words that have a piece; `tags` those of all words.
+        `words` are the numbers of the words that have a piece; `tags` are those of all words.
 
         Args:
             rows: columns tokens and tags.
-            processor: the tokenizer, a fast one, since that knows which word a piece is of.
+            processor: a fast tokenizer, which knows the word of each piece.
             say: told how many sentences were cut.
 
         Raises:
-            InputError: the tokenizer does not tell which word a piece is of.
+            InputError: the tokenizer does not know the word of each piece.
         """
         if not processor.is_fast:
             raise InputError(
@@ -111,13 +123,13 @@ class TokenClassification(Task):
         return Dataset.from_dict({**encoded, **columns})
 
     def collator(self, processor: PreTrainedTokenizerBase) -> Collate:
-        """Pads a batch to its longest sentence, labels with what the loss ignores."""
+        """Return a collator that pads sentences, and their labels with what the loss ignores."""
         pad = DataCollatorForTokenClassification(processor)
         left_out = ("words", "tags")
         return lambda rows: pad([{k: r[k] for k in r if k not in left_out} for r in rows])
 
     def blind_loss(self, rows: Dataset) -> float:
-        """The entropy of the tags."""
+        """Return the entropy of the tags."""
         tags = np.concatenate(rows["labels"])
         return class_entropy(tags[tags != IGNORED])
 
@@ -129,7 +141,7 @@ class TokenClassification(Task):
         processor: PreTrainedTokenizerBase,
         batch_size: int,
     ) -> dict[str, float]:
-        """`tag_metrics` of the likeliest tags; words without a piece count as outside."""
+        """Return `tag_metrics` of the likeliest tags; words without a piece count as outside."""
         outside = self.labels.index(_OUTSIDE) if _OUTSIDE in self.labels else IGNORED
         tags, words = list(rows["tags"]), iter(rows["words"])
         predicted = [[outside] * len(of_words) for of_words in tags]
@@ -145,17 +157,19 @@ class TokenClassification(Task):
         return Evaluation(self.tag_metrics(predicted, tags), one and one.replace("rows", "words"))
 
     def tag_metrics(self, predicted: list[list[int]], tags: list[list[int]]) -> dict[str, float]:
-        """Accuracy over words; precision, recall and F1 over entities, all types pooled.
+        """Return accuracy over words; precision, recall and F1 over entities of all types.
 
-        An entity counts where its bounds and its type are right (CoNLL-2003's rule, by seqeval).
+        An entity counts if its bounds and its type are right (CoNLL-2003's rule, by seqeval).
 
         Args:
-            predicted: numbers of the predicted tags of each sentence, one a word.
-            tags: those that are right.
+            predicted: numbers of the predicted tags of each sentence, one for each word.
+            tags: the right ones.
         """
         right = np.concatenate(predicted) == np.concatenate(tags)
         metrics = {"accuracy": float(right.mean())}
         if "entity_f1" in self.measured:
+            from seqeval.metrics import f1_score, precision_score, recall_score
+
             found, given = self._named(predicted), self._named(tags)
             metrics |= {
                 "entity_f1": float(f1_score(given, found, zero_division=0)),
@@ -169,6 +183,6 @@ class TokenClassification(Task):
 
 
 def _first_pieces(words: list[int | None]) -> list[int | None]:
-    """The number of the word at its first piece, None at every other piece."""
+    """Return the number of each word at its first piece, and None at every other piece."""
     before = [None, *words[:-1]]
     return [word if word != last else None for word, last in zip(words, before, strict=True)]

@@ -1,7 +1,7 @@
-"""Scores of written texts against one or more references each, from well-kept libraries.
+"""Scores of written texts against one or more references each, by established libraries.
 
-Words are those of mteval-v13a, as sacrebleu cuts them, for BLEU, NIST and METEOR, and the same in
-lower case for CIDEr-D; ROUGE-L has rouge-score's own words, stemmed; TER those of tercom.
+BLEU, NIST and METEOR take words as mteval-v13a does, by sacrebleu; CIDEr-D the same in lower case;
+ROUGE-L takes rouge-score's own words, stemmed; TER those of tercom.
 """
 
 import math
@@ -16,7 +16,7 @@ _PACKAGES = ("sacrebleu", "rouge_score", "nltk")
 
 
 def lacking() -> dict[str, str]:
-    """Score -> what this machine lacks to measure it, and how it is had; for a message."""
+    """Return score -> what this machine lacks to compute it and how to install that."""
     absent = [name for name in _PACKAGES if find_spec(name) is None]
     if absent:
         why = f"{', '.join(absent)} is not installed (pip install 'autolora-meta[generation]')"
@@ -27,7 +27,7 @@ def lacking() -> dict[str, str]:
 
 
 def wordnet_found() -> bool:
-    """Whether NLTK finds WordNet on this machine, which METEOR's synonyms come from."""
+    """Return whether NLTK finds WordNet on this machine, the source of METEOR's synonyms."""
     import nltk.data
 
     for name in ("corpora/wordnet", "corpora/wordnet.zip"):
@@ -42,12 +42,12 @@ def wordnet_found() -> bool:
 def scores(
     texts: Sequence[str], references: Sequence[Sequence[str]], *, meteor: bool
 ) -> dict[str, float]:
-    """BLEU, NIST, ROUGE-L, TER, CIDEr-D, and METEOR where it is asked for.
+    """Return BLEU, NIST, ROUGE-L, TER, CIDEr-D and, if asked for, METEOR.
 
     Args:
-        texts: what was written, one for each input. (n,)
-        references: what is right, one or more for each input. (n,)
-        meteor: needs WordNet.
+        texts: the written texts, one for each input. (n,)
+        references: one or more for each input. (n,)
+        meteor: compute METEOR, which needs WordNet.
 
     Returns:
         bleu and ter in hundredths, corpus-wide; nist in bits, up to 5-grams; rouge_l (F of the best

@@ -1,12 +1,13 @@
 """Ranks as a heatmap: blocks downwards, kinds of module across."""
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.colors import BoundaryNorm, ListedColormap, Normalize
+from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
@@ -14,7 +15,7 @@ from autolora_meta.errors import InputError
 from autolora_meta.ranks.pattern import RankPattern
 from autolora_meta.reporting.aligned import aligned
 from autolora_meta.reporting.grid import LayerGrid, layer_grid
-from autolora_meta.reporting.style import axes, colour_bar, panels, styled
+from autolora_meta.reporting.style import axes, rank_bar, rank_colours, styled, tiles
 
 _ROW, _LEAST_ROW, _PAGE = 0.26, 0.1, 8.0  # inches: of a row, at least, of all rows if they can
 _LABEL = 0.13  # inches that a label of a row needs
@@ -69,24 +70,54 @@ def _heatmaps(patterns: Mapping[str, RankPattern], ax: Axes | None) -> Figure:
     if not patterns or not all(map(len, patterns.values())):
         raise InputError("the rank pattern has no layers, so there is nothing to draw")
     shown = aligned(list(patterns.values()))
-    grid = layer_grid(shown[0].names)
-    count, most = len(shown), max(1, *(pattern.k for pattern in shown))
-    width = max(2.6, 0.3 + cells_width(grid))
-    figure, ax = axes(ax, 1.0 + width * count, cells_height(grid))
-    parts = [ax] if count == 1 else panels(ax, 1, count)
-    blues = colormaps["Blues"](np.linspace(0.15, 0.95, most))
-    shades = ListedColormap(["white", *blues])
-    norm = BoundaryNorm(np.arange(-0.5, most + 1), shades.N)
-    image = None
-    for part, title, pattern in zip(parts, patterns, shown, strict=True):
-        texts = [str(rank) for rank in pattern.ranks]
-        image = draw_cells(part, grid, pattern.ranks, texts, shades, norm)
+    shades, norm = rank_colours(max(1, *(pattern.k for pattern in shown)))
+    cells = []
+    for title, pattern in zip(patterns, shown, strict=True):
         size = f"total rank {pattern.total_rank}, {pattern.parameters:,} parameters"
-        part.set_title(f"{title}\n{size}" if title else size, loc="left")
-    parts[0].set_ylabel("block")
-    assert image is not None
-    colour_bar(figure, image, parts, label="rank", ticks=range(0, most + 1, 1 + most // 9))
+        texts = [str(rank) for rank in pattern.ranks]
+        cells.append(Cells(f"{title}\n{size}" if title else size, pattern.ranks, texts))
+    grid = layer_grid(shown[0].names)
+    figure, parts = draw_heatmaps(ax, grid, cells, shades, norm, across=len(cells))
+    rank_bar(figure, parts[0].images[0], parts)
     return figure
+
+
+@dataclass(frozen=True)
+class Cells:
+    """What a heatmap shows.
+
+    Args:
+        title: above it.
+        values: what colours each layer. (L,)
+        texts: what stands in the cell of each layer. (L,)
+    """
+
+    title: str
+    values: Sequence[float]
+    texts: Sequence[str]
+
+
+def draw_heatmaps(
+    ax: Axes | None,
+    grid: LayerGrid,
+    cells: Sequence[Cells],
+    shades: ListedColormap,
+    norm: Normalize,
+    *,
+    across: int,
+) -> tuple[Figure, list[Axes]]:
+    """Heatmaps of one grid in one scale of colours, `across` in a row at most."""
+    across = min(across, len(cells))
+    down = math.ceil(len(cells) / across)
+    width = max(2.6, 0.3 + cells_width(grid))
+    figure, ax = axes(ax, 1.0 + width * across, cells_height(grid) * down)
+    parts = [ax] if len(cells) == 1 else tiles(ax, len(cells), across)
+    for part, each in zip(parts, cells, strict=True):
+        draw_cells(part, grid, each.values, each.texts, shades, norm)
+        part.set_title(each.title, loc="left")
+    for part in parts[::across]:
+        part.set_ylabel("block")
+    return figure, parts
 
 
 def cells_width(grid: LayerGrid) -> float:

@@ -4,7 +4,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from autolora_meta.reporting.grid import LayerGrid
-from autolora_meta.reporting.style import axes, panels
+from autolora_meta.reporting.style import axes, tiles
 
 
 def panel_for_each_kind(
@@ -34,17 +34,13 @@ def panel_for_each_kind(
     across = min(across, count)
     down = -(-count // across)
     figure, ax = axes(ax, 0.6 + extra + width * across, 0.6 + below + 1.35 * down)
-    cut = panels(ax, down, across, sharex=True)
-    for unused in cut[count:]:
-        unused.remove()
-    parts = cut[:count]
+    parts = tiles(ax, count, across)
     for i, (part, title) in enumerate(zip(parts, _titles(grid), strict=True)):
         part.set_title(title, loc="left", fontsize=7)
         if i % across == 0:
             part.set_ylabel(y)
         if i + across >= count:
             part.set_xlabel(x)
-            part.tick_params(labelbottom=True)
     return figure, parts
 
 

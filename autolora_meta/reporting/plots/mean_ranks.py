@@ -1,6 +1,5 @@
 """Mean ranks of several methods side by side: where each of them puts its parameters."""
 
-import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -13,8 +12,8 @@ from autolora_meta.errors import InputError
 from autolora_meta.ranks.pattern import RankPattern
 from autolora_meta.reporting.aligned import aligned
 from autolora_meta.reporting.grid import layer_grid
-from autolora_meta.reporting.plots.heatmap import cells_height, cells_width, draw_cells
-from autolora_meta.reporting.style import axes, colour_bar, panels, styled
+from autolora_meta.reporting.plots.heatmap import Cells, draw_heatmaps
+from autolora_meta.reporting.style import colour_bar, styled
 
 _ACROSS = 3  # panels: more could not be read on a page
 
@@ -39,31 +38,21 @@ def mean_ranks(groups: Mapping[str, Sequence[RankPattern]], ax: Axes | None = No
         raise InputError("a group has no rank patterns with layers, so there is no mean to draw")
     shown = iter(aligned([pattern for each in groups.values() for pattern in each]))
     members = [[next(shown) for _ in each] for each in groups.values()]
+    means = np.array([np.mean([p.ranks for p in each], axis=0) for each in members])  # (M, L)
+    decimals = 1 if np.mod(means, 1).any() else 0
+    cells = [
+        Cells(
+            f"{title}\n{_size(each)}",
+            mean.tolist(),
+            [f"{value:.{decimals}f}" if value else "0" for value in mean],
+        )
+        for title, each, mean in zip(groups, members, means, strict=True)
+    ]
+    blues = colormaps["Blues"](np.linspace(0, 0.95, 255))
+    shades, norm = ListedColormap(["white", *blues]), Normalize(0, max(1.0, means.max()))
     grid = layer_grid(members[0][0].names)
-    means = [np.mean([pattern.ranks for pattern in each], axis=0) for each in members]  # (L,) each
-    across = min(_ACROSS, len(groups))
-    down = math.ceil(len(groups) / across)
-    width = max(2.2, 0.3 + cells_width(grid))
-    figure, ax = axes(ax, 1.0 + width * across, (cells_height(grid) + 0.3) * down)
-    parts = panels(ax, down, across, sharex=True)
-    shades = ListedColormap(
-        [*np.vstack([[1, 1, 1, 1], colormaps["Blues"](np.linspace(0, 0.95, 255))])]
-    )
-    norm = Normalize(0, max(1.0, *(float(mean.max()) for mean in means)))
-    decimals = 1 if any(value % 1 for mean in means for value in mean) else 0
-    image = None
-    for part, title, mean, each in zip(parts, groups, means, members, strict=False):
-        texts = [f"{value:.{decimals}f}" if value else "0" for value in mean]
-        image = draw_cells(part, grid, mean.tolist(), texts, shades, norm)
-        part.set_title(f"{title}\n{_size(each)}", loc="left")
-    for part in parts[len(groups) :]:
-        part.set_visible(False)
-    for part in parts[max(0, len(groups) - across) : len(groups)]:
-        part.tick_params(axis="x", labelbottom=True)  # the lowest of its column
-    for part in parts[::across]:
-        part.set_ylabel("block")
-    assert image is not None
-    colour_bar(figure, image, parts, label="mean rank")
+    figure, parts = draw_heatmaps(ax, grid, cells, shades, norm, across=_ACROSS)
+    colour_bar(figure, parts[0].images[0], parts, label="mean rank")
     return figure
 
 

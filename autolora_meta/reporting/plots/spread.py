@@ -1,6 +1,5 @@
 """The ranks of each layer over several searches."""
 
-from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 from autolora_meta.errors import InputError
 from autolora_meta.ranks.pattern import RankPattern
 from autolora_meta.reporting.aligned import aligned
-from autolora_meta.reporting.grid import layer_grid
+from autolora_meta.reporting.grid import LayerGrid, layer_grid
 from autolora_meta.reporting.plots.heatmap import shown_rows
 from autolora_meta.reporting.plots.kinds import panel_for_each_kind
 from autolora_meta.reporting.style import BRIGHT, DARK, styled
@@ -44,45 +43,50 @@ def rank_spread(patterns: Sequence[RankPattern], ax: Axes | None = None) -> Figu
     grid = layer_grid(shown[0].names)
     rows = len(grid.rows)
     width = min(max(1.6, 0.075 * rows), 6.0)
-    across = max(1, min(4, int(6.6 / width)))
-    within = {
-        row for (row, _), block in zip(grid.cells, grid.blocks, strict=True) if block is not None
-    }
-    # The title of its panel names a layer outside the blocks, if there are blocks.
-    labelled = [r for r in shown_rows(grid, (width - 0.3) / rows) if r in within or not within]
+    pitch = (width - 0.3) / rows  # inches
+    labelled = _labelled(grid, pitch)
     longest = max(len(grid.rows[row]) for row in labelled)
     long = longest > 3
     figure, parts = panel_for_each_kind(
-        grid, ax, "block", "rank", across=across, width=width, below=0.06 * longest * long
-    )
+        grid, ax, "block", "rank",
+        across=max(1, min(4, int(6.6 / width))), width=width, below=0.06 * longest * long,
+    )  # fmt: skip
     ranks = np.array([pattern.ranks for pattern in shown])  # (S, L)
-    uniform = ranks @ np.array(shown[0].costs) / sum(shown[0].costs)  # (S,)
-    largest = min(42.0, (72 * (width - 0.3) / rows) ** 2)  # points squared: dots side by side
+    costs = np.array(shown[0].costs)
+    uniform = float((ranks @ costs).mean() / costs.sum())
     for column, part in enumerate(parts):
         layers = [layer for layer, cell in enumerate(grid.cells) if cell[1] == column]
         places = [grid.cells[layer][0] for layer in layers]
-        counts = Counter(
-            (x, int(rank)) for x, col in zip(places, ranks.T[layers], strict=True) for rank in col
-        )
-        x, y = zip(*counts, strict=True)
-        sizes = [largest * count / len(shown) for count in counts.values()]
-        part.scatter(x, y, s=sizes, color=DARK, alpha=0.55, linewidths=0, zorder=2)
-        low, high = np.array(places) - BAR, np.array(places) + BAR
-        means = ranks[:, layers].mean(axis=0)
-        part.hlines(means, low, high, color="black", linewidth=1.2, zorder=3)
-        part.axhline(uniform.mean(), color=BRIGHT, linestyle="--", linewidth=1, zorder=1)
+        _draw_kind(part, places, ranks[:, layers], pitch)
+        part.axhline(uniform, color=BRIGHT, linestyle="--", linewidth=1, zorder=1)
         part.set_xlim(-0.8, rows - 0.2)
-        part.set_ylim(-0.5, max(float(ranks.max()), float(uniform.max())) + 0.5)
+        part.set_ylim(-0.5, max(ranks.max(), uniform) + 0.5)
         part.yaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=2))
-        part.set_xticks(labelled, [grid.rows[row] for row in labelled])
-        if long:
-            part.tick_params(axis="x", rotation=90)
+        part.set_xticks(labelled, [grid.rows[row] for row in labelled], rotation=90 * long)
     if ax is None:
         figure.suptitle(
             f"{len(shown)} rank patterns. Dots: ranks, larger where more have them. Bars: their "
-            f"mean.\nDashed: equal ranks at the same parameters, {uniform.mean():.3g}.",
+            f"mean.\nDashed: equal ranks at the same parameters, {uniform:.3g}.",
             x=0.01,
             ha="left",
             fontsize=7,
         )
     return figure
+
+
+def _labelled(grid: LayerGrid, pitch: float) -> list[int]:
+    """Rows with a label; the title of its panel names a layer outside the blocks, if there are."""
+    cells = zip(grid.cells, grid.blocks, strict=True)
+    within = {row for (row, _), block in cells if block is not None}
+    return [row for row in shown_rows(grid, pitch) if row in within or not within]
+
+
+def _draw_kind(ax: Axes, places: Sequence[int], ranks: np.ndarray, pitch: float) -> None:
+    """The ranks of the layers of one kind, `pitch` inches apart, and their means; (S, L) ranks."""
+    largest = min(42.0, (72 * pitch) ** 2)  # points squared: dots side by side
+    pairs = np.stack(np.broadcast_arrays(places, ranks), axis=-1).reshape(-1, 2)  # (S * L, 2)
+    dots, counts = np.unique(pairs, axis=0, return_counts=True)
+    sizes = largest * counts / len(ranks)
+    ax.scatter(*dots.T, s=sizes, color=DARK, alpha=0.55, linewidths=0, zorder=2)
+    low, high = np.array(places) - BAR, np.array(places) + BAR
+    ax.hlines(ranks.mean(axis=0), low, high, color="black", linewidth=1.2, zorder=3)

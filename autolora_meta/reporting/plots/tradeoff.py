@@ -1,17 +1,22 @@
 """What a metric costs: plain steps, or adapter parameters, with the Pareto front."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+from matplotlib.transforms import Transform
 
 from autolora_meta.errors import InputError
 from autolora_meta.reporting.plots.forest import Better
 from autolora_meta.reporting.style import GREY, PALETTE, SHAPES, axes, styled
-from autolora_meta.statistics.paired import MIN_REPLICATES, paired_difference
+from autolora_meta.statistics.paired import (
+    MIN_REPLICATES,
+    PairedDifference,
+    paired_difference,
+)
 
 _APART = 0.03  # share of the axis between series that stand at the same place, if they are few
 _SAME = 0.02  # sizes that differ by less count as the same: arms at one budget
@@ -124,50 +129,23 @@ def _drawn(
     series = list(dict.fromkeys(point.series for point in points))
     columns = 1 + (len(series) - 1) // 14
     figure, ax = axes(ax, 4.2 + 1.5 * columns, max(3.0, 0.6 + 0.16 * len(series) / columns))
-    logarithmic = min(xs) > 0 and max(xs) >= 4 * min(xs)
-    shown = _side_by_side(points, xs, logarithmic)
-    summaries = [paired_difference(p.values, [0.0] * len(p.values)) for p in points]
-    front = pareto_front(xs, [d.mean for d in summaries], better, _SAME)
-    for number, name in enumerate(series):
-        colour, shape = PALETTE[number % len(PALETTE)], SHAPES[number % len(SHAPES)]
-        mine = sorted((i for i, p in enumerate(points) if p.series == name), key=lambda i: xs[i])
-        for i in mine:
-            if (d := summaries[i]).n >= MIN_REPLICATES:
-                ax.vlines(shown[i], d.low, d.high, color=colour, linewidth=1)
-        ax.plot(
-            [shown[i] for i in mine],
-            [summaries[i].mean for i in mine],
-            marker=shape,
-            color=colour,
-            markerfacecolor=colour if number < len(SHAPES) else "white",
-            markersize=5,
-            linewidth=0.7,
-            alpha=0.9,
-            label=name,
-        )
-    if front:
-        front.sort(key=lambda i: shown[i])
-        x, y = [shown[i] for i in front], [summaries[i].mean for i in front]
-        ax.plot(x, y, color=GREY, linewidth=0.8, linestyle=":", drawstyle="steps-post", zorder=0)
-        ax.plot(
-            *(x, y, "o"),
-            color="black",
-            markersize=10,
-            markerfacecolor="none",
-            markeredgewidth=0.8,
-            label="Pareto front",
-        )
-    if logarithmic:
+    if min(xs) > 0 and max(xs) >= 4 * min(xs):
         ax.set_xscale("log")
-        ticks = _round_ticks(min(xs), max(xs))
-        ax.set_xticks(ticks)
+        wide = max(xs) > 300 * min(xs)
+        ax.xaxis.set_major_locator(LogLocator(subs=(1,) if wide else (1, 2, 5)))
         ax.xaxis.set_minor_formatter(NullFormatter())
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
+    ax.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    shown = _side_by_side(points, xs, ax.xaxis.get_transform())
+    summaries = [paired_difference(p.values, [0.0] * len(p.values)) for p in points]
+    for number, name in enumerate(series):
+        mine = sorted((i for i, p in enumerate(points) if p.series == name), key=lambda i: xs[i])
+        _draw_series(ax, number, name, shown[mine], [summaries[i] for i in mine])
+    front = pareto_front(xs, [d.mean for d in summaries], better, _SAME)
+    _draw_front(ax, sorted((shown[i], summaries[i].mean) for i in front))
     ax.margins(x=0.08)
     ax.set_xlabel(x_label)
-    ax.set_ylabel(
-        label + {"higher": " (up is better)", "lower": " (down is better)"}.get(better or "", "")
-    )
+    ways = {"higher": " (up is better)", "lower": " (down is better)", None: ""}
+    ax.set_ylabel(label + ways[better])
     ax.set_title(_title(points), loc="left")
     ax.legend(
         frameon=False, loc="center left", bbox_to_anchor=(1.01, 0.5), ncols=columns,
@@ -176,33 +154,63 @@ def _drawn(
     return figure
 
 
-def _side_by_side(
-    points: Sequence[Measured], xs: Sequence[float], logarithmic: bool
-) -> list[float]:
-    """Where the points are drawn: series that stand at one place move apart, the others stay."""
-    at = [math.log(x) for x in xs] if logarithmic else list(xs)
-    span = max(at) - min(at) or abs(at[0]) or 1.0
+def _draw_series(
+    ax: Axes, number: int, name: str, xs: np.ndarray, summaries: Sequence[PairedDifference]
+) -> None:
+    """Means, joined by a line, and intervals where there are replicates enough."""
+    colour, shape = PALETTE[number % len(PALETTE)], SHAPES[number % len(SHAPES)]
+    for x, d in zip(xs, summaries, strict=True):
+        if d.n >= MIN_REPLICATES:
+            ax.vlines(x, d.low, d.high, color=colour, linewidth=1)
+    ax.plot(
+        xs,
+        [d.mean for d in summaries],
+        marker=shape,
+        color=colour,
+        markerfacecolor=colour if number < len(SHAPES) else "white",
+        markersize=5,
+        linewidth=0.7,
+        alpha=0.9,
+        label=name,
+    )
+
+
+def _draw_front(ax: Axes, front: Sequence[tuple[float, float]]) -> None:
+    """A ring around each point of the front, and a line beyond which there is none."""
+    if not front:
+        return
+    x, y = zip(*front, strict=True)
+    ax.plot(x, y, color=GREY, linewidth=0.8, linestyle=":", drawstyle="steps-post", zorder=0)
+    ax.plot(
+        *(x, y, "o"),
+        color="black",
+        markersize=10,
+        markerfacecolor="none",
+        markeredgewidth=0.8,
+        label="Pareto front",
+    )
+
+
+def _side_by_side(points: Sequence[Measured], xs: Sequence[float], scale: Transform) -> np.ndarray:
+    """Where the points are drawn: series that stand at one place move apart, the others stay.
+
+    Args:
+        points: what is drawn. (N,)
+        xs: where they stand. (N,)
+        scale: from x to what is even on the axis, such as log10.
+    """
+    at = scale.transform(np.asarray(xs, dtype=float))  # (N,)
+    span = np.ptp(at) or abs(at[0]) or 1.0
     series = list(dict.fromkeys(point.series for point in points))
-    places: list[list[int]] = []
-    for i in sorted(range(len(at)), key=at.__getitem__):
-        if places and at[i] - at[places[-1][-1]] <= _SAME * span:
-            places[-1].append(i)
-        else:
-            places.append([i])
-    shown = list(at)
-    for place in places:
+    order = np.argsort(at, kind="stable")
+    gaps = np.flatnonzero(np.diff(at[order]) > _SAME * span)
+    moved = np.zeros_like(at)
+    for place in np.split(order, gaps + 1):
         here = sorted({series.index(points[i].series) for i in place})
         middle, apart = (len(here) - 1) / 2, min(_APART, 0.16 / len(here)) * span
         for i in place:
-            shown[i] += apart * (here.index(series.index(points[i].series)) - middle)
-    return [math.exp(x) for x in shown] if logarithmic else shown
-
-
-def _round_ticks(low: float, high: float) -> list[float]:
-    """1, 2 and 5 times the powers of ten that lie in the range, and one beyond each end."""
-    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    ticks = [m * 10.0**p for p in powers for m in (1, 2, 5)]
-    return [t for t in ticks if low / 1.5 <= t <= high * 1.5]
+            moved[i] = apart * (here.index(series.index(points[i].series)) - middle)
+    return np.where(moved == 0, xs, scale.inverted().transform(at + moved))
 
 
 def _title(points: Sequence[Measured]) -> str:

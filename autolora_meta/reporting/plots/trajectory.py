@@ -1,19 +1,16 @@
 """The allocation during a search: which layers gain and lose ranks, and when it comes to rest."""
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from autolora_meta.errors import InputError
-from autolora_meta.reporting.grid import layer_grid
-from autolora_meta.reporting.style import DARK, axes, colour_bar, panels, styled
+from autolora_meta.reporting.grid import LayerGrid, layer_grid
+from autolora_meta.reporting.style import DARK, axes, panels, rank_bar, rank_colours, styled
 
 
 @styled
@@ -45,8 +42,6 @@ def ranks_over_time(
     if moved is not None and len(moved) != len(steps):
         raise InputError(f"{len(moved)} records of moved ranks are given for {len(steps)} steps")
     grid = layer_grid(names)
-    order = sorted(range(len(names)), key=lambda layer: grid.cells[layer][::-1])
-    kinds = [grid.cells[layer][1] for layer in order]
     tall = min(max(1.6, 0.055 * len(names), 0.16 * len(grid.columns)), 8.0)
     figure, ax = axes(ax, 5.2, tall + (1.3 if moved is not None else 0.6))
     if moved is None:
@@ -58,29 +53,28 @@ def ranks_over_time(
         above.set_ylabel("ranks moved")
         above.yaxis.set_major_locator(MaxNLocator(3, integer=True, min_n_ticks=2))
         above.tick_params(labelbottom=False)
-    most = max(1, int(history.max()))
-    blues = colormaps["Blues"](np.linspace(0.15, 0.95, most))
-    shades = ListedColormap(["white", *blues])
-    norm = BoundaryNorm(np.arange(-0.5, most + 1), shades.N)
-    edges = _edges(np.asarray(steps, dtype=float))
-    across = np.arange(len(names) + 1) - 0.5
-    image = table.pcolormesh(
-        edges, across, history[:, order].T, cmap=shades, norm=norm, rasterized=True
-    )
-    table.set_ylim(len(names) - 0.5, -0.5)
-    firsts = [i for i in range(1, len(kinds)) if kinds[i] != kinds[i - 1]]
-    for first in firsts:
-        table.axhline(first - 0.5, color="black", linewidth=0.6)
-    bounds = [0, *firsts, len(kinds)]
-    middles = [(a + b - 1) / 2 for a, b in pairwise(bounds)]
-    table.set_yticks(middles, [grid.columns[kinds[a]] for a in bounds[:-1]])
-    table.tick_params(axis="y", length=0)
-    table.set_xlabel("step")
-    table.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    table.set_xlim(edges[0], edges[-1])
-    ticks = range(0, most + 1, 1 + most // 9)
-    colour_bar(figure, image, table, label="rank", ticks=ticks)
+    _draw_history(table, np.asarray(steps, dtype=float), history, grid)
+    rank_bar(figure, table.collections[0], table)
     return figure
+
+
+def _draw_history(ax: Axes, steps: np.ndarray, history: np.ndarray, grid: LayerGrid) -> None:
+    """A row for each layer, sorted by kind of module, and a line between kinds."""
+    order = sorted(range(len(grid.cells)), key=lambda layer: grid.cells[layer][::-1])
+    shades, norm = rank_colours(max(1, int(history.max())))
+    edges = _edges(steps)
+    across = np.arange(len(order) + 1) - 0.5
+    ax.pcolormesh(edges, across, history[:, order].T, cmap=shades, norm=norm, rasterized=True)
+    ax.set_xlim(edges[0], edges[-1])
+    ax.set_xlabel("step")
+    ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    kinds = [grid.cells[layer][1] for layer in order]
+    bounds = np.flatnonzero(np.diff(kinds, prepend=-1, append=-1)) - 0.5
+    for bound in bounds[1:-1]:
+        ax.axhline(bound, color="black", linewidth=0.6)
+    ax.set_ylim(bounds[-1], bounds[0])
+    ax.set_yticks((bounds[1:] + bounds[:-1]) / 2, [grid.columns[kind] for kind in sorted({*kinds})])
+    ax.tick_params(axis="y", length=0)
 
 
 def _edges(steps: np.ndarray) -> np.ndarray:

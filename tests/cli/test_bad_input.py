@@ -119,7 +119,7 @@ BAD: dict[str, tuple[str | Callable[[Path], str], str]] = {
     "k of 0": ("lora.k=0", "lora.k: should be greater than or equal to 1"),
     "k above a layer": ("lora.k=17", "query can hold rank 16 at most"),
     "budget of 1": ("ranks.budget=1", "too small: it allows 1 and the cheapest component costs 32"),
-    "no budget": ("ranks.budget=half", "'half' is no budget"),
+    "no budget": ("ranks.budget=half", "'half' is not a budget"),
     "min_rank above k": ("ranks.min_rank=4", "min_rank 4 is above k = 3"),
     "min_rank above the budget": (
         "ranks={min_rank: 2, budget: 'uniform:1'}",
@@ -130,7 +130,7 @@ BAD: dict[str, tuple[str | Callable[[Path], str], str]] = {
     "the head": ("lora.targets=[classifier]", "no layer is called 'classifier'"),
     "batch": ("search.batch_size=64", "a batch of 64 rows cannot be drawn from 32"),
     "problem": ("search.problem=autolroa", "did you mean 'autolora'"),
-    "device": ("runtime.device=gpu", "'gpu' is no device"),
+    "device": ("runtime.device=gpu", "'gpu' is not a device"),
     "absent device": ("runtime.device=cuda:9", "torch sees"),
     "arm": ("compare.arms=[learned, unifrm]", "did you mean 'uniform'"),
     "baseline": ("compare.arms=[learned, frozen]", "baseline 'uniform' is not among them"),

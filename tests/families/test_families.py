@@ -14,7 +14,7 @@ from autolora_meta.exporting.export import export
 from autolora_meta.finetuning.heads import head_modules
 from autolora_meta.finetuning.lora import LoraOptions, quiet_peft, wrap_for_search
 from autolora_meta.finetuning.targets import target_layers
-from autolora_meta.pipeline.search import search
+from autolora_meta.pipeline.search_model import search_model
 from tests.families import FAMILIES
 
 FEW = {
@@ -57,7 +57,7 @@ def test_a_family_from_search_to_export(name: str, tmp_path: Path) -> None:
         return family.auto.from_pretrained(tmp_path / "base")
 
     model, train = fresh(), family.batches(3)
-    result = search(
+    result = search_model(
         model, train, family.batches(2, seed=1), loss=loss_of, lora={"k": 2}, options=FEW
     )
     assert len(result.ranks.names) == family.layers

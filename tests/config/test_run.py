@@ -1,4 +1,4 @@
-"""Configurations: layers from left to right, every mistake at once, in words."""
+"""Configurations: overlays from left to right, every mistake at once, in words."""
 
 from collections.abc import Sequence
 from importlib.resources import files
@@ -22,13 +22,13 @@ def written(path: Path, text: str) -> Path:
     return path
 
 
-def refusal(*layers: object) -> str:
+def refusal(*overlays: object) -> str:
     with pytest.raises(InputError) as caught:
-        RunConfig.load(*layers)  # type: ignore[arg-type]
+        RunConfig.load(*overlays)  # type: ignore[arg-type]
     return str(caught.value)
 
 
-def test_layers_apply_from_left_to_right(tmp_path: Path) -> None:
+def test_overlays_apply_from_left_to_right(tmp_path: Path) -> None:
     mine = written(tmp_path / "mine.yaml", "name: mine\nsearch: {outer_steps: 7}\n")
     config = RunConfig.load("quickstart", mine, "search.outer_steps=8", "seed=3", "cg")
     assert (config.name, config.search.outer_steps, config.seed) == ("mine", 8, 3)
@@ -124,7 +124,7 @@ def test_the_resolved_config_as_a_file_is_the_same_config(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    "layers",
+    "overlays",
     [
         ["search.hypergradient={method: cg, iterations: 9}", "search.hypergradient=darts"],
         ["search.hypergradient={method: cg, iterations: 9}", "darts"],
@@ -136,9 +136,9 @@ def test_the_resolved_config_as_a_file_is_the_same_config(tmp_path: Path) -> Non
         ["search.hypergradient={solver: nystrom, products: finite_difference}", "darts"],
     ],
 )
-def test_setting_the_method_replaces_the_options_of_the_one_before(layers: Sequence[str]) -> None:
+def test_setting_the_method_replaces_the_options_of_the_one_before(overlays: Sequence[str]) -> None:
     plain = RunConfig.load("quickstart", "search.hypergradient=darts")
-    assert RunConfig.load("quickstart", *layers).search == plain.search
+    assert RunConfig.load("quickstart", *overlays).search == plain.search
 
 
 def test_a_method_without_a_preset_is_put_together_from_solver_and_products() -> None:
@@ -180,7 +180,7 @@ def test_all_mistakes_are_said_at_once_with_the_nearest_names() -> None:
         "unknown metric 'acuracy' (did you mean 'accuracy'?)",
         "unknown importance 'alhpa' (did you mean 'alpha'?)",
         "task: unknown task 'regresion' (did you mean 'regression'?)",
-        "runtime.device: 'gpu' is no device; allowed: auto",
+        "runtime.device: 'gpu' is not a device; allowed: auto",
         "unknown key 'serach' (did you mean 'search'?)",
     ):
         assert part in message, part
@@ -199,8 +199,8 @@ def test_all_mistakes_are_said_at_once_with_the_nearest_names() -> None:
         ("search.inner.learning_rate=.inf", "learning_rate: should be a finite number"),
         ("search.inner.learning_rate=.nan", "learning_rate: should be a finite number"),
         ("data.train_rows=1.5", "data.train_rows: 1.5 is not allowed; allowed: .*share below 1"),
-        ("ranks.budget=uniform:0", "'uniform:0' is no budget; allowed: .*total-rank:N"),
-        ("ranks.budget=0", "'0' is no budget"),
+        ("ranks.budget=uniform:0", "'uniform:0' is not a budget; allowed: .*total-rank:N"),
+        ("ranks.budget=0", "'0' is not a budget"),
         ("ranks.budget=0.5", "ranks.budget: 0.5 is not allowed; allowed: .*uniform:R"),
         ("ranks.min_rank=9", "min_rank 9 is above k = 4"),
         ("ranks.max_rank=9", "max_rank 9 is above k = 4"),
@@ -213,7 +213,7 @@ def test_all_mistakes_are_said_at_once_with_the_nearest_names() -> None:
         ("compare.arms=[learned, uniform, uniform]", "names one twice"),
         ("compare.metrics=[]", "compare.metrics"),
         ("compare.replicates=0", "compare.replicates: should be greater than or equal to 1"),
-        ("runtime.device=cuda:x", "'cuda:x' is no device"),
+        ("runtime.device=cuda:x", "'cuda:x' is not a device"),
         ("=3", "unknown key ''"),
         ("lora=", "lora is a section; allowed keys: k,"),
     ],
@@ -290,7 +290,7 @@ def test_devices_that_are_not_here(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (usable_device("auto"), usable_device("cuda:1")) == ("cuda", "cuda:1")
     with pytest.raises(InputError, match="torch sees 2 CUDA devices"):
         usable_device("cuda:2")
-    with pytest.raises(InputError, match="is no device"):
+    with pytest.raises(InputError, match="is not a device"):
         usable_device("gpu")
 
 

@@ -1,102 +1,35 @@
-"""Export: each form carries the same update, nothing is overwritten, and foreign adapters work."""
+"""Every form of an export holds what the adapter holds."""
 
 import json
 import runpy
 import shutil
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 import typer
 import yaml
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import LoraConfig, PeftModel
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
-    AutoTokenizer,
-    GPT2Config,
-    GPT2LMHeadModel,
     PreTrainedModel,
 )
 from typer.testing import CliRunner
 
 from autolora_meta.cli.export import export as command
 from autolora_meta.cli.main import _Teaching
-from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import InputError
 from autolora_meta.exporting.export import export
 from autolora_meta.exporting.forms import FORMS
-from autolora_meta.exporting.source import find
-from autolora_meta.finetuning.lora import layer_costs, quiet_peft
-from autolora_meta.finetuning.lora_config import lora_config
-from autolora_meta.finetuning.models import load_model
-from autolora_meta.finetuning.targets import target_layers
-from autolora_meta.finetuning.tasks.sequence_classification import SequenceClassification
-from autolora_meta.ranks.pattern import RankPattern
+from autolora_meta.finetuning.lora import quiet_peft
 from tests.end_to_end import contents
-from tests.tiny import tiny_bert, tiny_tokenizer
+from tests.exporting.adapters import Adapter, classifier, saved
 
-RANKS = (3, 0, 1, 2)
 IDS = torch.tensor([[2, 7, 9, 12, 3]])
-Adapter = tuple[Path, Path]  # base, adapter
-
-
-def drawn(model: nn.Module) -> None:
-    """Every trained number away from zero."""
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.requires_grad:
-                parameter.normal_()
-
-
-def saved(base: PreTrainedModel, config: LoraConfig, folder: Path) -> Path:
-    torch.manual_seed(0)
-    with quiet_peft():
-        model = get_peft_model(base, config)  # type: ignore[arg-type]
-    drawn(model)
-    model.save_pretrained(str(folder), save_embedding_layers=False)
-    return folder
-
-
-def classifier(base: Path) -> PreTrainedModel:
-    return AutoModelForSequenceClassification.from_pretrained(base, num_labels=3)
-
-
-@pytest.fixture(scope="module")
-def bert(tmp_path_factory: pytest.TempPathFactory) -> Adapter:
-    """An adapter with our ranks and a head of three classes."""
-    place = tmp_path_factory.mktemp("bert")
-    base = tiny_bert(place / "base")
-    model = classifier(base)
-    names = target_layers(model, ["query", "value"])
-    pattern = RankPattern(names, RANKS, layer_costs(model, names), k=3, scale=2.0)
-    config = lora_config(pattern, task_type="SEQ_CLS", modules_to_save=["classifier"])
-    return base, saved(model, config, place / "adapter")
-
-
-@pytest.fixture(scope="module")
-def gpt2(tmp_path_factory: pytest.TempPathFactory) -> Adapter:
-    """Somebody else's adapter: Conv1D layers, two scales, rsLoRA."""
-    place = tmp_path_factory.mktemp("gpt2")
-    torch.manual_seed(1)
-    config = GPT2Config(vocab_size=32, n_positions=32, n_embd=8, n_layer=2, n_head=2)
-    GPT2LMHeadModel(config).save_pretrained(place / "base")
-    foreign = LoraConfig(
-        r=2,
-        lora_alpha=3,
-        target_modules=["c_attn", "mlp.c_proj"],
-        rank_pattern={"h.1.attn.c_attn": 4},
-        alpha_pattern={"c_proj": 5},
-        use_rslora=True,
-        task_type="CAUSAL_LM",
-    )
-    base = AutoModelForCausalLM.from_pretrained(place / "base")
-    return place / "base", saved(base, foreign, place / "adapter")
 
 
 def logits(model: nn.Module) -> Tensor:
@@ -115,9 +48,6 @@ def close(one: Tensor, other: Tensor) -> bool:
 
 def same_bytes(one: Path, other: Path) -> bool:
     return contents(one) == contents(other)
-
-
-# -- the forms ------------------------------------------------------------------------------------
 
 
 def test_a_merged_model_is_the_adapted_one_without_peft(bert: Adapter, tmp_path: Path) -> None:
@@ -206,86 +136,6 @@ def test_an_export_that_gives_other_logits_is_not_kept(
     assert list(tmp_path.iterdir()) == []
 
 
-# -- the folder of a run --------------------------------------------------------------------------
-
-
-@pytest.fixture
-def run(bert: Adapter, tmp_path: Path) -> Callable[..., Path]:
-    """A run's folder, before its adapter is there."""
-    base, adapter = bert
-    folder = tmp_path / "runs" / "tiny"
-    folder.mkdir(parents=True)
-    config = {"name": "tiny", "model": {"name": str(base)}, "data": {"source": "rows.csv"}}
-    (folder / "config.yaml").write_text(RunConfig.load(config).to_yaml())
-    model = classifier(base)
-    names = target_layers(model, ["query", "value"])
-    RankPattern(names, RANKS, layer_costs(model, names), k=3, scale=2.0).save(folder / "ranks.json")
-
-    def with_adapter() -> Path:
-        saved_files = contents(adapter)
-        (folder / "adapter").mkdir()
-        for name, content in saved_files.items():
-            (folder / "adapter" / name).write_bytes(content)
-        tiny_tokenizer().save_pretrained(folder / "adapter")
-        return folder
-
-    return lambda adapter=True: with_adapter() if adapter else folder
-
-
-def test_a_run_is_exported_with_its_tokenizer(run: Callable[..., Path], tmp_path: Path) -> None:
-    folder = run()
-    for name in ("optimizer.pt", "training_args.bin", "trainer_state.json"):  # of a checkpoint
-        (folder / "adapter" / name).write_bytes(b"{}")
-    for form in ("merged", "padded"):
-        place = export(folder, form, tmp_path / form)
-        names = {path.name for path in place.iterdir()}
-        assert "tokenizer.json" in names and not names & {"optimizer.pt", "training_args.bin"}
-        assert "trainer_state.json" not in names
-        assert AutoTokenizer.from_pretrained(place).tokenize("the cat") == ["the", "cat"]
-
-
-def test_the_base_of_a_run_is_found_from_any_folder(
-    bert: Adapter, run: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    base, folder = bert[0], run(adapter=False)
-    config = RunConfig.load(folder / "config.yaml", {"model": {"name": base.name}})
-    (folder / "config.yaml").write_text(config.to_yaml())
-    monkeypatch.chdir(base.parent)  # where the run was started
-    assert find(folder).name == find(folder).config.base_model_name_or_path == str(base)
-    model, _ = load_model(config.model, SequenceClassification(("a", "b"), 8), seed=0)
-    assert model.name_or_path == str(base)  # what PEFT writes down
-    run()
-    monkeypatch.chdir(tmp_path)
-    export(folder, "padded", tmp_path / "padded")
-    moved = base.rename(tmp_path / "moved")
-    try:
-        with pytest.raises(InputError, match=r"no such folder.*--base"):
-            export(folder, "padded", tmp_path / "other")
-        for form in ("peft", "padded"):
-            place = export(folder, form, tmp_path / "new" / form, base="moved")
-            stored: Any = LoraConfig.from_pretrained(str(place))
-            assert stored.base_model_name_or_path == str(moved)
-    finally:
-        moved.rename(base)
-
-
-def test_ranks_without_an_adapter(run: Callable[..., Path], tmp_path: Path) -> None:
-    folder = run(adapter=False)
-    place = export(folder, "peft", tmp_path / "config")
-    written: Any = LoraConfig.from_pretrained(str(place))
-    assert written.rank_pattern == {
-        f"^bert\\.encoder\\.layer\\.{layer}\\.attention\\.self\\.{name}": rank
-        for layer, name, rank in ((0, "query", 3), (1, "query", 1), (1, "value", 2))
-    }
-    assert "lora_rank_pattern" in export(folder, "axolotl", tmp_path / "a.yml").read_text()
-    compile(export(folder, "trainer", tmp_path / "a.py").read_text(), "a.py", "exec")
-    with pytest.raises(InputError, match=r"ranks and no adapter.*autolora-meta retrain"):
-        export(folder, "merged", tmp_path / "merged")
-
-
-# -- what is refused, and the command -------------------------------------------------------------
-
-
 def test_what_cannot_be_exported(bert: Adapter, tmp_path: Path) -> None:
     base, adapter = bert
     for folder, message in ((tmp_path, "holds nothing to export"), (base, "nothing to export")):
@@ -300,25 +150,6 @@ def test_what_cannot_be_exported(bert: Adapter, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"moved.*cannot be loaded.*--base"):
         export(adapter, "merged", tmp_path / "x", base=str(tmp_path / "moved"))
     assert not (tmp_path / "x").exists()
-
-
-@pytest.mark.parametrize(
-    ("content", "weights", "message"),
-    [
-        ("{", None, "is no configuration of a PEFT adapter"),
-        ('{"peft_type": "IA3"}', None, "of type IA3; only LORA"),
-        ('{"peft_type": "LORA"}', None, "safetensors.*pickles"),
-        ('{"peft_type": "LORA"}', b"broken", "safetensors.*pickles"),
-    ],
-)
-def test_folders_that_hold_no_lora_adapter(
-    tmp_path: Path, content: str, weights: bytes | None, message: str
-) -> None:
-    (tmp_path / "adapter_config.json").write_text(content)
-    if weights is not None:
-        (tmp_path / "adapter_model.safetensors").write_bytes(weights)
-    with pytest.raises(InputError, match=message):
-        export(tmp_path, "merged", tmp_path / "x")
 
 
 def test_a_dora_adapter_is_merged_and_not_padded(bert: Adapter, tmp_path: Path) -> None:

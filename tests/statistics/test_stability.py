@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from numpy.typing import ArrayLike
 from scipy import stats
 
 from autolora_meta.errors import InputError
@@ -14,7 +15,6 @@ from autolora_meta.ranks.rules import RankOptions
 from autolora_meta.statistics.stability import (
     Stability,
     agreement,
-    kendall_w,
     layer_groups,
     stability,
 )
@@ -41,6 +41,10 @@ def searches(count: int, noise: float, seed: int = 0) -> list[Components]:
         )
         for _ in range(count)
     ]
+
+
+def kendall_w(values: ArrayLike) -> float | None:
+    return agreement(values, {"all": range(np.shape(values)[1])}, draws=1).w
 
 
 @pytest.mark.parametrize("levels", [100, 3])  # without ties, and with many

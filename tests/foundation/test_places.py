@@ -61,7 +61,7 @@ def test_every_command_finds_it_before_the_work(
 
     for begun in (
         (import_module("autolora_meta.pipeline.prepare"), "prepare"),
-        (import_module("autolora_meta.pipeline.search"), "check"),
+        (import_module("autolora_meta.pipeline.check"), "check"),
         (import_module("autolora_meta.verification.accuracy"), "verify"),
         (import_module("autolora_meta.exporting.export"), "find"),
         (import_module("autolora_meta.reporting.draw"), "read_ranked"),

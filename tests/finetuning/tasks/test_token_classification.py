@@ -9,8 +9,12 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from autolora_meta import prepare, retrain, search
+from autolora_meta.config.run import RunConfig
+from autolora_meta.errors import InputError
+from autolora_meta.finetuning.tasks import refuse_lacking, token_classification
 from autolora_meta.finetuning.tasks.encoding import IGNORED
 from autolora_meta.finetuning.tasks.token_classification import TokenClassification
+from autolora_meta.pipeline.prepare import refuse_unusable
 from tests.finetuning.tiny_task import falls, tiny_config
 from tests.tiny import FILLING, TELLING
 
@@ -76,6 +80,23 @@ def test_tags_that_are_no_entities_are_measured_by_accuracy_alone() -> None:
     task = TokenClassification(("NOUN", "VERB"), 8)
     assert task.measured == task.compared == ("accuracy",)
     assert task.tag_metrics([[0, 1]], [[0, 0]]) == {"accuracy": 0.5}
+
+
+def test_without_seqeval_entities_are_refused_before_the_work_and_accuracy_is_not(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(token_classification, "find_spec", lambda name: None)
+    path = tmp_path / "rows.jsonl"
+    rows = [{"tokens": ["the", str(i)], "ner_tags": ["O", "B-gene"]} for i in range(60)]
+    Dataset.from_list(rows).to_json(path)
+    config = tiny_config("token-classification", folder, ["query", "value"])
+    asking = RunConfig.load(config.model_dump(mode="json"), f"data.source={path}")
+    with pytest.raises(InputError, match=r"entity_f1 .* seqeval is .*\[token-classification\]"):
+        refuse_unusable(asking, 0)  # reads no weights
+    refuse_unusable(RunConfig.load(asking.model_dump(), "compare.metrics=[accuracy]"), 0)
+    assert TASK.measured == ("accuracy",) and set(TASK.tag_metrics([[1]], [[0]])) == {"accuracy"}
+    nouns = TokenClassification(("NOUN", "VERB"), 8)
+    refuse_lacking(nouns, nouns.compared)
 
 
 def test_from_sentences_to_an_adapter_that_counts_every_entity(folder: Path) -> None:

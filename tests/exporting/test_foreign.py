@@ -138,7 +138,9 @@ def test_biases_are_padded_with_their_layer_and_not_merged_into_none(
     folder = adapter(plain, tmp_path / "adapter", lora_bias=True, **MIXED)
     padded = export(folder, "padded", tmp_path / "padded")
     assert torch.allclose(adapted(plain, padded), adapted(plain, folder), atol=1e-4)
-    with pytest.raises(InputError, match=r"lora_bias gives 'model\.layers\.0\.self_attn\.q_proj'"):
+    with pytest.raises(
+        InputError, match=r"lora_bias adds a bias to 'model\.layers\.0\.self_attn\.q_proj'"
+    ):
         export(folder, "merged", tmp_path / "merged")
     assert not (tmp_path / "merged").exists()
 
@@ -150,8 +152,8 @@ def test_biases_are_padded_with_their_layer_and_not_merged_into_none(
         ({"alora_invocation_tokens": [5]}, "merged", "alora_invocation_tokens"),
         ({"layer_replication": [[0, 2], [1, 2]]}, "merged", "layer_replication"),
         ({"use_dora": True}, "padded", "DoRA"),
-        ({"init_lora_weights": "pissa_niter_4"}, "merged", "never the same twice"),
-        ({"init_lora_weights": "pissa_niter_4"}, "peft", "never the same twice"),
+        ({"init_lora_weights": "pissa_niter_4"}, "merged", "its logits differ each time"),
+        ({"init_lora_weights": "pissa_niter_4"}, "peft", "its logits differ each time"),
     ],
 )
 def test_what_a_form_cannot_hold_is_refused_before_the_base_is_loaded(

@@ -20,7 +20,7 @@ from transformers import (
 from autolora_meta import RunConfig, prepare, retrain, search
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.evaluation import by_length
-from autolora_meta.finetuning.tasks import TASKS, Task, TaskOptions, build_task, refuse_unmeasured
+from autolora_meta.finetuning.tasks import TASKS, Task, refuse_unmeasured, task_class
 from autolora_meta.finetuning.tasks.metrics import METRICS
 from autolora_meta.finetuning.tasks.regression import Regression, number_metrics
 from autolora_meta.finetuning.tasks.sequence_classification import (
@@ -195,9 +195,9 @@ def test_pictures_are_classified(tmp_path: Path) -> None:
     assert set(retrain(config, ranks, prepared=prepared).metrics) == set(prepared.task.measured)
 
 
-def test_an_unknown_task_is_answered_with_the_choices(rows: DatasetDict) -> None:
+def test_an_unknown_task_is_answered_with_the_choices() -> None:
     with pytest.raises(InputError, match="did you mean 'generation'"):
-        build_task(TaskOptions(type="generatoin"), rows)
+        task_class("generatoin")
     with pytest.raises(InputError, match=r"task: unknown task 'generatoin'"):
         RunConfig.load("quickstart", "task.type=generatoin")
     with pytest.raises(InputError, match=r"names bleu, which task\.type.*measured: cross_entropy"):

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from autolora_meta.pipeline.search import search
+from autolora_meta.pipeline.search_model import search_model
 from autolora_meta.ranks.options import RankOptions
 from autolora_meta.verification import planted_retrain
 from autolora_meta.verification.planted import REGIMES, Regime
@@ -25,10 +25,10 @@ def rows() -> list[Row]:
     """Every setting of the shipped benchmark on one small problem, in a few steps each."""
 
     def shortly(*objects: Any, options: dict[str, Any], **settings: Any) -> Any:
-        return search(*objects, options={**options, **SHORT}, **settings)
+        return search_model(*objects, options={**options, **SHORT}, **settings)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(planted_ranks, "search", shortly)
+        patch.setattr(planted_ranks, "search_model", shortly)
         patch.setattr(planted_retrain, "STEPS", 5)
         return rows_of(REGIME, 3, (*DEFAULT, Setting("paper", PAPER)))
 

@@ -1,4 +1,4 @@
-"""Language modelling and generation: what the loss counts, what is written, how it is scored."""
+"""Generation: what the loss counts, what is written, and how it is judged."""
 
 import math
 from collections.abc import Callable
@@ -6,13 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from datasets import Dataset, DatasetDict
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from datasets import Dataset
 from transformers import (
-    GPT2Config,
-    GPT2LMHeadModel,
     PreTrainedTokenizerBase,
-    PreTrainedTokenizerFast,
     T5Config,
     T5ForConditionalGeneration,
 )
@@ -24,55 +20,19 @@ from autolora_meta.errors import InputError
 from autolora_meta.exporting.adapter import save_adapter
 from autolora_meta.finetuning.models import load_model
 from autolora_meta.finetuning.prepare import Prepared
-from autolora_meta.finetuning.tasks import written
 from autolora_meta.finetuning.tasks.causal_lm import CausalLM, token_metrics
-from autolora_meta.finetuning.tasks.cider import cider_d
 from autolora_meta.finetuning.tasks.encoding import IGNORED
 from autolora_meta.finetuning.tasks.generation import Generation
 from autolora_meta.finetuning.tasks.options import GenerationOptions
-from autolora_meta.pipeline.prepare import refuse_unusable
-from autolora_meta.pipeline.search import check
+from tests.finetuning.tasks.writers import (
+    INPUTS,
+    REFERENCES,
+    generation_config,
+    gpt2,
+    rows,
+    word_tokenizer,
+)
 from tests.finetuning.tiny_task import falls, tiny_config
-
-WORDS = ["name", "food", "pub", "inn", "is", "a", "the", "place", "good", "bad", ":", "|"]
-INPUTS = [f"name : {a} | food : {b}" for a in WORDS[2:9] for b in ("pub inn", "place")]
-REFERENCES = [[f"the {text.split()[2]} is good", "a good place"] for text in INPUTS]
-
-
-def word_tokenizer(*, ends: bool) -> PreTrainedTokenizerFast:
-    """Words and <sep>; where it `ends` texts, as T5's does, with </s> behind."""
-    known = ["<pad>", "</s>", "<unk>", "<sep>", *WORDS]
-    tokenizer = Tokenizer(models.WordLevel({w: i for i, w in enumerate(known)}, "<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()  # type: ignore[assignment]
-    if ends:
-        tokenizer.post_processor = processors.TemplateProcessing(  # type: ignore[assignment]
-            single="$A </s>", special_tokens=[("</s>", 1)]
-        )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        unk_token="<unk>",
-        pad_token="<pad>",
-        eos_token="</s>",
-        model_input_names=["input_ids", "attention_mask"],
-        model_max_length=48,
-    )
-
-
-def gpt2(folder: Path) -> Path:
-    tokenizer = word_tokenizer(ends=False)
-    config = GPT2Config(
-        vocab_size=len(tokenizer),
-        n_positions=48,
-        n_embd=16,
-        n_layer=2,
-        n_head=2,
-        bos_token_id=1,
-        eos_token_id=1,
-        initializer_range=0.4,
-    )
-    GPT2LMHeadModel(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
 
 
 def t5(folder: Path) -> Path:
@@ -92,17 +52,6 @@ def t5(folder: Path) -> Path:
     T5ForConditionalGeneration(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
-
-
-def rows() -> DatasetDict:
-    pairs = [(t, r) for t, given in zip(INPUTS, REFERENCES, strict=True) for r in given]
-    columns = {"text": [t for t, _ in pairs], "target": [r for _, r in pairs]}
-    return DatasetDict(train=Dataset.from_dict(columns))
-
-
-def generation_config(folder: Path, targets: list[str]) -> RunConfig:
-    settings = {"max_new_tokens": 6, "separator": "<sep>"}
-    return tiny_config("generation", folder, targets, generation=settings)
 
 
 Made = tuple[RunConfig, Callable[[], Prepared]]
@@ -254,65 +203,6 @@ def test_texts_are_modelled_token_by_token(tmp_path: Path) -> None:
     assert isinstance(prepared.tokenizer, PreTrainedTokenizerBase)
     assert len(prepared.task.encode(one, prepared.tokenizer, said.append)) == 1
     assert said == ["1 texts of a single token left out: nothing to predict"]
-
-
-def test_scores_of_texts_that_are_right_and_of_none() -> None:
-    references = [["the inn is a good place for food", "no hotel"], ["the pub serves cheap food"]]
-    right = written.scores([given[0] for given in references], references, meteor=False)
-    assert right["bleu"] == pytest.approx(100.0)
-    assert right["ter"] == 0.0 and right["rouge_l"] == 1.0
-    assert right["cider"] == pytest.approx((10 + 10 / 2) / 2)  # a mean over references
-    assert right["nist"] > 2.0
-    none = written.scores(["", ""], references, meteor=False)
-    assert none["bleu"] == none["rouge_l"] == none["nist"] == none["cider"] == 0.0
-
-
-def test_cider_by_hand() -> None:
-    # Two inputs; `a` and `a b` stand in the references of both, and weigh nothing.
-    texts, references = [["a", "b", "x"], ["a", "b"]], [[["a", "b", "x", "x"]], [["a", "b", "y"]]]
-    # n = 1: g = (x: 1, b: 0) against (x: 2): clipped 1 * 2 / (1 * 2) = 1
-    # n = 2: b x: 1 against (b x: 1, x x: 1): 1 / sqrt(2); n = 3: a b x against (a b x, b x x)
-    # n = 4: nothing is written
-    penalty = math.exp(-1 / (2 * 6**2))
-    first = penalty * (1 + 2 / math.sqrt(2)) / 4
-    assert cider_d(texts, references) == pytest.approx(10 * first / 2)
-
-
-def test_meteor_is_left_out_where_wordnet_is_not_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    task = Generation(12, GenerationOptions(max_new_tokens=4))
-    monkeypatch.setattr(written, "wordnet_found", lambda: False)
-    said: list[str] = []
-    columns = {"text": ["name"], "target": ["pub"], "references": [["pub"]]}
-    task.encode(Dataset.from_dict(columns), word_tokenizer(ends=False), said.append)
-    assert "meteor" not in task.measured and "METEOR is not measured" in said[0]
-    monkeypatch.setattr(written, "wordnet_found", lambda: True)
-    assert "meteor" in task.measured
-
-
-def test_a_search_needs_no_packages_for_scores_and_a_run_says_before_the_work_which(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(written, "find_spec", lambda name: None if name == "nltk" else object())
-    monkeypatch.setattr(written, "scores", lambda *_, **__: pytest.fail("scored"))
-    rows()["train"].to_json(tmp_path / "rows.jsonl")
-    base = generation_config(gpt2(tmp_path / "model"), ["c_attn"]).model_dump(mode="json")
-    config = RunConfig.load(base, f"data.source={tmp_path / 'rows.jsonl'}")
-    asking = RunConfig.load(config.model_dump(), "compare.metrics=[perplexity, bleu]")
-    said: list[str] = []
-    prepared = prepare(asking, say=said.append)
-    assert "BLEU, NIST, ROUGE-L, TER, CIDEr-D, METEOR are not measured: nltk" in str(said)
-    assert check(asking).names
-    ranks = search(asking, prepared=prepared).ranks
-    result = retrain(config, ranks, prepared=prepared)
-    assert set(result.metrics) == set(prepared.task.compared) == {"perplexity"}
-    for begin in (
-        lambda: retrain(asking, ranks, prepared=prepared),
-        lambda: check(asking, tested=True),
-        lambda: refuse_unusable(asking, 0),
-        lambda: Replicate(asking, 0).prepared,
-    ):
-        with pytest.raises(InputError, match=r"bleu, and nltk is not .*autolora-meta\[generation"):
-            begin()
 
 
 def test_generation_that_cannot_work_is_refused() -> None:

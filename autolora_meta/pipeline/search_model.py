@@ -1,0 +1,95 @@
+"""Search of a model of your own: module, batches and loss in; importance and ranks out."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from autolora_meta.bilevel.options import SearchOptions, Selection
+from autolora_meta.finetuning.batches import LoaderStream
+from autolora_meta.finetuning.heads import head_modules
+from autolora_meta.finetuning.lora import LoraOptions
+from autolora_meta.foundation.device import usable_device
+from autolora_meta.foundation.options import read
+from autolora_meta.foundation.progress import Progress, Row
+from autolora_meta.foundation.randomness import derive
+from autolora_meta.pipeline.program import Loss, Program, search_seeds
+from autolora_meta.pipeline.result import SearchResult
+from autolora_meta.pipeline.running import run_programs
+from autolora_meta.ranks.options import RankOptions
+
+
+def search_model(
+    model: nn.Module,
+    train: Iterable[Any],
+    validation: Iterable[Any],
+    *,
+    loss: Loss,
+    targets: str | Sequence[str] = "all-linear",
+    budget: int | str | None = None,
+    head: Sequence[str] = (),
+    lora: Mapping[str, Any] | None = None,
+    options: Mapping[str, Any] | None = None,
+    ranks: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    selection: Selection = "learned",
+    device: torch.device | str = "cpu",
+    progress: Progress | None = None,
+    observe: Callable[[Row], None] = lambda row: None,
+) -> SearchResult:
+    """Learn how much each rank-1 component of a model of your own is worth.
+
+    The model is wrapped for the search and comes back without hooks, its weights unchanged.
+
+    >>> result = search_model(model, train_loader, validation_loader,  # doctest: +SKIP
+    ...                       loss=lambda model, batch: model(**batch).loss,
+    ...                       targets=["query", "value"], budget="uniform:2")
+
+    Args:
+        model: any module with Linear, Conv1D or Conv2d layers.
+        train: batches of the inner problem, such as a DataLoader; iterated many times.
+        validation: batches of the outer problem, of rows that are not in `train`.
+        loss: (model, batch) -> scalar tensor.
+        targets: `all-linear`, PEFT's `default` for the architecture, or names of layers.
+        budget: adapter parameters, `uniform:R` or `total-rank:N` (`RankOptions.budget`); None:
+            uniform:1, unless the rule in `ranks` has no budget.
+        head: names of modules that the inner problem trains in full; by default the head of a
+            transformers model, and nothing of any other.
+        lora: k, scale and dropout (`LoraOptions`).
+        options: schedule, optimizers, hypergradient, number of searches (`SearchOptions`).
+        ranks: importance and rule (`RankOptions`).
+        seed: of the factors, the order of batches and the dropout masks. With
+            `options={"seeds": n}` it is the seed of the first of n searches, which are pooled.
+        selection: of the gates: learned; frozen, which leaves them at their start; or random, which
+            moves them along noise.
+        device: device of the search; the model returns to its own.
+        progress: told after each inner step.
+        observe: given one row of figures after each outer step.
+
+    Raises:
+        InputError: a target is unknown or cannot be gated, or the budget is too small.
+    """
+    allocation = {**(ranks or {}), **({} if budget is None else {"budget": budget})}
+    lora_options = read(LoraOptions, {**(lora or {}), "targets": targets}, "lora")
+    search_options = read(SearchOptions, options or {}, "options")
+    kept = RankOptions.kept_under({"budget": "uniform:1"}, allocation)
+    rank_options = read(RankOptions, kept | allocation, "ranks")
+    programs = [
+        Program(
+            model,
+            LoaderStream(train, derive(one, "train order")),
+            LoaderStream(validation, derive(one, "outer order")),
+            loss,
+            lora_options,
+            tuple(head) or (head_modules(model) if isinstance(model, PreTrainedModel) else ()),
+            search_options,
+            rank_options,
+            one,
+            usable_device(str(device)),
+            selection,
+        )
+        for one in search_seeds(seed, search_options.seeds)
+    ]
+    return run_programs(programs, progress=progress, observe=observe)
