@@ -13,7 +13,7 @@ sum_j alpha_lj u_lj v_lj^T. One search step (section 3.3 of the paper):
 A control puts RandomGradients in place of Validation: the same search, with noise moving alpha.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -24,8 +24,8 @@ from autolora_meta.bilevel.engine import Dependencies, SearchEngine
 from autolora_meta.bilevel.gating import Gates
 from autolora_meta.bilevel.options import SearchOptions, Selection
 from autolora_meta.bilevel.problem import LoraProblem
+from autolora_meta.bilevel.random_gradients import RandomGradients
 from autolora_meta.foundation.progress import Progress, Row
-from autolora_meta.foundation.randomness import derive
 
 
 class Finetune(LoraProblem):
@@ -44,51 +44,6 @@ class Validation(LoraProblem):
 
     def training_step(self, batch: Any) -> Tensor:
         return self.finetune.loss_function(self.finetune.module, batch)
-
-
-class Noise:
-    """Endless Gaussian tensors in place of batches.
-
-    Args:
-        shape: of each tensor.
-        seed: of the sequence.
-    """
-
-    def __init__(self, shape: Sequence[int], seed: int) -> None:
-        self._shape, self._seed, self._drawn = tuple(shape), seed, 0
-
-    def next(self) -> Tensor:
-        noise = self.peek()
-        self._drawn += 1
-        return noise
-
-    def peek(self) -> Tensor:
-        generator = torch.Generator().manual_seed(derive(self._seed, "noise", self._drawn))
-        return torch.randn(self._shape, generator=generator)
-
-    def state_dict(self) -> dict[str, int]:
-        return {"drawn": self._drawn}
-
-    def load_state_dict(self, state: Mapping[str, int]) -> None:
-        self._drawn = state["drawn"]
-
-
-class RandomGradients(LoraProblem):
-    """Outer problem of the control: a random linear function of alpha, whose gradient is noise.
-
-    It does not run the model, so it costs nothing.
-    """
-
-    def training_step(self, batch: Tensor) -> Tensor:
-        return (batch * self.module.logits).sum()
-
-    def training_step_exec(self, batch: Tensor) -> Tensor:
-        return self.training_step(batch)
-
-    def backward(
-        self, loss: Tensor, params: Sequence[Tensor], paths: Sequence[Any], **_: Any
-    ) -> None:
-        self.set_grads(params, torch.autograd.grad(loss, list(params)))
 
 
 def autolora(
@@ -119,7 +74,7 @@ def autolora(
         progress: told after each inner step.
         observe: given one row of figures after each outer step.
     """
-    autocast = options.precision == "bf16"
+    bf16 = options.precision == "bf16"
     gates.to(device).requires_grad_(selection != "frozen")
     finetune = Finetune(
         "finetune",
@@ -130,24 +85,26 @@ def autolora(
         hypergradient=options.hypergradient if selection == "learned" else None,
         inner_steps=options.inner_steps,
         warmup_steps=options.warmup_steps,
-        autocast=autocast,
+        diagnostics_every=options.diagnostics_every,
+        autocast=bf16,
     )
     problems: list[LoraProblem] = [finetune]
     dependencies: Dependencies = {"u2l": {}, "l2u": {}}
     if selection != "frozen":
-        learned = selection == "learned"
-        outer = (Validation if learned else RandomGradients)(
-            "validation",
-            module=gates,
-            optimizer=options.outer.build(gates.parameters()),
-            batches=validation_batches
-            if learned
-            else Noise(gates.logits.shape, torch.initial_seed()),
-            autocast=autocast,
-        )
-        problems = [outer, finetune]
-        # Validation differentiates through Finetune's step; alpha stands in Finetune's loss.
-        dependencies = {"u2l": {outer: [finetune]} if learned else {}, "l2u": {finetune: [outer]}}
+        optimizer = options.outer.build(gates.parameters())
+        if selection == "learned":
+            outer = Validation(
+                "validation",
+                module=gates,
+                optimizer=optimizer,
+                batches=validation_batches,
+                autocast=bf16,
+            )
+            dependencies["u2l"][outer] = [finetune]  # it differentiates through Finetune's steps
+        else:
+            outer = RandomGradients("validation", gates=gates, optimizer=optimizer)
+        dependencies["l2u"][finetune] = [outer]  # alpha stands in Finetune's loss
+        problems.insert(0, outer)
     return SearchEngine(
         problems,
         dependencies,

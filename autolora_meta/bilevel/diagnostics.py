@@ -2,23 +2,21 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from autolora_meta.bilevel.base import quantisation
+from autolora_meta.bilevel.implicit_part import ImplicitPart
+from autolora_meta.bilevel.inner import Inner
 from autolora_meta.foundation.cost import Cost
 from autolora_meta.foundation.randomness import RandomState, derive, replay
 from autolora_meta.hypergradients.implicit import implicit_gradient, make_products
 from autolora_meta.hypergradients.nystrom import NystromOptions
 from autolora_meta.hypergradients.products import AutogradProducts, FiniteDifferenceProducts
 from autolora_meta.hypergradients.updates import inner_update
-from autolora_meta.hypergradients.vectors import Vector, add_scaled, dot, filled, norm
-
-if TYPE_CHECKING:
-    from autolora_meta.bilevel.problem import LoraProblem
+from autolora_meta.hypergradients.vectors import Vector, add_scaled, dot, gradients, norm
 
 
 @dataclass(frozen=True)
@@ -44,51 +42,46 @@ class Examination:
     cost: Cost
 
 
-def examine(
-    inner: "LoraProblem", hyper: Sequence[Tensor], v: Vector, implicit: Vector
-) -> Examination:
+def examine(inner: Inner, hyper: Sequence[Tensor], v: Vector, part: ImplicitPart) -> Examination:
     """Check the hypergradient that was just taken; weights, masks and buffers are as before.
 
     Args:
         inner: the inner problem, after its step.
         hyper: a.
         v: f_w, as the method was given it.
-        implicit: the implicit part that the method found.
+        part: the implicit part that the method found.
     """
     method = inner.hypergradient
     assert method is not None
     before = method.record.evaluated_at == "before"
-    with inner.at(inner.before if before else None):
+    with inner.at(inner.loop.before if before else None):
         replayed, cost = _replay_error(inner, hyper)
         agreement = difference = residual = None
         if method.record.solver not in (None, "zero"):
             other, spent = _under_other_masks(inner, hyper, v)
-            agreement, cost = cosine(implicit, other), cost + spent
+            agreement, cost = cosine(part.vector, other), cost + spent
         if method.difference is not None and inner.precision is not None:
             difference, spent = _difference_cosine(inner, hyper, v)
             cost += spent
-        if isinstance(method.solver, NystromOptions):
-            residual, spent = _residual(inner, hyper, v, method.solver.rho)
+        if isinstance(method.solver, NystromOptions) and part.x is not None:
+            residual, spent = _residual(inner, hyper, v, part.x, method.solver.rho)
             cost += spent
     return Examination(replayed, agreement, difference, residual, cost)
 
 
-def _replay_error(inner: "LoraProblem", hyper: Sequence[Tensor]) -> tuple[float, Cost]:
-    wanted = [*inner.trainable_parameters(), *hyper]
-    first, second = (
-        filled(torch.autograd.grad(inner.replayed_loss(), wanted, allow_unused=True), wanted)
-        for _ in range(2)
-    )
+def _replay_error(inner: Inner, hyper: Sequence[Tensor]) -> tuple[float, Cost]:
+    wanted = [*inner.parameters(), *hyper]
+    first, second = (gradients(inner.replayed_loss(), wanted) for _ in range(2))
     return norm(add_scaled(first, -1.0, second)) / (norm(first) or 1.0), Cost(2, 2)
 
 
 def _under_other_masks(
-    inner: "LoraProblem", hyper: Sequence[Tensor], v: Vector
+    inner: Inner, hyper: Sequence[Tensor], v: Vector
 ) -> tuple[list[Tensor], Cost]:
     """The implicit part by the same method, batch and v, with other dropout masks."""
     method = inner.hypergradient
     assert method is not None
-    step = inner.tape[-1]
+    step = inner.loop.tape[-1]
     with replay(RandomState.snapshot()):
         torch.manual_seed(derive(inner.count, "second masks"))
         other = step._replace(random_state=RandomState.snapshot())
@@ -96,22 +89,22 @@ def _under_other_masks(
     products = make_products(
         method,
         lambda: inner.replayed_loss(other),
-        inner.trainable_parameters(),
+        inner.parameters(),
         hyper,
         precision=inner.precision,
     )
-    update = inner_update(inner.optimizer, inner.trainable_parameters(), inner.step_gradient)
+    update = inner_update(inner.optimizer, inner.parameters(), inner.loop.gradient)
     found, _ = implicit_gradient(method, products=products, v=v, inner=update)
     return [-part for part in found], products.cost
 
 
 def _difference_cosine(
-    inner: "LoraProblem", hyper: Sequence[Tensor], v: Vector
+    inner: Inner, hyper: Sequence[Tensor], v: Vector
 ) -> tuple[float | None, Cost]:
     """Cosine of J v as the method differences it with J v by the best other way there is."""
     method = inner.hypergradient
     assert method is not None
-    params = inner.trainable_parameters()
+    params = inner.parameters()
     # One attention kernel for both sides: another draws other dropout masks.
     with sdpa_kernel(SDPBackend.MATH):
         taken = make_products(method, inner.replayed_loss, params, hyper, precision=inner.precision)
@@ -127,14 +120,13 @@ def _difference_cosine(
 
 
 def _residual(
-    inner: "LoraProblem", hyper: Sequence[Tensor], v: Vector, damping: float
+    inner: Inner, hyper: Sequence[Tensor], v: Vector, x: Vector, damping: float
 ) -> tuple[float, Cost]:
     """How far x is from solving the damped system with the whole H, at one more product."""
     method = inner.hypergradient
     assert method is not None
-    products = make_products(method, inner.replayed_loss, inner.trainable_parameters(), hyper)
+    products = make_products(method, inner.replayed_loss, inner.parameters(), hyper)
     # r = (H + rho I) x - v
-    x = inner.solution
     left = add_scaled(add_scaled(products.hessian(x), damping, x), -1.0, v)
     return norm(left) / (norm(v) or 1.0), products.cost
 

@@ -10,7 +10,6 @@ from betty.engine import Engine
 from betty.logging import get_logger
 from torch import Tensor
 
-from autolora_meta.bilevel import hypergradient as _registered  # noqa: F401
 from autolora_meta.bilevel.gating import Gates
 from autolora_meta.bilevel.guards import check_replay, check_second_order, stop_unless_finite_loss
 from autolora_meta.bilevel.options import SearchOptions, Selection
@@ -105,7 +104,6 @@ class SearchEngine(Engine):
             while self.global_step < self.train_iters and not self.settled:
                 done = plain_steps(self.cost)
                 self.global_step += 1
-                self.inner_problem.examination_is_due = self._examination_is_due
                 self.train_step()
                 stop_unless_finite_loss(self.inner_problem)
                 if self.outer_problem is None or self.inner_problem.outer_is_due:
@@ -175,13 +173,6 @@ class SearchEngine(Engine):
             row["ranks_moved"] = float((now - before).abs().sum()) / 2
         self.rows.append(row)
         self.observe(row)
-
-    @property
-    def _examination_is_due(self) -> bool:
-        """Every so many outer steps; at the first too where the base is coarse."""
-        coming, every = len(self.trajectory), self.options.diagnostics_every
-        coarse = self.inner_problem.precision is not None and coming == 1
-        return coarse or (every > 0 and coming % every == 0)
 
     def state_dict(self) -> dict[str, Any]:
         """All that the search needs to go on, taken between two outer steps."""

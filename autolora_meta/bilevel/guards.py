@@ -2,21 +2,21 @@
 
 import logging
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from autolora_meta.bilevel.base import coarse_dtype, quantisation
+from autolora_meta.bilevel.inner import Inner
 from autolora_meta.bilevel.watch import REPLAY
 from autolora_meta.errors import InputError
 from autolora_meta.foundation.cost import Cost
 from autolora_meta.hypergradients.methods import METHODS
 from autolora_meta.hypergradients.products import AutogradProducts, FiniteDifferenceProducts
+from autolora_meta.hypergradients.solvers import SolverRecord
 from autolora_meta.hypergradients.vectors import Vector, add_scaled, norm
-
-if TYPE_CHECKING:
-    from autolora_meta.bilevel.problem import LoraProblem
 
 LOG = logging.getLogger("autolora_meta")
 # Relative difference of one mixed product taken both ways. Kinks (ReLU) are seen by a difference
@@ -24,7 +24,7 @@ LOG = logging.getLogger("autolora_meta")
 TELL, REFUSE = 0.05, 0.5
 
 
-def check_second_order(inner: "LoraProblem", hyper: Vector) -> Cost:
+def check_second_order(inner: Inner, hyper: Vector) -> Cost:
     """Refuse a method by double backward on a base that has none, before the search begins.
 
     A kernel can lack its second derivative silently, so one product J v by autograd is compared
@@ -45,7 +45,7 @@ def check_second_order(inner: "LoraProblem", hyper: Vector) -> Cost:
         return Cost()
     if bits := quantisation(inner.module):
         raise InputError(_refusal(method.method, f"the base is stored in {bits}"))
-    params, step = inner.trainable_parameters(), inner.next_step()
+    params, step = inner.parameters(), inner.next_step()
 
     def loss() -> Any:
         return inner.replayed_loss(step)
@@ -86,7 +86,7 @@ def _refusal(method: str, reason: str) -> str:
     )
 
 
-def check_replay(inner: "LoraProblem") -> Cost:
+def check_replay(inner: Inner) -> Cost:
     """Warn before a search whose loss cannot be evaluated twice.
 
     The loss of the first batch is taken twice from one random state. Where the two differ,
@@ -119,13 +119,16 @@ def check_replay(inner: "LoraProblem") -> Cost:
     return Cost(forwards=2)
 
 
-def stop_unless_finite(inner: "LoraProblem", outer_loss: float, parts: dict[str, Vector]) -> None:
+def stop_unless_finite(
+    inner: Inner, outer_loss: float, parts: Mapping[str, Vector], solver: SolverRecord | None
+) -> None:
     """Stop before the gates step along a hypergradient that is not a number.
 
     Args:
         inner: the inner problem; the gates still hold their last good values.
         outer_loss: f at this step.
         parts: what the hypergradient is made of, by name, in the order in which it arises.
+        solver: what the solver did.
 
     Raises:
         InputError: a loss or a part is not finite; says which, the method, the step.
@@ -137,7 +140,7 @@ def stop_unless_finite(inner: "LoraProblem", outer_loss: float, parts: dict[str,
         bad.insert(0, f"the loss of '{inner.name}' ({inner.loss})")
     if bad:
         assert inner.hypergradient is not None
-        solved = f" ({inner.solved.message})" if inner.solved and inner.solved.message else ""
+        solved = f" ({solver.message})" if solver and solver.message else ""
         raise InputError(
             f"{bad[0]} is not finite at inner step {inner.count} of the search, with hypergradient "
             f"{inner.hypergradient.method}{solved}. The gates stay as the step before left them. "
@@ -145,7 +148,7 @@ def stop_unless_finite(inner: "LoraProblem", outer_loss: float, parts: dict[str,
         )
 
 
-def stop_unless_finite_loss(inner: "LoraProblem") -> None:
+def stop_unless_finite_loss(inner: Inner) -> None:
     """Stop after an inner step whose loss was not a number.
 
     Raises:
@@ -158,6 +161,6 @@ def stop_unless_finite_loss(inner: "LoraProblem") -> None:
         )
 
 
-def _remedy(inner: "LoraProblem") -> str:
+def _remedy(inner: Inner) -> str:
     rate = inner.optimizer.param_groups[0]["lr"]
     return f"Lower search.inner.learning_rate (now {rate:g})"

@@ -13,29 +13,21 @@ from typing import Any
 
 import torch
 from betty.configs import Config
-from betty.hypergradient import jvp_fn_mapping
 from betty.problems import ImplicitProblem
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from autolora_meta.bilevel.base import coarse_dtype
 from autolora_meta.bilevel.batches import Batches, to_device
-from autolora_meta.bilevel.diagnostics import Examination, cosine
-from autolora_meta.bilevel.guards import stop_unless_finite
-from autolora_meta.bilevel.records import HypergradientRecord, InnerStep
+from autolora_meta.bilevel.hypergradient import HypergradientRecord, hypergradient
+from autolora_meta.bilevel.implicit_part import register
+from autolora_meta.bilevel.inner import InnerLoop, InnerStep
 from autolora_meta.bilevel.states import States, restored
 from autolora_meta.foundation.cost import Cost
 from autolora_meta.foundation.randomness import RandomState, replay
 from autolora_meta.hypergradients.choice import HypergradientOptions
-from autolora_meta.hypergradients.solvers import SolverRecord
-from autolora_meta.hypergradients.unrolled import (
-    RecordedStep,
-    UnrolledOptions,
-    record_step,
-)
-from autolora_meta.hypergradients.vectors import add_scaled, assign, filled, norm, scale
-
-BETTY_NAME = "autolora_meta"  # under which our hypergradient stands in betty's table
+from autolora_meta.hypergradients.unrolled import UnrolledOptions, record_step
+from autolora_meta.hypergradients.vectors import assign, gradients
 
 
 class LoraProblem(ImplicitProblem):
@@ -52,7 +44,16 @@ class LoraProblem(ImplicitProblem):
         hypergradient: of an inner problem: how the outer one differentiates through it.
         inner_steps: of an inner problem: its steps per outer step.
         warmup_steps: of an inner problem: its steps before the first outer step.
+        diagnostics_every: of an inner problem: outer steps from one examined hypergradient to the
+            next (`bilevel.diagnostics`); 0: none.
         autocast: training passes under bfloat16 autocast; hypergradient passes stay float32.
+
+    Attributes:
+        cost: passes so far.
+        loss: of the last step.
+        record: of an outer problem: its last hypergradient.
+        loop: of an inner problem: what its steps since the last outer step left behind.
+        precision: dtype of the base, where it is below float32.
     """
 
     def __init__(
@@ -65,26 +66,20 @@ class LoraProblem(ImplicitProblem):
         hypergradient: HypergradientOptions | None = None,
         inner_steps: int = 1,
         warmup_steps: int = 0,
+        diagnostics_every: int = 0,
         autocast: bool = False,
     ) -> None:
-        config = Config(type=BETTY_NAME, unroll_steps=inner_steps, warmup_steps=warmup_steps)
+        config = Config(type=register(), unroll_steps=inner_steps, warmup_steps=warmup_steps)
         super().__init__(name, config, module=module, optimizer=optimizer)
         self.batches = batches
         self.hypergradient = hypergradient
+        self.diagnostics_every = diagnostics_every
         self.autocast = autocast
         self.cost = Cost()
         self.loss: float = float("nan")
         self.record: HypergradientRecord | None = None
-        self.solved: SolverRecord | None = None
-        self.tape: list[InnerStep] = []  # the inner steps since the last outer step
-        self.recorded: deque[RecordedStep] = deque(maxlen=_unrolled_steps(hypergradient))
-        self.before: list[Tensor] = []  # the weights before the last of them
-        self.centre: tuple[list[Tensor], list[Tensor]] | None = None  # (g_w, g_a) there
-        self.step_gradient: list[Tensor] | None = None  # g_w, for methods that ask for it
-        self.precision = coarse_dtype(module)  # of the base, where it is below float32
-        self.examination_is_due = False
-        self.examined: Examination | None = None
-        self.solution: list[Tensor] = []  # x of the last hypergradient, H x = v
+        self.loop = self._new_loop()
+        self.precision = coarse_dtype(module)
         self._cached: States | None = None
         self._trainable = [p for p in module.parameters() if p.requires_grad]
 
@@ -125,7 +120,7 @@ class LoraProblem(ImplicitProblem):
 
         Calling it twice evaluates the same function twice, in float32 (design.md, invariant 2).
         """
-        step = step or self.tape[-1]
+        step = step or self.loop.tape[-1]
         with replay(step.random_state), torch.autocast(self._device_type, enabled=False):
             return self.training_step(step.batch)
 
@@ -142,34 +137,23 @@ class LoraProblem(ImplicitProblem):
     def backward(
         self, loss: Tensor, params: Sequence[Tensor], paths: Sequence[Any], **_: Any
     ) -> None:
-        """Gradients of `params`: of the loss alone, or with the implicit part along a path.
-
-        For the outer problem one backward gives f_a and v = f_w; for an inner one it gives g_w and,
-        where the method wants to start from a known centre, g_a.
-        """
+        """Set the gradients of `params`: those of the loss, or the hypergradient along a path."""
         self.cost += Cost(backwards=1)
         if not paths:
-            hyper = self._parents[0].parameters() if self._centre_is_wanted else []
-            gradients = _gradients(loss, [*params, *hyper])
-            g_w, g_a = gradients[: len(params)], gradients[len(params) :]
-            self.centre = (g_w, g_a) if hyper else None
-            self.step_gradient = g_w if self._adam_jacobian_is_wanted else None
-            self.set_grads(params, g_w)
+            self.set_grads(params, self._inner_gradients(loss, params))
             return
-        inner: LoraProblem = paths[0][1]
-        gradients = _gradients(loss, [*params, *inner.meta_trainable_parameters()])
-        direct, v = gradients[: len(params)], gradients[len(params) :]  # f_a, f_w
-        implicit = jvp_fn_mapping[inner.config.type](v, inner, self, False)  # -J x
-        parts = {"f_w": v, "the direct part f_a": direct, "the implicit part J x": implicit}
-        stop_unless_finite(inner, float(loss.detach()), parts)
-        self.record = HypergradientRecord(
-            norm(direct), norm(implicit), cosine(direct, implicit), inner.solved, inner.examined
-        )
-        if inner.hypergradient is not None and inner.hypergradient.weight == "balanced":
-            # J x <- J x norm(f_a) / norm(J x)
-            implicit = scale(norm(direct) / (norm(implicit) or 1.0), implicit)
-        # df/da = f_a - J x
-        self.set_grads(params, add_scaled(direct, 1.0, implicit))
+        found, self.record = hypergradient(loss, params, inner=paths[0][1])
+        self.cost += self.record.cost
+        self.set_grads(params, found)
+
+    def _inner_gradients(self, loss: Tensor, params: Sequence[Tensor]) -> list[Tensor]:
+        """Return g_w; the loop keeps of it, and of g_a, what the hypergradient will start from."""
+        hyper = self._parents[0].parameters() if self._centre_is_wanted else []
+        found = gradients(loss, [*params, *hyper])
+        g_w, g_a = found[: len(params)], found[len(params) :]
+        self.loop.centre = (g_w, g_a) if hyper else None
+        self.loop.gradient = g_w if self._adam_jacobian_is_wanted else None
+        return g_w
 
     @property
     def _centre_is_wanted(self) -> bool:
@@ -188,6 +172,13 @@ class LoraProblem(ImplicitProblem):
     def _adam_jacobian_is_wanted(self) -> bool:
         return self.hypergradient is not None and self.hypergradient.record.solver == "adam"
 
+    @property
+    def examination_is_due(self) -> bool:
+        """Every so many outer steps; at the first too where the base is coarse."""
+        coming = (self._count - self.warmup_steps) // self._unroll_steps
+        every, coarse = self.diagnostics_every, self.precision is not None and coming == 1
+        return coarse or (every > 0 and coming % every == 0)
+
     # -- schedule: betty's roll back loses the warm-up, and replays one of n inner steps ---------
 
     def step(self, global_step: int | None = None) -> None:
@@ -200,8 +191,7 @@ class LoraProblem(ImplicitProblem):
     def step_normal(self, global_step: int | None = None) -> None:
         """One descent step; an inner problem then calls its parents, when they are due."""
         if self._inner_loop_start:
-            self.tape.clear()
-            self.recorded.clear()
+            self.loop = self._new_loop()
             if self._roll_back and self._count >= self.warmup_steps:
                 self.cache_states()
         self._count += 1
@@ -217,7 +207,7 @@ class LoraProblem(ImplicitProblem):
     def step_after_roll_back(self) -> None:
         """Put the weights back and take all the inner steps again, with the new gates."""
         self.recover_states()
-        for step in self.tape:
+        for step in self.loop.tape:
             with replay(step.random_state):
                 super().one_step_descent(step.batch)
 
@@ -227,16 +217,21 @@ class LoraProblem(ImplicitProblem):
         past = self._count - self.warmup_steps
         return bool(self._parents) and past > 0 and past % self._unroll_steps == 0
 
+    def _new_loop(self) -> InnerLoop:
+        solver = self.hypergradient.solver if self.hypergradient else None
+        steps = solver.steps if isinstance(solver, UnrolledOptions) else 0
+        return InnerLoop(deque(maxlen=steps))
+
     def one_step_descent(self, batch: Any = None) -> dict[str, Any]:
         """One descent step on a new batch, remembered so that it can be replayed."""
         batch = self.cur_batch = self.get_batch()
         if self._parents:
             step = InnerStep(batch, RandomState.snapshot())
-            self.tape.append(step)
-            self.before = [p.detach().clone() for p in self._trainable]
-            if self.recorded.maxlen:
+            self.loop.tape.append(step)
+            self.loop.before = [p.detach().clone() for p in self._trainable]
+            if self.loop.recorded.maxlen:
                 again = partial(self.replayed_loss, step)
-                self.recorded.append(record_step(self.optimizer, self._trainable, again))
+                self.loop.recorded.append(record_step(self.optimizer, self._trainable, again))
         losses = super().one_step_descent(batch)
         self.loss = float(losses["loss"])
         return losses
@@ -283,12 +278,3 @@ class LoraProblem(ImplicitProblem):
         self.batches.load_state_dict(state_dict["batches"])
         self.cost = state_dict["cost"]
         self._inner_loop_start = True
-
-
-def _gradients(loss: Tensor, wanted: Sequence[Tensor]) -> list[Tensor]:
-    """d loss / d wanted; zeros where the loss does not depend on a tensor."""
-    return filled(torch.autograd.grad(loss, list(wanted), allow_unused=True), wanted)
-
-
-def _unrolled_steps(method: HypergradientOptions | None) -> int:
-    return method.solver.steps if method and isinstance(method.solver, UnrolledOptions) else 0

@@ -49,6 +49,11 @@ def filled(gradients: Sequence[Tensor | None], like: Vector) -> list[Tensor]:
     return [torch.zeros_like(a) if g is None else g.detach() for g, a in pairs]
 
 
+def gradients(loss: Tensor, wanted: Vector) -> list[Tensor]:
+    """Return d loss / d wanted; zeros where the loss does not depend on a tensor."""
+    return filled(torch.autograd.grad(loss, list(wanted), allow_unused=True), wanted)
+
+
 def flatten(x: Vector) -> Tensor:
     """Return all entries of x in one tensor. (p,)"""
     return torch.cat([a.reshape(-1) for a in x])

@@ -46,7 +46,7 @@ def test_look_ahead_repeats_the_step_with_the_new_gates():
         start = weights(engine)
         engine.run()
         inner = engine.inner_problem
-        with inner.at(start), replay(inner.tape[-1].random_state):
+        with inner.at(start), replay(inner.loop.tape[-1].random_state):
             value = loss(model, batches(1)[0])
             gradients = torch.autograd.grad(value, inner.trainable_parameters())
         expected = [w - 0.1 * g for w, g in zip(start, gradients, strict=True)]
