@@ -6,16 +6,14 @@ from functools import partial
 from typing import Any
 
 import torch
-from peft import PeftModel
 from torch import Tensor
 
 from autolora_meta.bilevel.batches import to_device
-from autolora_meta.bilevel.gating import Gates, lora_layers
+from autolora_meta.bilevel.gating import lora_layers
 from autolora_meta.bilevel.sensitivity import sensitivity
 from autolora_meta.finetuning.architectures import model_type
 from autolora_meta.finetuning.start import Start
 from autolora_meta.foundation import plugins
-from autolora_meta.foundation.cost import Cost
 from autolora_meta.foundation.progress import Progress, Row, Share, Silent
 from autolora_meta.pipeline.program import Program
 from autolora_meta.pipeline.result import SearchResult
@@ -58,28 +56,11 @@ def _numbered(observe: Callable[[Row], None], index: int, row: Row) -> None:
     observe({"search": index, **row})
 
 
-def _effects(
-    program: Program, model: PeftModel, gates: Gates, place: dict[str, Any], progress: Progress
-) -> tuple[Tensor | None, Cost]:
-    """Return the effects of directions on the validation loss, and their cost, if asked for.
-
-    They are measured on the validation batches from `place` on, whatever the search drew of them.
-    """
-    if not program.options.sensitivity_batches:
-        return None, Cost()
-    program.validation.load_state_dict(place)
-    batches = [
-        to_device(program.validation.next(), program.device)
-        for _ in range(program.options.sensitivity_batches)
-    ]
-    return sensitivity(model, gates, program.loss, batches, progress)
-
-
 def _run(program: Program, progress: Progress, observe: Callable[[Row], None]) -> SearchResult:
     """Open the program, run its engine and read the components."""
     started = time.perf_counter()
     build = plugins.load(plugins.PROBLEMS, program.options.problem)
-    first_batches = program.validation.state_dict()
+    validation_start = program.validation.state_dict()
     with program.opened() as (wrapped, gates, costs):
 
         def factors() -> list[Factors]:
@@ -115,7 +96,16 @@ def _run(program: Program, progress: Progress, observe: Callable[[Row], None]) -
 
         engine.follow(allocation, importance)
         engine.run()
-        effects, extra = _effects(program, wrapped, gates, first_batches, progress)
+        cost, effects = engine.cost, None
+        if program.options.sensitivity_batches:
+            # The same batches whatever the search did with them.
+            program.validation.load_state_dict(validation_start)
+            batches = [
+                to_device(program.validation.next(), program.device)
+                for _ in range(program.options.sensitivity_batches)
+            ]
+            effects, extra = sensitivity(wrapped, gates, program.loss, batches, progress)
+            cost += extra
         found = components(effects)
         moved = {name: p for name, p in wrapped.named_parameters() if p.requires_grad}
         head = {name: p for name, p in moved.items() if "lora_" not in name}
@@ -129,7 +119,7 @@ def _run(program: Program, progress: Progress, observe: Callable[[Row], None]) -
         ranks_trajectory=torch.stack(engine.ranks_trajectory),
         importance_trajectory=torch.stack(engine.importance_trajectory),
         rows=engine.rows,
-        cost=engine.cost + extra,
+        cost=cost,
         options=program.ranks,
         seconds=time.perf_counter() - started,
         task_type=program.task_type,
