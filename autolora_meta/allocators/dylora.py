@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,7 +10,7 @@ from torch import Tensor
 from autolora_meta.allocators.replicate import Replicate
 from autolora_meta.allocators.scored import scored
 from autolora_meta.allocators.training import Training, learned_work, peer_steps, plain_lora
-from autolora_meta.bilevel.gating import Gates, lora_layers
+from autolora_meta.bilevel.gating import Gates, lora_factors
 from autolora_meta.foundation.randomness import derive
 from autolora_meta.ranks.directions import Factors
 
@@ -63,8 +62,7 @@ def _nested(replicate: Replicate, frozen: bool) -> Iterator[tuple[Training, Gate
     draw.manual_seed(derive(replicate.seed, "dylora"))
     with plain_lora(replicate) as (program, model, gates):
         training = Training(replicate, program, model, steps, "dylora")
-        layers: list[Any] = lora_layers(model, gates.names)
-        factors = [(x.lora_A["default"].weight, x.lora_B["default"].weight) for x in layers]
+        factors = lora_factors(model, gates.names)
         for _ in range(steps):
             rank = int(torch.randint(1, gates.k + 1, (), generator=draw))  # b ~ U{1..k}
             _keep(gates.logits, rank)

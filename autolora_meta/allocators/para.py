@@ -1,14 +1,12 @@
 """PARA: LoRA trained at high rank, all singular values cut at one threshold."""
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from autolora_meta.allocators.replicate import Replicate
 from autolora_meta.allocators.scored import scored
 from autolora_meta.allocators.training import Training, learned_work, peer_steps, plain_lora
-from autolora_meta.bilevel.gating import lora_layers
+from autolora_meta.bilevel.gating import lora_factors
 from autolora_meta.ranks.importance import Components
 
 
@@ -26,8 +24,7 @@ def scores(replicate: Replicate) -> Tensor:
         for _ in range(steps):
             training.step()
         training.close()
-        layers: list[Any] = lora_layers(model, names)
-        factors = [(x.lora_A["default"].weight, x.lora_B["default"].weight) for x in layers]
+        factors = lora_factors(model, names)
         with torch.no_grad():
             scale = replicate.config.lora.scale
             trained = Components.from_factors(names, costs, scale, gates(), factors)

@@ -8,7 +8,7 @@ import torch
 from peft import PeftModel
 from torch import Tensor
 
-from autolora_meta.bilevel.gating import Gates, lora_layers
+from autolora_meta.bilevel.gating import Gates, lora_factors
 from autolora_meta.bilevel.states import restored
 from autolora_meta.errors import InputError
 from autolora_meta.foundation.randomness import RandomState, replay
@@ -37,9 +37,8 @@ def refuse_unreached(
     Raises:
         InputError: no gradient reaches a layer, and it is no expert among others.
     """
-    layers: list[Any] = lora_layers(model, gates.names)
-    factors = [(x.lora_A["default"].weight, x.lora_B["default"].weight) for x in layers]
-    reached = torch.zeros(len(layers), dtype=torch.bool)
+    factors = lora_factors(model, gates.names)
+    reached = torch.zeros(len(factors), dtype=torch.bool)
     moving = reached.clone()
     with restored([b for _, b in factors], model), replay(RandomState.snapshot()):
         for _, b in factors:

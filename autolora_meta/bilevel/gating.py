@@ -18,6 +18,7 @@ from autolora_meta.errors import InputError
 from autolora_meta.foundation.modes import evaluating
 from autolora_meta.foundation.options import Options
 from autolora_meta.foundation.randomness import RandomState, replay
+from autolora_meta.ranks.directions import Factors
 from autolora_meta.ranks.place import Place, alike
 
 Constraint = Literal["softmax", "sigmoid", "free"]
@@ -114,6 +115,16 @@ def lora_layers(model: nn.Module, names: Sequence[str]) -> list[LoraLayer]:
             "lora.targets"
         )
     return layers
+
+
+def lora_factors(model: nn.Module, names: Sequence[str]) -> list[Factors]:
+    """Return A and B of LoRA layers by their names in the base model.
+
+    Raises:
+        InputError: as of `lora_layers`.
+    """
+    layers: list[Any] = lora_layers(model, names)
+    return [(x.lora_A["default"].weight, x.lora_B["default"].weight) for x in layers]
 
 
 @contextmanager

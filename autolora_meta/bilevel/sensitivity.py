@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from autolora_meta.bilevel.batches import Loss
-from autolora_meta.bilevel.gating import Gates, lora_layers
+from autolora_meta.bilevel.gating import Gates, lora_factors
 from autolora_meta.foundation.cost import Cost, plain_steps
 from autolora_meta.foundation.modes import evaluating
 from autolora_meta.foundation.progress import Progress
@@ -38,15 +38,14 @@ def sensitivity(
         The scores, (L, k), directions in descending order of their singular values; and what they
         took: (L k + 1) forwards per batch.
     """
-    layers: list[Any] = lora_layers(model, gates.names)
-    factors = [(x.lora_A["default"].weight, x.lora_B["default"].weight) for x in layers]
+    factors = lora_factors(model, gates.names)
     state = RandomState.snapshot()
 
     def value() -> float:
         with replay(state):  # a loss that draws random numbers draws the same ones each time
             return sum(float(loss(model, batch)) for batch in batches) / len(batches)
 
-    scores = torch.zeros(len(layers), gates.k)
+    scores = torch.zeros(len(factors), gates.k)
     a_pass = Cost(forwards=len(batches))
     progress.start("sensitivity", plain_steps(a_pass) * scores.numel())
     try:

@@ -1,11 +1,11 @@
-"""Dense references for small problems: explicit second derivatives and one linear solve."""
+"""Dense references for small problems: explicit second derivatives."""
 
 import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from autolora_meta.hypergradients.products import Closure
-from autolora_meta.hypergradients.vectors import Vector, filled, flatten, unflatten
+from autolora_meta.hypergradients.vectors import Vector, filled, flatten
 
 
 def _rows(loss: Closure, params: Vector, inputs: Vector) -> Tensor:
@@ -33,9 +33,3 @@ def dense_hessian(loss: Closure, params: Vector) -> Tensor:
 def dense_mixed(loss: Closure, params: Vector, hyper: Vector) -> Tensor:
     """J = d2g/(da dw). (q, p), q entries in `hyper`, p in `params`."""
     return _rows(loss, params, hyper).T
-
-
-def dense_solve(matrix: Tensor, v: Vector, damping: float = 0.0) -> list[Tensor]:
-    """Return x with (matrix + damping I) x = v, in the shapes of v."""
-    eye = torch.eye(len(matrix), dtype=matrix.dtype, device=matrix.device)
-    return unflatten(torch.linalg.solve(matrix + damping * eye, flatten(v)), v)

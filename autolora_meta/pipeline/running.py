@@ -6,18 +6,18 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from autolora_meta.bilevel.batches import to_device
-from autolora_meta.bilevel.gating import lora_layers
+from autolora_meta.bilevel.gating import Gates, lora_factors
 from autolora_meta.bilevel.sensitivity import sensitivity
 from autolora_meta.finetuning.architectures import model_type
 from autolora_meta.finetuning.start import Start
 from autolora_meta.foundation import plugins
+from autolora_meta.foundation.cost import Cost
 from autolora_meta.foundation.progress import Progress, Row, Share, Silent
 from autolora_meta.pipeline.program import Program
 from autolora_meta.pipeline.result import SearchResult
-from autolora_meta.ranks.directions import Factors
 from autolora_meta.ranks.importance import Components
 from autolora_meta.ranks.rules import allocate
 
@@ -63,15 +63,10 @@ def _run(program: Program, progress: Progress, observe: Callable[[Row], None]) -
     validation_start = program.validation.state_dict()
     with program.opened() as (wrapped, gates, costs):
 
-        def factors() -> list[Factors]:
-            layers: list[Any] = lora_layers(wrapped, gates.names)
-            return [(x.lora_A["default"].weight, x.lora_B["default"].weight) for x in layers]
-
         def components(effects: Tensor | None = None) -> Components:
+            factors, scale = lora_factors(wrapped, gates.names), program.lora.scale
             with torch.no_grad():
-                return Components.from_factors(
-                    gates.names, costs, program.lora.scale, gates(), factors(), effects
-                )
+                return Components.from_factors(gates.names, costs, scale, gates(), factors, effects)
 
         engine = build(
             wrapped,
@@ -96,30 +91,17 @@ def _run(program: Program, progress: Progress, observe: Callable[[Row], None]) -
 
         engine.follow(allocation, importance)
         engine.run()
-        cost, effects = engine.cost, None
-        if program.options.sensitivity_batches:
-            # The same batches whatever the search did with them.
-            program.validation.load_state_dict(validation_start)
-            batches = [
-                to_device(program.validation.next(), program.device)
-                for _ in range(program.options.sensitivity_batches)
-            ]
-            effects, extra = sensitivity(wrapped, gates, program.loss, batches, progress)
-            cost += extra
+        effects, extra = _effects(program, wrapped, gates, validation_start, progress)
         found = components(effects)
-        moved = {name: p for name, p in wrapped.named_parameters() if p.requires_grad}
-        head = {name: p for name, p in moved.items() if "lora_" not in name}
-        trained = Start.of(
-            gates.names, gates(), factors(), head, scale=program.lora.scale, seed=program.seed
-        )
+        start = _start(program, wrapped, gates)
     return SearchResult(
         components=found,
-        start=trained,
+        start=start,
         trajectory=torch.stack(engine.trajectory),
         ranks_trajectory=torch.stack(engine.ranks_trajectory),
         importance_trajectory=torch.stack(engine.importance_trajectory),
         rows=engine.rows,
-        cost=cost,
+        cost=engine.cost + extra,
         options=program.ranks,
         seconds=time.perf_counter() - started,
         task_type=program.task_type,
@@ -128,3 +110,26 @@ def _run(program: Program, progress: Progress, observe: Callable[[Row], None]) -
         settled=engine.settled,
         blind_loss=program.blind_loss,
     )
+
+
+def _effects(
+    program: Program, wrapped: nn.Module, gates: Gates, start: dict[str, Any], progress: Progress
+) -> tuple[Tensor | None, Cost]:
+    """Return the effects of leaving components out, or None if they are not asked for; the cost.
+
+    The validation batches are those from `start` on, whatever the search did with them.
+    """
+    count = program.options.sensitivity_batches
+    if not count:
+        return None, Cost()
+    program.validation.load_state_dict(start)
+    batches = [to_device(program.validation.next(), program.device) for _ in range(count)]
+    return sensitivity(wrapped, gates, program.loss, batches, progress)
+
+
+def _start(program: Program, wrapped: nn.Module, gates: Gates) -> Start:
+    """Return what the search trained: factors, gates and head."""
+    moved = {name: p for name, p in wrapped.named_parameters() if p.requires_grad}
+    head = {name: p for name, p in moved.items() if "lora_" not in name}
+    factors, scale = lora_factors(wrapped, gates.names), program.lora.scale
+    return Start.of(gates.names, gates(), factors, head, scale=scale, seed=program.seed)

@@ -5,8 +5,10 @@ import math
 import statistics
 from collections.abc import Sequence
 
-from autolora_meta.studies.contrasts import Contrast, Row, value_of
+from autolora_meta.studies.contrasts import Contrast
 from autolora_meta.studies.labels import value_label
+from autolora_meta.studies.runs import value_of
+from autolora_meta.studies.schema import Row
 from autolora_meta.studies.table import StudyTable
 
 Cells = tuple[list[str], list[list[object]]]

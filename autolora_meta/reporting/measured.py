@@ -5,9 +5,9 @@ from statistics import fmean
 
 from autolora_meta.reporting.cells import points
 from autolora_meta.reporting.plots.tradeoff import Measured
-from autolora_meta.studies.contrasts import value_of
 from autolora_meta.studies.labels import value_label
 from autolora_meta.studies.questions import ARM
+from autolora_meta.studies.runs import value_of
 from autolora_meta.studies.table import StudyTable
 
 

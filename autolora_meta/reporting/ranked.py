@@ -8,10 +8,11 @@ from autolora_meta.errors import InputError
 from autolora_meta.exporting.stored import CONFIG, read_adapter
 from autolora_meta.pipeline.result import SearchResult
 from autolora_meta.ranks.pattern import RankPattern
-from autolora_meta.studies.contrasts import Row, value_of
 from autolora_meta.studies.labels import value_label, words
 from autolora_meta.studies.ledger import STUDY
 from autolora_meta.studies.questions import ARM
+from autolora_meta.studies.runs import value_of
+from autolora_meta.studies.schema import Row
 from autolora_meta.studies.table import FILE, StudyTable
 
 LEARNED = "learned"

@@ -1,18 +1,15 @@
 """Answers: what a study asks of its table, the primary contrasts apart from all others."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from autolora_meta.finetuning.tasks import metric_called
 from autolora_meta.studies.contrasts import Contrast, contrasts, corrected
 from autolora_meta.studies.labels import value_label
 from autolora_meta.studies.questions import EVERY, Primary, Question
-
-if TYPE_CHECKING:
-    from autolora_meta.studies.table import StudyTable
+from autolora_meta.studies.runs import Runs
 
 
-def answers(table: "StudyTable") -> list[list[Contrast]]:
+def answers(table: Runs) -> list[list[Contrast]]:
     """Return the contrasts of each question of a table.
 
     The primary ones are of one metric, that of the question or the main one. They are corrected
@@ -31,7 +28,7 @@ def answers(table: "StudyTable") -> list[list[Contrast]]:
     return found
 
 
-def _first(table: "StudyTable", contrast: Contrast) -> bool:
+def _first(table: Runs, contrast: Contrast) -> bool:
     """Whether a contrast of the primary question is a primary one."""
     named, asked = table.primary.arms, table.asked[table.primary.question]
     metric = table.metrics[0] if asked.metric in (None, EVERY) else asked.metric

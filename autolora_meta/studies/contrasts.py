@@ -5,7 +5,7 @@ import statistics
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from autolora_meta.errors import InputError, unknown
 from autolora_meta.finetuning.tasks import metric_called
@@ -13,11 +13,9 @@ from autolora_meta.statistics.claims import same_sentence, sentence, shown
 from autolora_meta.statistics.paired import PairedDifference, holm, paired_difference
 from autolora_meta.studies.labels import value_label, words
 from autolora_meta.studies.questions import ARM, EVERY, Question
+from autolora_meta.studies.runs import Runs, value_of
+from autolora_meta.studies.schema import Row
 
-if TYPE_CHECKING:
-    from autolora_meta.studies.table import StudyTable
-
-Row = dict[str, Any]
 Sides = tuple[list[list[Row]], list[list[Row]]]
 
 
@@ -101,7 +99,7 @@ def corrected(contrasts: Sequence[Contrast], *, primary: bool = False) -> list[C
     ]
 
 
-def contrasts(table: "StudyTable", question: Question, level: float = 0.95) -> list[Contrast]:
+def contrasts(table: Runs, question: Question, level: float = 0.95) -> list[Contrast]:
     """Return the contrasts that a question asks for (`StudyTable.compare`)."""
     key, baseline = question.key, question.baseline
     values = table.values(key)
@@ -137,7 +135,7 @@ def contrasts(table: "StudyTable", question: Question, level: float = 0.95) -> l
     return corrected(found)
 
 
-def _asked_metrics(table: "StudyTable", metric: str | None) -> list[str]:
+def _asked_metrics(table: Runs, metric: str | None) -> list[str]:
     if metric is None:
         return table.metrics[:1]
     if metric == EVERY:
@@ -149,9 +147,7 @@ def _asked_metrics(table: "StudyTable", metric: str | None) -> list[str]:
     return [metric]
 
 
-def _pairs(
-    table: "StudyTable", question: Question
-) -> list[tuple[Row, Any, Sides, tuple[int, ...]]]:
+def _pairs(table: Runs, question: Question) -> list[tuple[Row, Any, Sides, tuple[int, ...]]]:
     """Return (where, value, rows of each seed on either side, seeds left out)."""
     key, baseline = question.key, question.baseline
     others = [k for k in table.keys if k != key and k not in question.over]
@@ -183,11 +179,6 @@ def _equal(sides: Sides) -> bool:
     """Both sides chose the same ranks and came to the same metrics, in every replicate."""
     a, b = ([[(row["pattern"], row["metrics"]) for row in rows] for rows in side] for side in sides)
     return a == b
-
-
-def value_of(row: Mapping[str, Any], key: str) -> Any:
-    """The value that a row of a table has of a key."""
-    return row["arm"] if key == ARM else row["settings"][key]
 
 
 def _text(value: object) -> str:

@@ -187,7 +187,7 @@ def test_an_adapter_never_mixes_with_other_files(
 ) -> None:
     result, mine = run([1, 1, 1, 1]), tmp_path / "notes.txt"
     mine.write_text("mine")
-    with pytest.raises(InputError, match="is there already"):
+    with pytest.raises(InputError, match="exists; give another folder"):
         save_adapter(result, tmp_path, "card", base=fresh(folder, task))
     assert list(tmp_path.iterdir()) == [mine]
     (tmp_path / "empty").mkdir()

@@ -32,6 +32,12 @@ def matvec_of(matrix: Tensor) -> Callable[[Vector], list[Tensor]]:
     return lambda p: unflatten(matrix @ flatten(p), p)
 
 
+def dense_solve(matrix: Tensor, v: Vector, damping: float = 0.0) -> list[Tensor]:
+    """Return x with (matrix + damping I) x = v, in the shapes of v."""
+    eye = torch.eye(len(matrix), dtype=matrix.dtype, device=matrix.device)
+    return unflatten(torch.linalg.solve(matrix + damping * eye, flatten(v)), v)
+
+
 def relative_error(found: Vector, true: Vector) -> float:
     return norm(add_scaled(found, -1.0, true)) / norm(true)
 

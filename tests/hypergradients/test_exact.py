@@ -3,10 +3,16 @@ import torch
 from autolora_meta.hypergradients.exact import (
     dense_hessian,
     dense_mixed,
-    dense_solve,
 )
 from autolora_meta.hypergradients.vectors import add_scaled, flatten, norm
-from tests.hypergradients.closed_forms import attention, matvec_of, ridge, spectrum, vector
+from tests.hypergradients.closed_forms import (
+    attention,
+    dense_solve,
+    matvec_of,
+    ridge,
+    spectrum,
+    vector,
+)
 
 
 def test_ridge_has_its_closed_form():

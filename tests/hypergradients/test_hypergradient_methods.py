@@ -6,12 +6,18 @@ from pydantic import BaseModel, ValidationError
 from autolora_meta.errors import InputError
 from autolora_meta.foundation.cost import Cost
 from autolora_meta.hypergradients.choice import HypergradientOptions, parse
-from autolora_meta.hypergradients.exact import dense_hessian, dense_mixed, dense_solve
+from autolora_meta.hypergradients.exact import dense_hessian, dense_mixed
 from autolora_meta.hypergradients.implicit import implicit_gradient, make_products
 from autolora_meta.hypergradients.methods import METHODS, SOLVERS, method
 from autolora_meta.hypergradients.solvers import InnerUpdate
 from autolora_meta.hypergradients.vectors import add_scaled, flatten, norm, scale, unflatten
-from tests.hypergradients.closed_forms import attention, outer_gradient, relative_error, ridge
+from tests.hypergradients.closed_forms import (
+    attention,
+    dense_solve,
+    outer_gradient,
+    relative_error,
+    ridge,
+)
 
 SOLVING = [name for name, record in METHODS.items() if record.solver]
 

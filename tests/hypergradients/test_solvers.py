@@ -6,7 +6,6 @@ import torch
 from pydantic import ValidationError
 
 from autolora_meta.errors import InputError
-from autolora_meta.hypergradients.exact import dense_solve
 from autolora_meta.hypergradients.methods import SOLVERS
 from autolora_meta.hypergradients.nystrom import NystromOptions, nystrom
 from autolora_meta.hypergradients.solvers import (
@@ -23,7 +22,13 @@ from autolora_meta.hypergradients.solvers import (
     zero,
 )
 from autolora_meta.hypergradients.vectors import add_scaled, flatten, norm, scale
-from tests.hypergradients.closed_forms import matvec_of, relative_error, spectrum, vector
+from tests.hypergradients.closed_forms import (
+    dense_solve,
+    matvec_of,
+    relative_error,
+    spectrum,
+    vector,
+)
 
 
 def cg_options(iterations: int, damping: float = 0.0) -> ConjugateGradientOptions:

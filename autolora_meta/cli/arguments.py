@@ -1,0 +1,44 @@
+"""Arguments and options that several commands take."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from autolora_meta.errors import InputError
+
+Layers = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="CONFIG...", help="Shipped names, YAML files, key=value; left to right."
+    ),
+]
+Runs = Annotated[
+    Path,
+    typer.Option(
+        help="The folder that run folders go into. A name that another run has taken gets a "
+        "number; with name=... on the command line it is refused."
+    ),
+]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace a run folder of the same name.")
+]
+RetryFailed = Annotated[
+    bool, typer.Option("--retry-failed", help="Run those jobs again that failed before.")
+]
+Wait = Annotated[
+    bool, typer.Option("--wait", help="Wait for another process that works on this folder.")
+]
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="A folder that `run` or `search` wrote.")]
+
+
+def is_named(layers: list[str]) -> bool:
+    """Return whether somebody has named the folder, with `name=...`."""
+    return any(layer.partition("=")[0].strip() == "name" for layer in layers)
+
+
+def existing(path: Path) -> Path:
+    """Return `path`, if it is a file."""
+    if not path.is_file():
+        raise InputError(f"there is no {path}; give a folder that `autolora-meta run` has written")
+    return path

@@ -1,0 +1,55 @@
+"""`autolora-meta retrain`: an adapter with the ranks of a run, or with others."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from autolora_meta.cli.arguments import Run, existing
+
+
+def retrain(
+    run: Run,
+    output: Annotated[Path, typer.Option(help="The folder that the adapter goes into.")],
+    ranks: Annotated[
+        Path | None, typer.Option(help="A rank pattern of `allocate`; by default the run's own.")
+    ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            help="`scratch`, or `search`: go on from what the run's search trained, cut to the "
+            "ranks; by default as the run did."
+        ),
+    ] = None,
+    base: Annotated[
+        str | None,
+        typer.Option(help="Folder or hub id of the base model, if it is elsewhere now."),
+    ] = None,
+) -> None:
+    """Retrain a PEFT adapter with the ranks of a run, or with others.
+
+    Example: `autolora-meta retrain runs/quickstart --ranks wide.json --output adapters/wide`
+    """
+    from autolora_meta.config.run import RunConfig
+    from autolora_meta.foundation.places import unused
+    from autolora_meta.foundation.progress import Bar
+    from autolora_meta.pipeline.prepare import prepare
+    from autolora_meta.pipeline.result import SearchResult
+    from autolora_meta.pipeline.retrain import retrain as run_retrain
+    from autolora_meta.ranks.pattern import RankPattern
+    from autolora_meta.reporting.adapter import KeepAdapter
+
+    unused(output)
+    config = RunConfig.load(
+        existing(run / "config.yaml"),
+        {"retrain": {"start": start}} if start else {},
+        {"model": {"name": base, "revision": None}} if base else {},
+    )
+    pattern = RankPattern.load(existing(ranks or run / "ranks.json"))
+    prepared = prepare(config)
+    trained = SearchResult.load(run).start if config.retrain.start == "search" else None
+    result = run_retrain(config, pattern, prepared=prepared, start=trained, progress=Bar())
+    KeepAdapter(config, by_hand=ranks is not None)(result, pattern, prepared, output)
+    for name, value in result.metrics.items():
+        typer.echo(f"{name}: {value:.4f}")
+    typer.echo(f"written to {output}")

@@ -1,0 +1,46 @@
+"""`autolora-meta run`: the whole job."""
+
+from pathlib import Path
+
+import typer
+
+from autolora_meta.cli.arguments import Layers, Overwrite, RetryFailed, Runs, Wait, is_named
+
+
+def run(
+    layers: Layers,
+    runs: Runs = Path("runs"),
+    overwrite: Overwrite = False,
+    retry_failed: RetryFailed = False,
+    wait: Wait = False,
+) -> None:
+    """Search, allocate, retrain, compare and report: the whole job.
+
+    What has finished is not run again: the same command goes on with a run that was stopped. A job
+    that fails does not stop the others.
+
+    Example: `autolora-meta run quickstart cg compare.replicates=3`
+    """
+    from autolora_meta.config.run import RunConfig
+    from autolora_meta.foundation.progress import Bar
+    from autolora_meta.workflow import placed
+    from autolora_meta.workflow import run as run_all
+
+    config = RunConfig.load(*layers)
+    folder = runs / config.name
+    if not (overwrite or is_named(layers)):
+        config, other = placed(config, folder)
+        if other != folder:
+            typer.echo(f"{folder} holds another run: this goes into {other}")
+        folder = other
+    table = run_all(
+        config,
+        folder,
+        overwrite=overwrite,
+        retry_failed=retry_failed,
+        wait=wait,
+        progress=Bar(),
+        say=typer.echo,
+    )
+    if table.failed:
+        raise typer.Exit(1)
