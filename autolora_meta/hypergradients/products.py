@@ -102,8 +102,8 @@ class FiniteDifferenceOptions(Options):
 
     scheme: Scheme = Field(
         default="central",
-        description="central: two passes a product, error O(step^2). forward: one pass a product "
-        "and one at the centre, shared or already known, error O(step).",
+        description="Kind of difference. central: two passes a product, error O(step^2). forward: "
+        "one pass a product and one at the centre, shared or already known, error O(step).",
     )
     radius: float | None = Field(
         default=None,

@@ -23,107 +23,109 @@ class DataOptions(Options):
 
     source: str | dict[Split, str] = Field(
         default="stdlib-docs",
-        description="stdlib-docs (docstrings of the running Python's standard library), the path "
-        "of a file (csv, tsv, json, jsonl, parquet, arrow, CoNLL, meaning||reference text) or "
-        "folder (a file a split, save_to_disk, or pictures with a folder for each class), or the "
-        "id of a dataset on the hub; or a path for each split: {train: a.tsv, test: b.tsv}",
+        description="Source of the rows: stdlib-docs (docstrings of the running Python's standard "
+        "library), the path of a file (csv, tsv, json, jsonl, parquet, arrow, CoNLL, "
+        "meaning||reference text) or folder (a file a split, save_to_disk, or pictures with a "
+        "folder for each class), or the id of a dataset on the hub; or a path for each split: "
+        "{train: a.tsv, test: b.tsv}.",
     )
     name: str | None = Field(
-        default=None, description="configuration of a hub dataset, for example cola of nyu-mll/glue"
+        default=None,
+        description="Configuration of a hub dataset, for example cola of nyu-mll/glue.",
     )
     revision: str | None = Field(
-        default=None, description="branch, tag or commit of a hub dataset; fixes what is loaded"
+        default=None, description="Branch, tag or commit of a hub dataset; fixes what is loaded."
     )
     splits: dict[Split, str] | None = Field(
         default=None,
-        description="which of the source's splits is which, for example {train: train, test: "
+        description="Split of the source for each role, for example {train: train, test: "
         "validation_mismatched}; others are not read. null: by their names, where test is the "
-        "split test or, where that is missing or has no labels, validation",
+        "split test or, where that is missing or has no labels, validation.",
     )
     text: str | None = Field(
         default=None,
-        description="column of the text; null: the first that the task knows and that is there. "
-        "A number (from 1) in a file without a header line",
+        description="Column of the text; null: the first that the task knows and that is there. "
+        "A number (from 1) in a file without a header line.",
     )
     text_pair: str | None = Field(
         default=None,
-        description="column of the second text, if any; null: the partner of sentence1, premise, "
-        "question1, question or text where text is null too",
+        description="Column of the second text, if any; null: the partner of sentence1, premise, "
+        "question1, question or text where text is null too.",
     )
     label: str | None = Field(
         default=None,
-        description="column of the class, or of the number in a regression; null: the first of "
-        "label, labels, class, category, target and others that the task knows",
+        description="Column of the class, or of the number in a regression; null: the first of "
+        "label, labels, class, category, target and others that the task knows.",
     )
     tokens: str | None = Field(
         default=None,
-        description="column of the words of a sentence; null: tokens, words. In a CoNLL file the "
-        "first field",
+        description="Column of the words of a sentence; null: tokens, words. In a CoNLL file the "
+        "first field.",
     )
     tags: str | None = Field(
         default=None,
-        description="column of the tags, one for each word; null: the first that the task knows. "
-        "In a CoNLL file the last field, or the number (from 1) of a field between the two",
+        description="Column of the tags, one for each word; null: the first that the task knows. "
+        "In a CoNLL file the last field, or the number (from 1) of a field between the two.",
     )
     target: str | None = Field(
         default=None,
-        description="column of what is to be written, a text or a list of texts that say the same; "
-        "null: the first that the task knows",
+        description="Column of what is to be written, a text or a list of texts that say the same; "
+        "null: the first that the task knows.",
     )
     image: str | None = Field(
         default=None,
-        description="column of the picture: an image of a dataset, or the path of a file; null: "
-        "the first that the task knows",
+        description="Column of the picture: an image of a dataset, or the path of a file; null: "
+        "the first that the task knows.",
     )
     group: str | None = Field(
         default=None,
-        description="column whose equal values stay on one side of every cut, for example the "
-        "document or the author; null: none, and for generation the text that is written about",
+        description="Column whose equal values stay on one side of every cut, for example the "
+        "document or the author; null: none, and for generation the text that is written about.",
     )
     train_rows: Rows = Field(
         default=None,
-        description="rows for the inner problem: a number, a share below 1 of the rows to cut "
+        description="Rows for the inner problem: a number, a share below 1 of the rows to cut "
         "from, or null: what the other splits leave, in equal parts where several are null. Where "
-        "rows are grouped, whole groups are taken until the number is reached",
+        "rows are grouped, whole groups are taken until the number is reached.",
     )
     validation_rows: Rows = Field(
         default=None,
-        description="rows for the outer problem; as train_rows, cut from the same rows",
+        description="Rows for the outer problem; as train_rows, cut from the same rows.",
     )
     test_rows: Rows = Field(
         default=None,
-        description="rows for evaluation; as train_rows, but where the source has a test split "
-        "of its own, null means all of that",
+        description="Rows for evaluation; as train_rows, but where the source has a test split "
+        "of its own, null means all of that.",
     )
     overlap: Overlap = Field(
         default="refuse",
-        description="what is done with texts of the source's own test rows that stand among the "
+        description="Treatment of texts of the source's own test rows that are also among the "
         "rows to cut from too: refuse (stop and say which), drop (take them out there, and say how "
         "many) or allow (go on; what is measured then looks better than it is). Repeats among the "
-        "rows to cut from are dropped, unless allow",
+        "rows to cut from are dropped, unless allow.",
     )
 
     missing: Missing = Field(
         default="refuse",
-        description="what is done with rows whose label is missing (null, NaN, an empty field) or "
+        description="Treatment of rows whose label is missing (null, NaN, an empty field) or "
         "whose text is null or NaN: refuse (stop and say where they stand) or drop (leave them out "
-        "and say how many). Rows whose text is empty are always left out and counted",
+        "and say how many). Rows whose text is empty are always left out and counted.",
     )
     classes: dict[str, str | None] = Field(
         default_factory=dict,
-        description="classes that get another name, for example {Pos: pos, neutral: null}: one of "
-        "the name of another class is merged into it, and rows of one that is null are left out",
+        description="Classes that get another name, for example {Pos: pos, neutral: null}: one of "
+        "the name of another class is merged into it, and rows of one that is null are left out.",
     )
     rare: Rare = Field(
         default="refuse",
-        description="what is done with classes of too few rows: refuse, drop (leave their rows "
-        "out, in the test rows too) or merge (make all of them one class, other)",
+        description="Treatment of classes with too few rows: refuse, drop (leave their rows "
+        "out, in the test rows too) or merge (make all of them one class, other).",
     )
     rare_below: int | None = Field(
         default=None,
         ge=2,
-        description="rows that a class needs, repeats not counted; null: one for each part that "
-        "the rows are cut into",
+        description="Rows that a class needs, repeats not counted; null: one for each part that "
+        "the rows are cut into.",
     )
 
     @field_validator("classes", mode="before")
