@@ -82,6 +82,10 @@ def test_a_repository_of_the_hub_as_a_folder(tmp_path: Path) -> None:
     found = load(tmp_path, name="cola")
     assert set(found["test"]["text"]) == {row["text"] for row in rows[60:]}
     assert len(found["train"]) + len(found["validation"]) == 60
+    table = pa.Table.from_pylist([{"text": 1.5, "label": "a"}])
+    pyarrow.parquet.write_table(table, place / "train-00001-of-00002.parquet")
+    with pytest.raises(InputError, match=r"00001-of-00002\.parquet cannot be put together: .*text"):
+        load(tmp_path, name="cola")
 
 
 def test_files_and_splits_under_other_names(tmp_path: Path) -> None:

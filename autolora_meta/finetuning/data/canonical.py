@@ -1,7 +1,7 @@
 """From a source's own columns to ours: named as the task's roles, of one type, without gaps."""
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from datasets import Dataset, Features, List, Value, concatenate_datasets
@@ -32,10 +32,7 @@ def canonical(
     Args:
         parts: splits of the source, all of them labelled.
         chosen: the source's column for each role, and for `group`.
-        roles: what the task reads.
         trained: the splits that rows to train on are cut from.
-        options: other names of classes.
-        say: told what was dropped.
 
     Raises:
         InputError: a value is not what its role holds, or no row is left.
@@ -52,30 +49,21 @@ def canonical(
 
     for role in read:
         column = chosen[role.name]
-        if role.kind == "text":
-            found = {split: _texts(part, column) for split, part in parts.items()}
-            add(role.name, Value("string"), found)
-        elif role.kind == "references":
-            found = {split: _references(part, column) for split, part in parts.items()}
-            add(role.name, Value("string"), found)
+        if role.kind in _PLAIN:
+            feature, cells = _PLAIN[role.kind]
+            add(role.name, feature, {split: cells(part, column) for split, part in parts.items()})
         elif role.kind == "image":
             shown = pictures.shown(parts, column, say)
         elif role.kind == "class":
             add(role.name, *classes.numbered(parts, column, trained, options, say))
-        elif role.kind == "number":
-            found = {split: _numbers(part, column) for split, part in parts.items()}
-            add(role.name, Value("float64"), found)
         elif role.kind == "tags":
             words = next(role.name for role in read if role.kind == "tokens")
             names, tokens, found = tags.numbered(parts, (chosen[words], column), trained, say)
             add(words, List(Value("string")), tokens)
             add(role.name, List(names), found)
     if GROUP in chosen:
-        found = {split: values(part.rows, chosen[GROUP]) for split, part in parts.items()}
-        strings = {
-            s: [None if v is None else str(v) for v in column] for s, column in found.items()
-        }
-        add(GROUP, Value("string"), strings)
+        groups = {split: _groups(part, chosen[GROUP]) for split, part in parts.items()}
+        add(GROUP, Value("string"), groups)
     return {
         split: _rows(part, chosen, read, columns[split], Features(features), shown.get(split), say)
         for split, part in parts.items()
@@ -162,3 +150,14 @@ def _numbers(part: Part, column: str) -> list[float]:
             )
         found.append(number)
     return found
+
+
+def _groups(part: Part, column: str) -> list[str | None]:
+    return [None if value is None else str(value) for value in values(part.rows, column)]
+
+
+_PLAIN: dict[str, tuple[Value, Callable[[Part, str], list]]] = {
+    "text": (Value("string"), _texts),
+    "references": (Value("string"), _references),
+    "number": (Value("float64"), _numbers),
+}

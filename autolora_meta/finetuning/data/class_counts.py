@@ -33,11 +33,10 @@ def without_rare(
     Args:
         pool: the rows to cut from, each content once.
         test: the source's own test rows.
-        label: our column of the class.
+        label: the column of the class.
         present: classes that had rows before repeats were dropped.
         least: rows that a class needs in `pool`.
         how: what is done with a class that has fewer.
-        say: told which.
 
     Raises:
         InputError: there are such classes and they are to be refused, or too little is left.
@@ -52,11 +51,10 @@ def without_rare(
         raise InputError(_too_few(pool, label, rare, least))
     what = "dropped" if how == "drop" else f"made one class, '{OTHER}'"
     say(f"classes with fewer than {least} rows {what}: {shown}")
-    of = {c: OTHER if c in rare else name for c, name in enumerate(names)}
     order = [name for c, name in enumerate(names) if c not in rare]
     if how == "merge":
         order = [*(name for name in order if name != OTHER), OTHER]
-        if (rows := sum(n for c, n in counts.items() if of[c] == OTHER)) < least:
+        if (rows := sum(n for c, n in counts.items() if c in rare or names[c] == OTHER)) < least:
             raise InputError(
                 f"data.rare: merge gives class '{OTHER}' {rows} rows ({shown}), and it needs "
                 f"{least}; choose data.rare: drop, or name the class that takes it in: "
@@ -64,17 +62,23 @@ def without_rare(
             )
     refuse_lone(order, label)
     number = {name: i for i, name in enumerate(order)}
-    dropped = set(rare) if how == "drop" else set()
+    of_rare = number[OTHER] if how == "merge" else None
+    numbers = [of_rare if c in rare else number[name] for c, name in enumerate(names)]
+    new = _numbered_anew(pool, label, order, numbers)
+    return new, None if test is None else _numbered_anew(test, label, order, numbers)
 
-    def changed(rows: Dataset) -> Dataset:
-        features = Features({**rows.features, label: ClassLabel(names=order)})
-        kept = [i for i, c in enumerate(values(rows, label)) if c not in dropped]
-        table: pa.Table = rows.select(kept).with_format("arrow")[:]  # type: ignore[assignment]
-        new = pa.array([number[of[c]] for c in table[label].to_pylist()], pa.int64())
-        table = table.set_column(table.column_names.index(label), label, new)
-        return Dataset(table, info=DatasetInfo(features=features))
 
-    return changed(pool), None if test is None else changed(test)
+def _numbered_anew(
+    rows: Dataset, label: str, names: list[str], numbers: Sequence[int | None]
+) -> Dataset:
+    """Return the rows with new numbers of classes, without those whose class has none."""
+    labels = [numbers[c] for c in values(rows, label)]
+    kept = [i for i, number in enumerate(labels) if number is not None]
+    table: pa.Table = rows.select(kept).with_format("arrow")[:]  # type: ignore[assignment]
+    column = pa.array([labels[i] for i in kept], pa.int64())
+    table = table.set_column(table.column_names.index(label), label, column)
+    features = Features({**rows.features, label: ClassLabel(names=names)})
+    return Dataset(table, info=DatasetInfo(features=features))
 
 
 def _too_few(pool: Dataset, label: str, rare: Sequence[int], least: int) -> str:
@@ -99,10 +103,7 @@ def _too_few(pool: Dataset, label: str, rare: Sequence[int], least: int) -> str:
 def refuse_lost(before: Dataset, after: Dataset, role: Role) -> None:
     """Refuse rows that lost a whole class where repeats, or rows of the test split, were dropped.
 
-    Args:
-        before: with all rows.
-        after: without them.
-        role: of the classes, or of tags, which are lost when no tag of their kind is left.
+    A tag is lost when no tag of its kind is left.
 
     Raises:
         InputError: they did.
@@ -123,12 +124,7 @@ def refuse_lost(before: Dataset, after: Dataset, role: Role) -> None:
 
 
 def counts(rows: Mapping[str, Dataset], roles: Sequence[Role]) -> dict[str, dict[str, int]]:
-    """Return rows of each class in each split, or words with each tag; empty without classes.
-
-    Args:
-        rows: splits with our columns.
-        roles: what the task reads.
-    """
+    """Return rows of each class in each split, or words with each tag; empty without classes."""
     role = next((role for role in roles if role.kind in ("class", "tags")), None)
     if role is None:
         return {}

@@ -24,8 +24,7 @@ def numbered(
     has both; else the names are sorted.
 
     Args:
-        parts: splits of the source, all rows labelled.
-        column: of the labels.
+        parts, column: all rows labelled.
         trained: the splits that rows to train on are cut from.
         options: `classes` has other names for some; where `rare` ones are not refused, a class may
             stand in test rows alone.

@@ -19,12 +19,6 @@ KEYS = ("text", "text_pair", "label", "tokens", "tags", "target", "image")  # of
 def choose(parts: Parts, roles: Sequence[Role], options: DataOptions, say: Say) -> dict[str, str]:
     """Return the source's column for each role, and for `group` where the person named one.
 
-    Args:
-        parts: splits of the source.
-        roles: what the task reads.
-        options: the names of columns, where the person gave them.
-        say: told which columns are read, and which are not.
-
     Raises:
         InputError: a column is missing, in the first split or in another, or one is named that
             the task does not read.

@@ -75,7 +75,7 @@ def read(
 
 
 def _blocks(file: TextIO) -> Iterator[list[tuple[int, str]]]:
-    """Lines that stand together, with their numbers; without those of documents."""
+    """Yield lines that stand together, with their numbers, without those of documents."""
     block: list[tuple[int, str]] = []
     for number, line in text_file.numbered(file):
         if line.strip() and not line.lower().startswith(DOCUMENT):
@@ -90,7 +90,7 @@ def _blocks(file: TextIO) -> Iterator[list[tuple[int, str]]]:
 def _parsed(
     path: Path, blocks: Sequence[list[tuple[int, str]]], tags: str | None
 ) -> tuple[list[Sentence], list[int]]:
-    """The sentences, and the lines of comments."""
+    """Return the sentences, and the lines of comments."""
     first = next((at for block in blocks for at in block if not at[1].startswith("#")), None)
     if first is None:
         return [], [number for block in blocks for number, _ in block]
@@ -125,9 +125,9 @@ def _parsed(
 
 
 def _taken_out(path: Path, sentences: Sequence[Sentence], tag: int) -> list[int]:
-    """The lines of comments, and of names, that have as many words as a token has fields.
+    """Take comments and names of fields out of the sentences, and return their lines.
 
-    They are taken out of the sentences. The field of the tag holds no tag in them.
+    They have as many words as a token has fields, and no tag in the field of the tag.
 
     Raises:
         InputError: one stands inside a sentence.
@@ -155,7 +155,7 @@ def _fields(line: str, delimiter: str) -> list[str]:
 
 
 def _place(field: str | None, width: int) -> int | None:
-    """Where a field stands that was named by its number; None: it was not, or there is none."""
+    """Return where a field named by its number stands; None: it is no number, or not there."""
     named = field is not None and field.isdigit() and 1 <= int(field) <= width
     return int(field) - 1 if named and field is not None else None
 
@@ -167,7 +167,7 @@ def _places(
     given: tuple[int | None, int | None],
     say: Say,
 ) -> tuple[int, int]:
-    """The fields of the tokens and of the tags, from 0."""
+    """Return the fields of the tokens and of the tags, from 0."""
     tokens, tags = given
     last = len(columns) - 1
     found = [{value for sentence in column for value in sentence} for column in columns]
@@ -202,7 +202,7 @@ def _places(
 
 
 def _counts_up(path: Path, column: list[list[str]], lines: Sequence[int]) -> bool:
-    """Whether a field numbers the words of each sentence.
+    """Return whether a field numbers the words of each sentence.
 
     Raises:
         InputError: it does, and numbers ranges of words besides, which would be words twice.

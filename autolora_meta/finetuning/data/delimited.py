@@ -66,14 +66,14 @@ def _table(
     lines: Sequence[int],
     rows: Sequence[Sequence[str]],
 ) -> pa.Table:
-    for line, row in zip(lines, rows, strict=True):
-        if len(row) != len(names):
-            shown = ", ".join(name if len(name) <= 40 else f"{name[:40]}..." for name in names)
-            mend = "quote fields that hold the delimiter" if quotes else "take tabs out of fields"
-            raise InputError(
-                f"{path}, line {line}: {len(row)} fields where the first line has {len(names)} "
-                f"({shown}); {mend}, or mend the line"
-            )
+    if {*map(len, rows)} != {len(names)}:
+        line, row = next(at for at in zip(lines, rows, strict=True) if len(at[1]) != len(names))
+        shown = ", ".join(name if len(name) <= 40 else f"{name[:40]}..." for name in names)
+        mend = "quote fields that hold the delimiter" if quotes else "take tabs out of fields"
+        raise InputError(
+            f"{path}, line {line}: {len(row)} fields where the first line has {len(names)} "
+            f"({shown}); {mend}, or mend the line"
+        )
     columns = zip(names, zip(*rows, strict=True), strict=True)
     return pa.table({name: pa.array(column, pa.string()) for name, column in columns})
 

@@ -27,40 +27,43 @@ ENDINGS = (*_DELIMITED, ".txt", *_CONLL, *_JSON, *_BINARY)
 
 @dataclass(frozen=True)
 class Layout:
-    """What text files hold for a task.
+    """What files hold for a task.
 
     Args:
-        kind: of what stands in them.
-        tokens, tags: the fields of a CoNLL file that the person named by number, if any.
-        say: told how a file is read, where that is not as its ending says.
+        kind: of what stands in text files.
+        pictures: whether folders hold pictures.
+        tokens, tags: the columns that the person named, by number in a CoNLL file.
+        say: told what is not read, or read otherwise than an ending says.
     """
 
     kind: Literal["table", "bare table", "tags", "references", "texts"]
-    tokens: str | None = None
-    tags: str | None = None
-    say: Say = lambda words: None
+    pictures: bool
+    tokens: str | None
+    tags: str | None
+    say: Say
 
 
 def layout(
     roles: Sequence[Role], columns: Mapping[str, str | None], say: Say = lambda words: None
 ) -> Layout:
-    """Return what text files hold for a task with these roles.
+    """Return what files hold for a task with these roles.
 
     Args:
         roles: what the task reads.
         columns: the column that the person named for each role; a table has no header line where
             one is a number.
-        say: told how a file is read, where that is not as its ending says.
+        say: told what is not read, or read otherwise than an ending says.
     """
-    kinds = {role.kind for role in roles}
-    if "tags" in kinds:
-        by_kind = {role.kind: columns.get(role.name) for role in roles}
-        return Layout("tags", by_kind.get("tokens"), by_kind["tags"], say)
-    if any(column is not None and column.isdigit() for column in columns.values()):
-        return Layout("bare table", say=say)
-    if "references" in kinds:
-        return Layout("references", say=say)
-    return Layout("texts" if kinds == {"text"} else "table", say=say)
+    named = {role.kind: columns.get(role.name) for role in roles}
+    if "tags" in named:
+        kind = "tags"
+    elif any(column is not None and column.isdigit() for column in columns.values()):
+        kind = "bare table"
+    elif "references" in named:
+        kind = "references"
+    else:
+        kind = "texts" if named.keys() == {"text"} else "table"
+    return Layout(kind, "image" in named, named.get("tokens"), named.get("tags"), say)
 
 
 def read(path: Path, laid_out: Layout, name: str) -> Part:
@@ -87,7 +90,8 @@ def read(path: Path, laid_out: Layout, name: str) -> Part:
             part = Part(_stored(path, ending), name, path)
         else:
             table, lines = _text(path, ending, laid_out, tagged)
-            part = Part(Dataset(table), name, path, lines, token_lines=tagged)
+            unit = "token" if tagged else "row" if lines is None else "line"
+            part = Part(Dataset(table), name, path, lines, unit)
     except InputError:
         raise
     # Whatever a broken file makes the libraries stumble over.

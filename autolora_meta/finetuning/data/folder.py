@@ -10,35 +10,21 @@ from autolora_meta.finetuning.data import files, picture_folders
 from autolora_meta.finetuning.data.files import Layout
 from autolora_meta.finetuning.data.part import Part
 from autolora_meta.finetuning.data.split_names import split_of
-from autolora_meta.foundation.progress import Say
 
 _SHARD = re.compile(r"(.+)-\d+-of-\d+")
 
 
-def read(
-    folder: Path,
-    laid_out: Layout,
-    name: str | None,
-    pictures: bool,
-    say: Say,
-) -> dict[str, Part]:
+def read(folder: Path, laid_out: Layout, name: str | None) -> dict[str, Part]:
     """Return the splits that a folder holds.
 
-    Where there are folders that are called as `name`, or `data`, the files are looked for there, as
-    in a repository of the hub. `train-00000-of-00002.parquet` is the first of two shards.
-
-    Args:
-        folder: to look in.
-        laid_out: of text files.
-        name: configuration, a folder below it.
-        pictures: whether the task reads them: then a class is a folder of pictures, and a split is
-            a folder of classes.
-        say: told what is not read.
+    Where there are folders that are called as the configuration `name`, or `data`, the files are
+    looked for there, as in a repository of the hub. `train-00000-of-00002.parquet` is the first of
+    two shards. Where the task reads pictures a class is a folder of them.
 
     Raises:
         InputError: no file has the name of a split, or a split stands there twice.
     """
-    if pictures and (found := picture_folders.splits(folder, say)):
+    if laid_out.pictures and (found := picture_folders.splits(folder, laid_out.say)):
         return found
     below = [folder / part for part in (name, "data") if part and (folder / part).is_dir()]
     by_split: dict[str, list[Path]] = {}
@@ -68,12 +54,15 @@ def read(
             "for each class; or name the files: data.source.train=... data.source.test=..."
         )
     if others:
-        say(f"files whose names say no split, not read: {', '.join(others)}")
+        laid_out.say(f"files whose names say no split, not read: {', '.join(others)}")
     return {split: _joined(paths, laid_out, split) for split, paths in by_split.items()}
 
 
 def _joined(paths: list[Path], laid_out: Layout, split: str) -> Part:
     parts = [files.read(path, laid_out, split) for path in paths]
-    if len(parts) == 1:
-        return parts[0]
-    return Part(concatenate_datasets([part.rows for part in parts]), split)
+    try:
+        rows = concatenate_datasets([part.rows for part in parts])
+    except ValueError as error:
+        named = ", ".join(path.name for path in paths)
+        raise InputError(f"{named} cannot be put together: {error}; mend their columns") from None
+    return parts[0] if len(parts) == 1 else Part(rows, split)

@@ -43,12 +43,7 @@ def without(
 ) -> dict[str, Part]:
     """Return the splits without rows whose label or text is missing.
 
-    Args:
-        parts: splits of the source.
-        chosen: the source's column for each role.
-        roles: what the task reads.
-        how: what is done with such rows.
-        say: told how many were dropped, where they stood, and of texts that may be none.
+    How many were dropped is said, where they stood, and which texts may be none.
 
     Raises:
         InputError: there are some and they are to be refused.

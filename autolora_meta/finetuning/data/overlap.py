@@ -18,10 +18,7 @@ from autolora_meta.foundation.progress import Say
 def contents(rows: Dataset, roles: Sequence[Role], *, target: bool = False) -> list[Hashable]:
     """Return what each row gives to read: its texts, its tokens, the bytes of its picture.
 
-    Args:
-        rows: with our columns.
-        roles: what the task reads.
-        target: whether what is to be written counts too.
+    What is to be written counts too where `target` is set.
     """
     kinds = {"text", "tokens", "image"} | ({"references"} if target else set())
     read = [role for role in roles if role.kind in kinds and role.name in rows.column_names]

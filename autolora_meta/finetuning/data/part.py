@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from datasets import Dataset
 
@@ -21,23 +21,21 @@ class Part:
         rows: its rows, with the source's own columns.
         name: of the split.
         file: the file that they come from, where it is one.
-        lines: where the file has lines, that on which each row begins, from 1. (n,)
-        token_lines: whether each token of a row has a line of its own, one after the other.
-        numbers: which of the source's rows they are, from 0, where some were left out. (n,)
+        numbers: of the line on which each row begins, or of the row, from 1; None: all rows. (n,)
+        unit: what the numbers count. Where it is the token, each token of a row has a line of its
+            own, one after the other.
     """
 
     rows: Dataset
     name: str = "train"
     file: Path | None = None
-    lines: Sequence[int] | None = None
-    token_lines: bool = False
     numbers: Sequence[int] | None = None
+    unit: Literal["row", "line", "token"] = "row"
 
     def only(self, rows: Sequence[int]) -> "Part":
         """Return these rows alone; each still says where it stands in the source."""
-        lines = None if self.lines is None else [self.lines[i] for i in rows]
-        numbers = rows if self.numbers is None else [self.numbers[i] for i in rows]
-        return replace(self, rows=self.rows.select(rows), lines=lines, numbers=numbers)
+        numbers = [i + 1 if self.numbers is None else self.numbers[i] for i in rows]
+        return replace(self, rows=self.rows.select(rows), numbers=numbers)
 
     def places(self, rows: Sequence[int]) -> str:
         """Say where several rows stand, the first five of them at least."""
@@ -47,16 +45,14 @@ class Part:
         """Say where a row stands, or one token of it.
 
         >>> rows = Dataset.from_dict({"text": ["a", "b"]})
-        >>> Part(rows, file=Path("mine.csv"), lines=[2, 3]).place(1)
+        >>> Part(rows, file=Path("mine.csv"), numbers=[2, 3], unit="line").place(1)
         'mine.csv, line 3'
         """
-        if self.lines is not None and token is not None and self.token_lines:
-            return f"{self.file}, line {self.lines[row] + token}"
-        if self.lines is not None:
-            there = f"{self.file}, line {self.lines[row]}"
-        else:
-            number = row if self.numbers is None else self.numbers[row]
-            there = f"{self.file or f'split {self.name}'}, row {number + 1}"
+        where = self.file or f"split {self.name}"
+        number = row + 1 if self.numbers is None else self.numbers[row]
+        if self.unit == "token":
+            return f"{where}, line {number + (token or 0)}"
+        there = f"{where}, {self.unit} {number}"
         return there if token is None else f"{there}, token {token + 1}"
 
 

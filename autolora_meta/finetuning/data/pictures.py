@@ -24,14 +24,9 @@ _DARK = 64  # of 255: what 14 bits reach in 16
 
 
 def shown(parts: Parts, column: str, say: Say) -> dict[str, Shown]:
-    """Return the pictures of each split, to be decoded when they are used.
+    """Return the pictures of each split, or those of the paths in it, decoded when they are used.
 
     Pictures of more than 8 bits a channel become pictures of 8, all of them by the same factor.
-
-    Args:
-        parts: splits of the source.
-        column: of pictures, or of paths of files.
-        say: told how deep pictures were read.
 
     Raises:
         InputError: something is no picture, breaks off, or is too deep.

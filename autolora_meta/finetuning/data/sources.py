@@ -30,10 +30,7 @@ Given = Dataset | DatasetDict | Mapping[str, Dataset]
 
 
 def read(
-    options: DataOptions,
-    roles: Sequence[Role],
-    given: Given | None,
-    say: Say,
+    options: DataOptions, roles: Sequence[Role], given: Given | None, say: Say
 ) -> dict[str, Part]:
     """Return every split of the source, with the source's own columns.
 
@@ -57,12 +54,11 @@ def read(
 
 
 def _read(options: DataOptions, roles: Sequence[Role], say: Say) -> dict[str, Part]:
-    pictures = any(role.kind == "image" for role in roles)
     named = {role.name: getattr(options, role.name, None) for role in roles}
     laid_out = files.layout(roles, named, say)
     if not isinstance(options.source, str):
         return {
-            split: _named(_there(source), laid_out, split, pictures, say)
+            split: _named(_there(source), laid_out, split)
             for split, source in options.source.items()
         }
     source = options.source
@@ -75,18 +71,18 @@ def _read(options: DataOptions, roles: Sequence[Role], say: Say) -> dict[str, Pa
         return {"train": files.read(path, laid_out, "train")}
     if hub.is_saved(path):
         return _parts(hub.load_saved(path))
-    return folder.read(path, laid_out, options.name, pictures, say)
+    return folder.read(path, laid_out, options.name)
 
 
-def _named(path: Path, laid_out: Layout, split: str, pictures: bool, say: Say) -> Part:
+def _named(path: Path, laid_out: Layout, split: str) -> Part:
     """Return the rows of the file or folder that was named for one split."""
     if path.is_file():
         return files.read(path, laid_out, split)
-    if pictures and picture_folders.with_pictures(path):
-        return picture_folders.classes(path, split, say)
+    if laid_out.pictures and picture_folders.with_pictures(path):
+        return picture_folders.classes(path, split, laid_out.say)
     raise InputError(
         f"data.source.{split} '{path}' is a folder; give a file"
-        + (", or a folder with a folder of pictures for each class" if pictures else "")
+        + (", or a folder with a folder of pictures for each class" if laid_out.pictures else "")
     )
 
 

@@ -29,7 +29,6 @@ def numbered(
     """Return the names of the tags, and tokens and tags of each row.
 
     Args:
-        parts: splits of the source, all of them labelled.
         columns: of tokens and of tags.
         trained: the splits that rows to train on are cut from.
         say: told which scheme the tags follow.

@@ -77,9 +77,9 @@ def in_blocks(
     lines = array("q")
     blocks: list[pa.Table] = []
     while block := list(islice(rows, BLOCK)):
-        numbers, contents = zip(*block, strict=True)
+        numbers = array("q", [number for number, _ in block])
         lines.extend(numbers)
-        blocks.append(table(numbers, contents))
+        blocks.append(table(numbers, [content for _, content in block]))
     # Permissive: a column may be empty, or whole numbers, in one block and not in the next.
     return pa.concat_tables(blocks, promote_options="permissive") if blocks else pa.table({}), lines
 
