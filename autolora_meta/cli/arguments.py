@@ -29,6 +29,14 @@ RetryFailed = Annotated[
 Wait = Annotated[
     bool, typer.Option("--wait", help="Wait for another process that works on this folder.")
 ]
+TrustRemoteCode = Annotated[
+    bool,
+    typer.Option(
+        "--trust-remote-code",
+        help="Run Python code that comes with the model or the adapter, of authors you trust. What "
+        "the files of a folder say of this is not believed.",
+    ),
+]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A folder that `run` or `search` wrote.")]
 
 

@@ -27,6 +27,7 @@ def export(
     output: str | Path,
     *,
     base: str | None = None,
+    trust_remote_code: bool = False,
     say: Callable[[str], None] = lambda text: None,
 ) -> Path:
     """Write an adapter, or the ranks of one, in another form, and load it again.
@@ -39,14 +40,17 @@ def export(
             ignore rank patterns.
         output: the file (axolotl, trainer) or folder (the others) to write; must not exist.
         base: folder or hub id of the base model, if the adapter names another place.
+        trust_remote_code: whether to run Python code that comes with the model or the adapter; what
+            the files of `folder` say of it is not believed.
         say: told what was compared, and what to know about the form.
 
     Returns:
         `output`.
 
     Raises:
-        InputError: there is nothing to export, `output` exists, the base cannot be loaded, or the
-            adapter has a setting that the form cannot hold.
+        InputError: there is nothing to export, `output` exists, the base cannot be loaded or
+            asks for code that the call does not allow, or the adapter has a setting that the form
+            cannot hold.
         RuntimeError: what was written gives other logits, or other ranks, than the adapter.
 
     Example:
@@ -54,13 +58,15 @@ def export(
     """
     if to not in FORMS:
         raise InputError(unknown("form", to, FORMS))
-    form, place, source = FORMS[to], unused(output).absolute(), find(folder, base)
+    form, place = FORMS[to], unused(output).absolute()
+    source = find(folder, base, trust_remote_code=trust_remote_code)
     if source.adapter is None and form.weights:
         raise InputError(
             f"{source.folder} holds ranks and no adapter, and `{to}` needs its weights; train one "
             f"(autolora-meta retrain {source.folder} --output DIR) and export that"
         )
     if source.adapter is not None:
+        source.model()
         refuse_unfit(source.config, source.adapter, to)
         if to == "merged" and source.config.lora_bias:
             refuse_lost_bias(load_base(source, empty=True), read_adapter(source.adapter).names)

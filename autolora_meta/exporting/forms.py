@@ -132,7 +132,7 @@ def _load_peft(source: Source, place: Path, base: Base) -> nn.Module:
 def _load_merged(source: Source, place: Path, base: Base) -> nn.Module:
     model = base()
     kind: Any = type(model)
-    config = AutoConfig.from_pretrained(place)
+    config = AutoConfig.from_pretrained(place, trust_remote_code=source.trusted)
     return kind.from_pretrained(place, config=config, dtype=model.dtype)
 
 

@@ -1,6 +1,6 @@
 """The source of an export: the folder of a run, with or without adapter, or a PEFT adapter."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from peft import LoraConfig
@@ -26,6 +26,7 @@ class Source:
         scales: smallest and largest alpha / r of the layers.
         base: the model that it adapts; None if nothing names it.
         name: public name of that model.
+        trusted: whether this call allows code that comes with the model or the adapter.
     """
 
     folder: Path
@@ -35,14 +36,29 @@ class Source:
     scales: tuple[float, float]
     base: ModelOptions | None
     name: str | None
+    trusted: bool = False
+
+    def model(self) -> ModelOptions:
+        """Return the options of the base to load, with this call's consent to code.
+
+        Raises:
+            InputError: nothing names the model, or a file asks for code that the call does not
+                allow.
+        """
+        if self.base is None:
+            raise InputError(
+                f"{self.folder} does not say which model it adapts; name it with --base"
+            )
+        return self.base.consented(self.trusted, self.folder / "config.yaml")
 
 
-def find(folder: str | Path, base: str | None = None) -> Source:
+def find(folder: str | Path, base: str | None = None, *, trust_remote_code: bool = False) -> Source:
     """Return what `folder` holds.
 
     Args:
         folder: of a run, or with adapter_config.json and adapter_model.safetensors.
         base: folder or hub id of the base model, if the adapter names another place.
+        trust_remote_code: whether code that comes with the model or the adapter may run.
 
     Raises:
         InputError: it holds neither an adapter nor the ranks of a run.
@@ -53,7 +69,7 @@ def find(folder: str | Path, base: str | None = None) -> Source:
     model = of_run.model if of_run else None
     for place in (folder, folder / "adapter"):
         if (place / CONFIG).is_file():
-            return _adapter(folder, place, model, base)
+            return replace(_adapter(folder, place, model, base), trusted=trust_remote_code)
     if of_run is not None and (folder / "ranks.json").is_file():
         pattern = RankPattern.load(folder / "ranks.json")
         about = folder / "search" / "search.json"
