@@ -29,6 +29,13 @@ RetryFailed = Annotated[
 Wait = Annotated[
     bool, typer.Option("--wait", help="Wait for another process that works on this folder.")
 ]
+Trust = Annotated[
+    bool,
+    typer.Option(
+        "--trust-remote-code",
+        help="Run Python code that comes with the model, of authors you trust.",
+    ),
+]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A folder that `run` or `search` wrote.")]
 
 

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from autolora_meta.cli.arguments import Trust
 from autolora_meta.errors import InputError
 
 
@@ -30,6 +31,7 @@ def export(
         str | None,
         typer.Option(help="Folder or hub id of the base model, if it is elsewhere now."),
     ] = None,
+    trust_remote_code: Trust = False,
 ) -> None:
     """Show the ranks of an adapter, or write it in the form of another tool.
 
@@ -55,4 +57,7 @@ def export(
         return
     if output is None:
         raise InputError(f"--to {to} needs --output: the file or folder to write")
-    typer.echo(f"written to {run_export(folder, to, output, base=base, say=typer.echo)}")
+    written = run_export(
+        folder, to, output, base=base, trust_remote_code=trust_remote_code, say=typer.echo
+    )
+    typer.echo(f"written to {written}")

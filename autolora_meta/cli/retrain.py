@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from autolora_meta.cli.arguments import Run, existing
+from autolora_meta.cli.arguments import Run, Trust, existing
 
 
 def retrain(
@@ -25,6 +25,7 @@ def retrain(
         str | None,
         typer.Option(help="Folder or hub id of the base model, if it is elsewhere now."),
     ] = None,
+    trust_remote_code: Trust = False,
 ) -> None:
     """Retrain a PEFT adapter with the ranks of a run, or with others.
 
@@ -40,10 +41,11 @@ def retrain(
     from autolora_meta.reporting.adapter import KeepAdapter
 
     unused(output)
-    config = RunConfig.load(
-        existing(run / "config.yaml"),
+    config = RunConfig.of_folder(
+        run,
         {"retrain": {"start": start}} if start else {},
         {"model": {"name": base, "revision": None}} if base else {},
+        trust_remote_code=trust_remote_code,
     )
     pattern = RankPattern.load(existing(ranks or run / "ranks.json"))
     prepared = prepare(config)

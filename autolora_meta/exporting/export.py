@@ -10,6 +10,7 @@ from peft import LoraConfig
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import InputError, unknown
 from autolora_meta.exporting.base import adapted, load_base, outputs, small_input
 from autolora_meta.exporting.forms import FORMS, Form
@@ -27,6 +28,7 @@ def export(
     output: str | Path,
     *,
     base: str | None = None,
+    trust_remote_code: bool = False,
     say: Callable[[str], None] = lambda text: None,
 ) -> Path:
     """Write an adapter, or the ranks of one, in another form, and load it again.
@@ -39,6 +41,8 @@ def export(
             ignore rank patterns.
         output: the file (axolotl, trainer) or folder (the others) to write; must not exist.
         base: folder or hub id of the base model, if the adapter names another place.
+        trust_remote_code: run Python code that comes with the model; what the folder's own
+            configuration says of it does not count.
         say: told what was compared, and what to know about the form.
 
     Returns:
@@ -54,7 +58,10 @@ def export(
     """
     if to not in FORMS:
         raise InputError(unknown("form", to, FORMS))
-    form, place, source = FORMS[to], unused(output).absolute(), find(folder, base)
+    form, place = FORMS[to], unused(output).absolute()
+    source = find(folder, base, trust_remote_code=trust_remote_code)
+    if (source.folder / "config.yaml").is_file():  # refuses one that asks for code
+        RunConfig.of_folder(source.folder, trust_remote_code=trust_remote_code)
     if source.adapter is None and form.weights:
         raise InputError(
             f"{source.folder} holds ranks and no adapter, and `{to}` needs its weights; train one "

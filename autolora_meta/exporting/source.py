@@ -1,6 +1,6 @@
 """The source of an export: the folder of a run, with or without adapter, or a PEFT adapter."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from peft import LoraConfig
@@ -37,17 +37,25 @@ class Source:
     name: str | None
 
 
-def find(folder: str | Path, base: str | None = None) -> Source:
+def find(folder: str | Path, base: str | None = None, *, trust_remote_code: bool = False) -> Source:
     """Return what `folder` holds.
 
     Args:
         folder: of a run, or with adapter_config.json and adapter_model.safetensors.
         base: folder or hub id of the base model, if the adapter names another place.
+        trust_remote_code: of the base; what the folder's own configuration says does not count.
 
     Raises:
         InputError: it holds neither an adapter nor the ranks of a run.
     """
-    folder = Path(folder)
+    found = _found(Path(folder), base)
+    if found.base is None:
+        return found
+    trusted = found.base.model_copy(update={"trust_remote_code": trust_remote_code})
+    return replace(found, base=trusted)
+
+
+def _found(folder: Path, base: str | None) -> Source:
     run = folder / "config.yaml"
     of_run = RunConfig.load(run) if run.is_file() else None
     model = of_run.model if of_run else None
