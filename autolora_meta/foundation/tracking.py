@@ -39,7 +39,7 @@ class Trackers:
     everything.
 
     >>> trackers = Trackers(["tensorboard"], "mine", "runs/mine/trackers")    # doctest: +SKIP
-    >>> trackers.search("search/learned/seed-0", "runs/mine/replicates/0/learned")
+    >>> trackers.search("search/learned/seed-0", "runs/mine")
 
     Args:
         names: from `START`.

@@ -1,0 +1,31 @@
+"""Stubs in the place of work, but for tests that run the tiny model."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from autolora_meta.studies import work
+from autolora_meta.studies.table import StudyTable
+from tests.end_to_end import Tiny
+from tests.studies.stub_work import calls, measure, retrain, search
+
+
+@pytest.fixture(autouse=True)
+def stubs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if "tiny" not in request.fixturenames:
+        monkeypatch.setattr(work, "search_once", search)
+        monkeypatch.setattr(work, "measure_once", measure)
+        monkeypatch.setattr(work, "retrain_once", retrain)
+    calls.clear()
+
+
+@pytest.fixture
+def executor() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(2) as threads:
+        yield threads
+
+
+@pytest.fixture
+def table(tiny: Tiny) -> StudyTable:
+    return StudyTable.load(tiny.run)
