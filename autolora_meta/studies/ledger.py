@@ -2,14 +2,12 @@
 
 import json
 import os
-import shutil
 from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, NotRequired
 
-from filelock import FileLock, Timeout
 from pydantic import Field
 from typing_extensions import TypedDict
 
@@ -22,6 +20,7 @@ from autolora_meta.foundation.json_files import (
     read_json,
     read_rows,
 )
+from autolora_meta.foundation.lock import clear, locked
 from autolora_meta.foundation.places import replace_text, sweep
 
 STUDY = "study.yaml"
@@ -128,24 +127,14 @@ class Ledger:
                 "(name=...), or remove it yourself"
             )
         self.folder.mkdir(parents=True, exist_ok=True)
-        # The system lets go of it when the process ends, however it ends.
-        lock = FileLock(self.folder / ".lock")
-        try:
-            lock.acquire(timeout=-1 if wait else 0)
-        except Timeout:
-            raise InputError(
-                f"another process is working on {self.folder}; wait for it with --wait (wait=True "
-                "in Python), or give another name (name=...)"
-            ) from None
-        try:
+        otherwise = "wait for it with --wait (wait=True in Python), or give another name (name=...)"
+        with locked(self.folder, otherwise, wait=wait):
             if anew:
-                self._clear()
+                clear(self.folder)
             for name, text in files.items():
                 replace_text(self.folder / name, text)
             self._mend()
             yield
-        finally:
-            lock.release()
 
     def refuse_changed(self, inputs: Mapping[str, str], read: Container[str] | None) -> None:
         """Remember the local files that the study reads; refuse what is no longer what it was.
@@ -246,13 +235,6 @@ class Ledger:
         if not self.folder.is_dir():
             return self.folder.exists()
         return any(not path.name.startswith(".") for path in self.folder.iterdir())
-
-    def _clear(self) -> None:
-        for path in self.folder.iterdir():
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            elif path.name != ".lock":
-                path.unlink()
 
     def _mend(self) -> None:
         """Cut off the half line of a writer that was killed."""
