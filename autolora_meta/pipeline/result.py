@@ -17,6 +17,7 @@ from typing_extensions import TypedDict
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.lora_config import lora_config
 from autolora_meta.finetuning.start import Start
+from autolora_meta.foundation import manifest
 from autolora_meta.foundation.cost import Cost, StoredCost
 from autolora_meta.foundation.json_files import AS_IT_STANDS, Count, Figure, read_json, read_rows
 from autolora_meta.foundation.progress import Row
@@ -27,6 +28,13 @@ from autolora_meta.statistics.stability import Stability, stability
 
 START = "start.safetensors"  # in `search`, beside the importance
 _AGAIN = "search again"
+_FILES = (
+    "ranks.json",
+    "alphas.safetensors",
+    "metrics.jsonl",
+    "search/importance.safetensors",
+    "search/search.json",
+)
 _BLIND = 0.97  # three standard errors below 1 at 20 outer steps of 32 rows of two classes
 
 
@@ -173,10 +181,12 @@ class SearchResult:
     def save(self, folder: str | Path) -> None:
         """Write ranks.json, alphas.safetensors, metrics.jsonl and search/ into `folder`.
 
-        Pooled searches are written whole into `search/0`, `search/1` and so on.
+        The last file is the manifest, by which `load` finds damage. Pooled searches are written
+        whole into `search/0`, `search/1` and so on.
         """
         folder = Path(folder)
         (folder / "search").mkdir(parents=True, exist_ok=True)
+        manifest.unseal(folder)
         self.ranks.save(folder / "ranks.json")
         self.components.save(folder / "search" / "importance.safetensors")
         if self.start is not None and not self.members:
@@ -204,6 +214,8 @@ class SearchResult:
         (folder / "search" / "search.json").write_text(json.dumps(about, indent=2) + "\n", "utf-8")
         for index, member in enumerate(self.members):
             member.save(folder / "search" / str(index))
+        started = self.start is not None and not self.members
+        manifest.seal(folder, [*_FILES, *([f"search/{START}"] if started else [])])
 
     @classmethod
     def load(cls, folder: str | Path) -> "SearchResult":
@@ -213,12 +225,14 @@ class SearchResult:
             folder: of a run or a search, or of one run of a study.
 
         Raises:
-            InputError: `folder` holds no finished search.
+            InputError: `folder` holds no finished search, or a file of it is damaged.
         """
         folder = Path(folder)
         if not (folder / "search").exists() and len(below := [*folder.glob("*/*/search")]) == 1:
             folder = below[0].parent
         try:
+            # ranks.json is not read: the ranks follow from the components.
+            manifest.refuse_damaged(folder, _AGAIN, *_FILES[1:], f"search/{START}")
             about = read_json(folder / "search" / "search.json", _Stored, again=_AGAIN)
             courses = load_file(folder / "alphas.safetensors")
             each = (folder / "search" / str(index) for index in range(about["members"]))
@@ -242,7 +256,8 @@ class SearchResult:
             )
         except (OSError, ValueError, KeyError, SafetensorError) as error:
             missing = isinstance(error, FileNotFoundError) and Path(error.filename).name
-            reason = f"{missing} is missing" if missing else f"{type(error).__name__}: {error}"
+            kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
+            reason = f"{missing} is missing" if missing else f"{kind}{error}"
             raise InputError(
                 f"{folder} holds no finished search ({reason}); give a folder that "
                 "`autolora-meta run` or `search` has written"

@@ -10,9 +10,10 @@ from pydantic import Field, StringConstraints
 from typing_extensions import TypedDict
 
 from autolora_meta.errors import InputError
+from autolora_meta.foundation import manifest
 from autolora_meta.foundation.json_files import Count, read_json
 
-_AGAIN = "write it again with `autolora-meta allocate RUN --output FILE`"
+_AGAIN = "remove it, and write it again with `autolora-meta allocate RUN --output FILE`"
 
 
 class _Layer(TypedDict):
@@ -103,19 +104,22 @@ class RankPattern:
         return json.dumps({**head, "total_rank": self.total_rank, "layers": layers}, indent=2)
 
     def save(self, path: str | Path) -> None:
-        """Write `to_json` to `path`."""
-        Path(path).write_text(self.to_json() + "\n", encoding="utf-8")
+        """Write `to_json` to `path`, and its hash into the manifest that names it, if one does."""
+        path = Path(path)
+        path.write_text(self.to_json() + "\n", encoding="utf-8")
+        manifest.seal_again(path.parent, path.name)
 
     @classmethod
     def load(cls, path: str | Path) -> "RankPattern":
         """Read what `save` wrote.
 
         Raises:
-            InputError: there is no such file, or it is not a rank pattern.
+            InputError: there is no such file, it is not a rank pattern, or it is damaged.
         """
         path = Path(path)
         if not path.exists():
             raise InputError(f"there is no file {path}; a run leaves its pattern in ranks.json")
+        manifest.refuse_damaged(path.parent, _AGAIN, path.name)
         held = read_json(path, _Stored, what="is not a rank pattern", again=_AGAIN)
         layers = held["layers"]
         try:

@@ -23,7 +23,7 @@ class Taken(InputError):
 
 def taken(folder: Path) -> bool:
     """Return whether anything stands at the place of a folder that is to be made."""
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # that of a name too long says no, too
         return os.path.lexists(folder)
     return any(path.name not in lock.FILES for path in folder.iterdir())
 
