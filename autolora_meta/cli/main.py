@@ -1,6 +1,8 @@
 """The command line: one command for each thing that a few lines of Python do."""
 
 import errno
+import signal
+import threading
 from typing import Annotated, Any
 
 import typer
@@ -28,6 +30,8 @@ class _Teaching(TyperGroup):
     """Says what is wrong with the input in one message, without a traceback, and ends with 2."""
 
     def invoke(self, ctx: Any) -> Any:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, _stop)  # a scheduler's way to say Ctrl-C
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:  # what is kept has been said
@@ -40,6 +44,10 @@ class _Teaching(TyperGroup):
         except Exception as error:
             _point_to_settings(error)
             raise
+
+
+def _stop(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _point_to_settings(error: Any) -> None:

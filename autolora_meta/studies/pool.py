@@ -38,6 +38,7 @@ def progress_of(work: float) -> Share:
 def _belong_to_parent() -> None:
     """Leave Ctrl-C, which a terminal sends to all processes, to the parent, and end with it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     end_with_parent()
 
 

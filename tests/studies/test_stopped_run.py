@@ -36,7 +36,7 @@ def wait_for(results: Path, lines: int, process: subprocess.Popen[str]) -> None:
 
 
 @pytest.mark.slow
-def test_a_run_that_is_killed_and_interrupted_ends_with_the_same_bytes(
+def test_a_run_that_is_killed_and_stopped_ends_with_the_same_bytes(
     tiny: Tiny, tmp_path: Path
 ) -> None:
     results = tmp_path / "tiny" / "results.jsonl"
@@ -49,13 +49,21 @@ def test_a_run_that_is_killed_and_interrupted_ends_with_the_same_bytes(
     stopped = begun(tiny, tmp_path)
     wait_for(results, 3, stopped)
     os.killpg(stopped.pid, signal.SIGINT)  # as Ctrl-C on a terminal
-    said, complaints = stopped.communicate(timeout=60)
-    assert stopped.returncode == 130 and "Traceback" not in complaints
-    assert "of 8 runs have finished and are kept in" in said
-    assert "the same command goes on with the rest" in said
+    _says_what_is_kept(stopped)
+    ended = begun(tiny, tmp_path)
+    wait_for(results, 5, ended)
+    ended.terminate()  # as a scheduler
+    _says_what_is_kept(ended)
     first = results.read_text()
-    ended = command("run", tiny.config, "--runs", tmp_path)
-    assert ended.status == 0, ended.err
+    last = command("run", tiny.config, "--runs", tmp_path)
+    assert last.status == 0, last.err
     assert results.read_text().startswith(first)
     for name in ("table.json", "ranks.json", "adapter/adapter_model.safetensors"):
         assert (tmp_path / "tiny" / name).read_bytes() == (tiny.run / name).read_bytes(), name
+
+
+def _says_what_is_kept(process: subprocess.Popen[str]) -> None:
+    said, complaints = process.communicate(timeout=60)
+    assert process.returncode == 130 and "Traceback" not in complaints
+    assert "of 8 runs have finished and are kept in" in said
+    assert "the same command goes on with the rest" in said
