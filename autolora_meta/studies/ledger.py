@@ -223,7 +223,7 @@ class Ledger:
 
     def sweep(self) -> None:
         """Remove the half-done work of processes of this machine that are no more."""
-        for place in ("searches", "measured", "runs"):
+        for place in (".", "searches", "measured", "runs"):
             sweep(self.folder / place)
 
     def shared(self) -> set[str]:
