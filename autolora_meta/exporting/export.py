@@ -1,6 +1,5 @@
 """Export: an adapter or its ranks in another tool's form, checked by loading it again."""
 
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -19,7 +18,7 @@ from autolora_meta.exporting.source import Source, find
 from autolora_meta.exporting.stored import read_adapter
 from autolora_meta.finetuning.lora import quiet_peft
 from autolora_meta.finetuning.models import quiet_loading
-from autolora_meta.foundation.places import unused
+from autolora_meta.foundation.places import scratch, sweep, unused
 
 
 def export(
@@ -72,13 +71,14 @@ def export(
         if to == "merged" and source.config.lora_bias:
             refuse_lost_bias(load_base(source, empty=True), read_adapter(source.adapter).names)
     place.parent.mkdir(parents=True, exist_ok=True)
+    sweep(place.parent, place.name)
     with (
         quiet_peft(),
         warnings.catch_warnings(action="ignore", category=UserWarning),  # on how it was trained
         quiet_loading(),
-        tempfile.TemporaryDirectory(dir=place.parent, prefix=f".{place.name}-") as beside,
+        scratch(place.parent, place.name) as beside,
     ):
-        written = Path(beside) / place.name
+        written = beside / place.name
         if source.adapter is None:
             form.write(source, written, None)
             form.check_ranks(source, written)

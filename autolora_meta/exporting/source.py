@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from peft import LoraConfig
+from typing_extensions import TypedDict
 
 from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import InputError
@@ -12,6 +13,13 @@ from autolora_meta.finetuning.lora_config import lora_config
 from autolora_meta.finetuning.models import ModelOptions, local_name, public_name
 from autolora_meta.foundation.json_files import read_json
 from autolora_meta.ranks.pattern import RankPattern
+
+
+class _Searched(TypedDict, total=False):
+    """What an export reads of search.json."""
+
+    task_type: str | None
+    architecture: str | None
 
 
 @dataclass(frozen=True)
@@ -65,7 +73,7 @@ def _found(folder: Path, base: str | None) -> Source:
     if of_run is not None and (folder / "ranks.json").is_file():
         pattern = RankPattern.load(folder / "ranks.json")
         about = folder / "search" / "search.json"
-        searched = read_json(about) if about.is_file() else {}
+        searched = read_json(about, _Searched) if about.is_file() else {}
         known = {key: searched.get(key) for key in ("task_type", "architecture")}
         config = lora_config(pattern, dropout=of_run.lora.dropout, **known)
         model = of_run.model
