@@ -40,6 +40,11 @@ def vacant(folder: Path, *, overwrite: bool = False) -> Path:
             that is no run.
     """
     writable(folder, "folder for the run (--runs)")
+    if taken(folder) and overwrite and folder.is_symlink():
+        raise Taken(
+            f"{folder} is a link, and --overwrite does not empty what is behind it; name the "
+            "folder itself, or choose another name (name=...)"
+        )
     if taken(folder) and not overwrite:
         raise Taken(
             f"{folder} exists, and finished work is not overwritten; choose another name "
