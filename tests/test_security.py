@@ -16,7 +16,7 @@ from autolora_meta.finetuning.lora import layer_costs
 from autolora_meta.finetuning.lora_config import lora_config
 from autolora_meta.finetuning.targets import target_layers
 from autolora_meta.ranks.pattern import RankPattern
-from tests.end_to_end import command
+from tests.end_to_end import Tiny, command
 from tests.exporting.adapters import classifier, saved
 from tests.tiny import tiny_bert, tiny_csv
 
@@ -87,6 +87,53 @@ def mark(honest: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     return mark
 
 
+@pytest.fixture
+def planted(tiny: Tiny, tmp_path: Path) -> Path:
+    """A run whose folder consents to code, and whose model brings some that leaves a trace."""
+    model, run = tmp_path / "model", tmp_path / "run"
+    shutil.copytree(tiny.model, model)
+    shutil.copytree(tiny.run, run)
+    trace = tmp_path / "ran"
+    (model / "evil.py").write_text(
+        f"from transformers import BertConfig as Evil\nopen({str(trace)!r}, 'w').close()\n"
+    )
+    config = model / "config.json"
+    content = yaml.safe_load(config.read_text()) | {"auto_map": {"AutoConfig": "evil.Evil"}}
+    content["model_type"] = "evil"
+    config.write_text(yaml.safe_dump(content, default_flow_style=True, width=10**9))
+    settings = yaml.safe_load((run / "config.yaml").read_text())
+    settings["model"] |= {"name": str(model), "trust_remote_code": True}
+    (run / "config.yaml").write_text(yaml.safe_dump(settings))
+    return run
+
+
+def test_a_run_folder_cannot_consent_to_code(planted: Path, tmp_path: Path) -> None:
+    for arguments in (
+        ("retrain", planted, "--output", tmp_path / "new"),
+        ("export", planted, "--to", "merged", "--output", tmp_path / "new"),
+        ("export", planted, "--to", "padded", "--output", tmp_path / "new"),
+    ):
+        said = command(*arguments)
+        assert said.status == 2, arguments
+        assert "asks to run Python code that comes with the model" in said.err
+        assert "--trust-remote-code" in said.err
+    with pytest.raises(InputError, match="trust_remote_code=True in Python"):
+        export(planted, "merged", tmp_path / "new")
+    assert not (tmp_path / "ran").exists() and not (tmp_path / "new").exists()
+    assert command("export", planted).status == 0  # ranks are shown, and nothing is loaded
+    assert command("plot", planted).status == 0 and command("compare", planted).status == 0
+    assert not (tmp_path / "ran").exists()
+
+
+def test_consent_comes_from_the_call(planted: Path) -> None:
+    trusted = RunConfig.of_folder(planted, trust_remote_code=True)
+    assert trusted.model.trust_remote_code
+    base = find(planted, trust_remote_code=True).base
+    assert base is not None and base.trust_remote_code
+    asked = find(planted).base
+    assert asked is not None and not asked.trust_remote_code
+
+
 @pytest.mark.parametrize("words", [["retrain"], ["export", "--to", "merged"]])
 def test_consent_to_code_comes_from_this_call_alone(
     words: list[str], run: Path, mark: Path, tmp_path: Path
@@ -94,19 +141,10 @@ def test_consent_to_code_comes_from_this_call_alone(
     call = [words[0], run, *words[1:], "--output", tmp_path / "out" / "made"]
     for more in ([], ["--base", tmp_path / "planted"]):
         said = command(*call, *more)
-        assert said.status == 2 and "add --trust-remote-code" in said.err, said.err
+        assert said.status == 2 and "--trust-remote-code" in said.err, said.err
         assert not mark.exists() and not (tmp_path / "out").exists()
     said = command(*call, "--trust-remote-code")
     assert said.status == 0 and mark.exists(), said.err
-
-
-def test_ranks_are_shown_and_exported_of_a_folder_that_asks_for_code(
-    run: Path, mark: Path, tmp_path: Path
-) -> None:
-    assert command("export", run).status == 0
-    shutil.rmtree(run / "adapter")
-    export(run, "peft", tmp_path / "peft")
-    assert (tmp_path / "peft").is_dir() and not mark.exists()
 
 
 def test_a_model_of_a_kind_that_its_own_code_defines_is_refused(

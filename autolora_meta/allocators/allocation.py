@@ -9,12 +9,14 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor
+from typing_extensions import TypedDict
 
 from autolora_meta.allocators.replicate import Allocator, Replicate
 from autolora_meta.allocators.scored import by_scores
-from autolora_meta.foundation.cost import Cost
+from autolora_meta.errors import InputError
+from autolora_meta.foundation.cost import Cost, StoredCost
 from autolora_meta.foundation.device import threads
-from autolora_meta.foundation.json_files import read_json
+from autolora_meta.foundation.json_files import Count, Figure, Size, read_json
 from autolora_meta.foundation.memory import peak
 from autolora_meta.ranks.pattern import RankPattern
 
@@ -40,6 +42,15 @@ class Spent:
     peak_memory: int | None
 
 
+class _Stored(TypedDict):
+    """What the file of a scoring holds."""
+
+    scores: list[list[Figure]]
+    cost: StoredCost
+    seconds: Size
+    peak_memory: Count | None
+
+
 @dataclass(frozen=True)
 class Scoring:
     """Scores that serve every budget (`Allocator.scores`), and what they cost.
@@ -58,10 +69,20 @@ class Scoring:
 
     @classmethod
     def load(cls, path: Path) -> "Scoring":
-        """Read what `save` wrote."""
-        held = read_json(path)
-        scores = torch.tensor(held.pop("scores"), dtype=torch.float64)
-        return cls(scores, Spent(**held | {"cost": Cost(**held["cost"])}))
+        """Read what `save` wrote.
+
+        Raises:
+            InputError: it is something else.
+        """
+        held = read_json(path, _Stored, again="remove it, and it is measured again")
+        rows = held["scores"]
+        if len({len(row) for row in rows}) != 1 or not rows[0]:
+            raise InputError(
+                f"{path} holds no table of scores, layers by components; remove it, and it is "
+                "measured again"
+            )
+        spent = Spent(Cost(**held["cost"]), held["seconds"], held["peak_memory"])
+        return cls(torch.tensor(rows, dtype=torch.float64), spent)
 
 
 @dataclass(frozen=True)

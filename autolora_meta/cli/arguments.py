@@ -29,12 +29,11 @@ RetryFailed = Annotated[
 Wait = Annotated[
     bool, typer.Option("--wait", help="Wait for another process that works on this folder.")
 ]
-TrustRemoteCode = Annotated[
+Trust = Annotated[
     bool,
     typer.Option(
         "--trust-remote-code",
-        help="Run Python code that comes with the model or the adapter, of authors you trust. What "
-        "the files of a folder say of this is not believed.",
+        help="Run Python code that comes with the model, of authors you trust.",
     ),
 ]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A folder that `run` or `search` wrote.")]

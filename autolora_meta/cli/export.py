@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from autolora_meta.cli.arguments import TrustRemoteCode
+from autolora_meta.cli.arguments import Trust
 from autolora_meta.errors import InputError
 
 
@@ -31,7 +31,7 @@ def export(
         str | None,
         typer.Option(help="Folder or hub id of the base model, if it is elsewhere now."),
     ] = None,
-    trust_remote_code: TrustRemoteCode = False,
+    trust_remote_code: Trust = False,
 ) -> None:
     """Show the ranks of an adapter, or write it in the form of another tool.
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from autolora_meta.cli.arguments import Run, TrustRemoteCode, existing
+from autolora_meta.cli.arguments import Run, Trust, existing
 
 
 def retrain(
@@ -25,7 +25,7 @@ def retrain(
         str | None,
         typer.Option(help="Folder or hub id of the base model, if it is elsewhere now."),
     ] = None,
-    trust_remote_code: TrustRemoteCode = False,
+    trust_remote_code: Trust = False,
 ) -> None:
     """Retrain a PEFT adapter with the ranks of a run, or with others.
 
@@ -41,14 +41,12 @@ def retrain(
     from autolora_meta.reporting.adapter import KeepAdapter
 
     unused(output)
-    file = existing(run / "config.yaml")
-    config = RunConfig.load(
-        file,
+    config = RunConfig.of_folder(
+        run,
         {"retrain": {"start": start}} if start else {},
         {"model": {"name": base, "revision": None}} if base else {},
+        trust_remote_code=trust_remote_code,
     )
-    model = config.model.consented(trust_remote_code, file)
-    config = config.model_copy(update={"model": model})
     pattern = RankPattern.load(existing(ranks or run / "ranks.json"))
     prepared = prepare(config)
     trained = SearchResult.load(run).start if config.retrain.start == "search" else None

@@ -2,11 +2,15 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import typer
 
 from autolora_meta.cli.arguments import Overlays, Overwrite, Runs, is_named
+
+if TYPE_CHECKING:
+    from autolora_meta.config.run import RunConfig
+    from autolora_meta.foundation.tracking import Trackers
 
 
 def search(overlays: Overlays, runs: Runs = Path("runs"), overwrite: Overwrite = False) -> None:
@@ -14,18 +18,30 @@ def search(overlays: Overlays, runs: Runs = Path("runs"), overwrite: Overwrite =
 
     Example: `autolora-meta search quickstart darts name=mine`
     """
-    from autolora_meta.foundation.progress import Bar
+    from autolora_meta.config.run import RunConfig
     from autolora_meta.foundation.tracking import Trackers
     from autolora_meta.pipeline.check import check
+    from autolora_meta.studies.folder import claimed, fill
+
+    config = RunConfig.load(*overlays)
+    wanted, numbered = runs / config.name, not (is_named(overlays) or overwrite)
+    with claimed(wanted, overwrite=overwrite, numbered=numbered) as folder:
+        if folder != wanted:
+            typer.echo(f"{wanted} is taken: this goes into {folder}")
+            config = config.model_copy(update={"name": folder.name})
+        trackers = Trackers(config.runtime.report_to, config.name, folder / "trackers")
+        typer.echo(check(config).sentences(config))
+        fill(folder, config)
+        _search(config, folder, trackers)
+    typer.echo(f"written to {folder}")
+
+
+def _search(config: "RunConfig", folder: Path, trackers: "Trackers") -> None:
+    from autolora_meta.foundation.progress import Bar
     from autolora_meta.pipeline.search import search as run_search
     from autolora_meta.reporting.course import search_words
     from autolora_meta.reporting.figures import draw_search
-    from autolora_meta.studies.folder import made
 
-    config, folder = _placed(overlays, runs, overwrite)
-    trackers = Trackers(config.runtime.report_to, config.name, folder / "trackers")
-    typer.echo(check(config).sentences(config))
-    made(folder, config)
     with (folder / "metrics.jsonl").open("w", encoding="utf-8", buffering=1) as metrics:
         result = run_search(
             config, progress=Bar(), observe=lambda row: print(json.dumps(row), file=metrics)
@@ -36,17 +52,3 @@ def search(overlays: Overlays, runs: Runs = Path("runs"), overwrite: Overwrite =
     typer.echo(search_words(result))
     if unspent := result.options.unspent(result.ranks):
         typer.echo(unspent)
-    typer.echo(f"written to {folder}")
-
-
-def _placed(overlays: list[str], runs: Path, overwrite: bool) -> tuple[Any, Path]:
-    """Return a configuration and its folder: another than a taken one, if nobody named it."""
-    from autolora_meta.config.run import RunConfig
-    from autolora_meta.studies.folder import free, vacant
-
-    config = RunConfig.load(*overlays)
-    folder = runs / config.name
-    if not (is_named(overlays) or overwrite) and (other := free(folder)) != folder:
-        typer.echo(f"{folder} is taken: this goes into {other}")
-        config, folder = config.model_copy(update={"name": other.name}), other
-    return config, vacant(folder, overwrite=overwrite)

@@ -4,6 +4,7 @@ A configuration is made of overlays, applied left to right (`autolora_meta.confi
 """
 
 import re
+from pathlib import Path
 
 import yaml
 from pydantic import Field, field_validator, model_validator
@@ -11,7 +12,7 @@ from pydantic import Field, field_validator, model_validator
 from autolora_meta.bilevel.options import SearchOptions
 from autolora_meta.config.compare import CompareOptions
 from autolora_meta.config.overlay import Overlay, merged
-from autolora_meta.errors import unknown
+from autolora_meta.errors import InputError, unknown
 from autolora_meta.finetuning.data import DataOptions
 from autolora_meta.finetuning.lora import LoraOptions
 from autolora_meta.finetuning.models import ModelOptions
@@ -151,6 +152,35 @@ class RunConfig(Options):
     def _ranks_within_k(self) -> "RunConfig":
         bounds(self.lora.k, self.ranks)
         return self
+
+    @classmethod
+    def of_folder(
+        cls, folder: Path, *overlays: Overlay, trust_remote_code: bool = False
+    ) -> "RunConfig":
+        """Read the configuration of a finished run, which is data: it cannot consent to run code.
+
+        Args:
+            folder: of a run or a search.
+            overlays: laid over it.
+            trust_remote_code: consent to run code that comes with the model.
+
+        Raises:
+            InputError: there is no config.yaml, or it asks for such code and consent is not given.
+        """
+        file = folder / "config.yaml"
+        if not file.is_file():
+            raise InputError(
+                f"there is no {file}; give a folder that `autolora-meta run` has written"
+            )
+        config = cls.load(file, *overlays)
+        if config.model.trust_remote_code and not trust_remote_code:
+            raise InputError(
+                f"{file} asks to run Python code that comes with the model {config.model.name} "
+                "(model.trust_remote_code), and a folder is not believed in that; add "
+                "--trust-remote-code (trust_remote_code=True in Python) if you trust its authors"
+            )
+        model = config.model.model_copy(update={"trust_remote_code": trust_remote_code})
+        return config.model_copy(update={"model": model})
 
     @classmethod
     def load(cls, *overlays: Overlay) -> "RunConfig":

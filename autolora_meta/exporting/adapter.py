@@ -1,7 +1,6 @@
 """Saving a trained adapter for any tool of the ecosystem, checked by loading it."""
 
 import copy
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from transformers import PreTrainedModel
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.lora import quiet_peft
 from autolora_meta.finetuning.retrain import RetrainResult
+from autolora_meta.foundation.places import scratch, sweep
 
 
 def save_adapter(
@@ -38,8 +38,9 @@ def save_adapter(
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise InputError(f"{folder} exists; give another folder, or an empty one")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as beside:
-        written = Path(beside) / folder.name
+    sweep(folder.parent, folder.name)
+    with scratch(folder.parent, folder.name) as beside:
+        written = beside / folder.name
         _write(result, written, card)
         _check(result, written, base)
         if folder.exists():

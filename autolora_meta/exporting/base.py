@@ -36,10 +36,11 @@ def load_base(source: Source, *, empty: bool = False) -> PreTrainedModel:
         empty: build it without its weights, to look at its layers.
 
     Raises:
-        InputError: nothing names the model, it asks for code that the call does not allow, or it
-            cannot be loaded.
+        InputError: nothing names the model, or it cannot be loaded.
     """
-    options = source.model()
+    options = source.base
+    if options is None:
+        raise InputError(f"{source.folder} does not say which model it adapts; name it with --base")
     settings: dict[str, Any] = {"revision": options.revision}
     settings["trust_remote_code"] = options.trust_remote_code
     try:
@@ -48,7 +49,7 @@ def load_base(source: Source, *, empty: bool = False) -> PreTrainedModel:
             config = _config(source, place, settings)
             name = model_class(source.config, config)
             if empty:
-                return _skeleton(name, config, source.trusted)
+                return _skeleton(name, config, options.trust_remote_code)
             kind = getattr(transformers, name)
             model = kind.from_pretrained(
                 place,
@@ -112,16 +113,16 @@ def _config(source: Source, place: str, settings: Mapping[str, Any]) -> Any:
         return AutoConfig.from_pretrained(source.adapter, trust_remote_code=trust)
     config = AutoConfig.from_pretrained(place, **settings)
     if source.adapter is not None and source.config.modules_to_save:
-        classes = _classes(source, config)
+        classes = _classes(source, config, settings["trust_remote_code"])
         if classes is not None and classes != config.num_labels:
             config.num_labels = classes
     return config
 
 
-def _classes(source: Source, config: Any) -> int | None:
+def _classes(source: Source, config: Any, trusted: bool) -> int | None:
     """Return the number of rows of the adapter's output layer, found with an empty model."""
     usual, config.num_labels = config.num_labels, _MARK
-    skeleton = _skeleton(model_class(source.config), config, source.trusted)
+    skeleton = _skeleton(model_class(source.config), config, trusted)
     config.num_labels = usual
     outputs = {name for name, p in skeleton.named_parameters() if p.shape[0] == _MARK}
     assert source.adapter is not None

@@ -1,6 +1,5 @@
 """Export: an adapter or its ranks in another tool's form, checked by loading it again."""
 
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -10,6 +9,7 @@ from peft import LoraConfig
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import InputError, unknown
 from autolora_meta.exporting.base import adapted, load_base, outputs, small_input
 from autolora_meta.exporting.forms import FORMS, Form
@@ -18,7 +18,7 @@ from autolora_meta.exporting.source import Source, find
 from autolora_meta.exporting.stored import read_adapter
 from autolora_meta.finetuning.lora import quiet_peft
 from autolora_meta.finetuning.models import quiet_loading
-from autolora_meta.foundation.places import unused
+from autolora_meta.foundation.places import scratch, sweep, unused
 
 
 def export(
@@ -40,17 +40,16 @@ def export(
             ignore rank patterns.
         output: the file (axolotl, trainer) or folder (the others) to write; must not exist.
         base: folder or hub id of the base model, if the adapter names another place.
-        trust_remote_code: whether to run Python code that comes with the model or the adapter; what
-            the files of `folder` say of it is not believed.
+        trust_remote_code: run Python code that comes with the model; what the folder's own
+            configuration says of it does not count.
         say: told what was compared, and what to know about the form.
 
     Returns:
         `output`.
 
     Raises:
-        InputError: there is nothing to export, `output` exists, the base cannot be loaded or
-            asks for code that the call does not allow, or the adapter has a setting that the form
-            cannot hold.
+        InputError: there is nothing to export, `output` exists, the base cannot be loaded, or the
+            adapter has a setting that the form cannot hold.
         RuntimeError: what was written gives other logits, or other ranks, than the adapter.
 
     Example:
@@ -60,24 +59,26 @@ def export(
         raise InputError(unknown("form", to, FORMS))
     form, place = FORMS[to], unused(output).absolute()
     source = find(folder, base, trust_remote_code=trust_remote_code)
+    if (source.folder / "config.yaml").is_file():  # refuses one that asks for code
+        RunConfig.of_folder(source.folder, trust_remote_code=trust_remote_code)
     if source.adapter is None and form.weights:
         raise InputError(
             f"{source.folder} holds ranks and no adapter, and `{to}` needs its weights; train one "
             f"(autolora-meta retrain {source.folder} --output DIR) and export that"
         )
     if source.adapter is not None:
-        source.model()
         refuse_unfit(source.config, source.adapter, to)
         if to == "merged" and source.config.lora_bias:
             refuse_lost_bias(load_base(source, empty=True), read_adapter(source.adapter).names)
     place.parent.mkdir(parents=True, exist_ok=True)
+    sweep(place.parent, place.name)
     with (
         quiet_peft(),
         warnings.catch_warnings(action="ignore", category=UserWarning),  # on how it was trained
         quiet_loading(),
-        tempfile.TemporaryDirectory(dir=place.parent, prefix=f".{place.name}-") as beside,
+        scratch(place.parent, place.name) as beside,
     ):
-        written = Path(beside) / place.name
+        written = beside / place.name
         if source.adapter is None:
             form.write(source, written, None)
             form.check_ranks(source, written)

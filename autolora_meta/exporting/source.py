@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from peft import LoraConfig
+from typing_extensions import TypedDict
 
 from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import InputError
@@ -12,6 +13,13 @@ from autolora_meta.finetuning.lora_config import lora_config
 from autolora_meta.finetuning.models import ModelOptions, local_name, public_name
 from autolora_meta.foundation.json_files import read_json
 from autolora_meta.ranks.pattern import RankPattern
+
+
+class _Searched(TypedDict, total=False):
+    """What an export reads of search.json."""
+
+    task_type: str | None
+    architecture: str | None
 
 
 @dataclass(frozen=True)
@@ -26,7 +34,6 @@ class Source:
         scales: smallest and largest alpha / r of the layers.
         base: the model that it adapts; None if nothing names it.
         name: public name of that model.
-        trusted: whether this call allows code that comes with the model or the adapter.
     """
 
     folder: Path
@@ -36,20 +43,6 @@ class Source:
     scales: tuple[float, float]
     base: ModelOptions | None
     name: str | None
-    trusted: bool = False
-
-    def model(self) -> ModelOptions:
-        """Return the options of the base to load, with this call's consent to code.
-
-        Raises:
-            InputError: nothing names the model, or a file asks for code that the call does not
-                allow.
-        """
-        if self.base is None:
-            raise InputError(
-                f"{self.folder} does not say which model it adapts; name it with --base"
-            )
-        return self.base.consented(self.trusted, self.folder / "config.yaml")
 
 
 def find(folder: str | Path, base: str | None = None, *, trust_remote_code: bool = False) -> Source:
@@ -58,22 +51,29 @@ def find(folder: str | Path, base: str | None = None, *, trust_remote_code: bool
     Args:
         folder: of a run, or with adapter_config.json and adapter_model.safetensors.
         base: folder or hub id of the base model, if the adapter names another place.
-        trust_remote_code: whether code that comes with the model or the adapter may run.
+        trust_remote_code: of the base; what the folder's own configuration says does not count.
 
     Raises:
         InputError: it holds neither an adapter nor the ranks of a run.
     """
-    folder = Path(folder)
+    found = _found(Path(folder), base)
+    if found.base is None:
+        return found
+    trusted = found.base.model_copy(update={"trust_remote_code": trust_remote_code})
+    return replace(found, base=trusted)
+
+
+def _found(folder: Path, base: str | None) -> Source:
     run = folder / "config.yaml"
     of_run = RunConfig.load(run) if run.is_file() else None
     model = of_run.model if of_run else None
     for place in (folder, folder / "adapter"):
         if (place / CONFIG).is_file():
-            return replace(_adapter(folder, place, model, base), trusted=trust_remote_code)
+            return _adapter(folder, place, model, base)
     if of_run is not None and (folder / "ranks.json").is_file():
         pattern = RankPattern.load(folder / "ranks.json")
         about = folder / "search" / "search.json"
-        searched = read_json(about) if about.is_file() else {}
+        searched = read_json(about, _Searched) if about.is_file() else {}
         known = {key: searched.get(key) for key in ("task_type", "architecture")}
         config = lora_config(pattern, dropout=of_run.lora.dropout, **known)
         model = of_run.model

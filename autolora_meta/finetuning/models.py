@@ -65,25 +65,6 @@ class ModelOptions(Options):
         description="Data type of the frozen base; adapters and head are always float32.",
     )
 
-    def consented(self, given: bool, file: Path) -> "ModelOptions":
-        """Return the options, with consent to code from the call alone.
-
-        Args:
-            given: whether this call consents.
-            file: of a run, where the options are from; anybody may have written it.
-
-        Raises:
-            InputError: the file asks for code, and the call does not consent.
-        """
-        if self.trust_remote_code and not given:
-            raise InputError(
-                f"{file} asks to run the Python code that comes with model '{self.name}' "
-                "(model.trust_remote_code), which a file of a run's folder cannot allow: anybody "
-                "may have written it; if you trust the authors of that code, add "
-                "--trust-remote-code (in Python trust_remote_code=True)"
-            )
-        return self.model_copy(update={"trust_remote_code": given})
-
 
 def load_model(options: ModelOptions, task: Task, seed: int) -> tuple[PreTrainedModel, Processor]:
     """Load the pretrained base with a new head for `task`, and its tokenizer.

@@ -2,9 +2,10 @@
 
 import copy
 import math
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import gettempdir
 from typing import Any, Literal
 
 import torch
@@ -25,6 +26,7 @@ from autolora_meta.finetuning.prepare import Prepared
 from autolora_meta.finetuning.start import Start
 from autolora_meta.finetuning.tasks import Processor
 from autolora_meta.foundation.options import Options
+from autolora_meta.foundation.places import scratch, sweep
 from autolora_meta.foundation.progress import Progress, Silent
 from autolora_meta.foundation.randomness import derive, seeded
 from autolora_meta.ranks.pattern import RankPattern
@@ -128,11 +130,12 @@ def retrain(
         start.put_into(wrapped)
     follow = _Follow(progress or Silent(), options.steps)
     test = by_length(rows["test"])
-    with tempfile.TemporaryDirectory() as nothing_kept, seeded(derive(seed, "order")):
+    sweep(temporary := Path(gettempdir()), "autolora")
+    with scratch(temporary) as nothing_kept, seeded(derive(seed, "order")):
         trainer = _Trainer(
             task.loss,
             model=wrapped,
-            args=_arguments(options, nothing_kept, derive(seed, "order"), device),
+            args=_arguments(options, str(nothing_kept), derive(seed, "order"), device),
             data_collator=prepared.collate,
             train_dataset=concatenate_datasets([rows["train"], rows["validation"]]),
             callbacks=[follow],

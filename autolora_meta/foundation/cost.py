@@ -2,6 +2,18 @@
 
 from dataclasses import dataclass
 
+from typing_extensions import TypedDict
+
+from autolora_meta.foundation.json_files import Count
+
+
+class StoredCost(TypedDict):
+    """What a file holds of a `Cost`."""
+
+    forwards: Count
+    backwards: Count
+    double_backwards: Count
+
 
 @dataclass(frozen=True)
 class Cost:

@@ -56,7 +56,7 @@ def record(folder: Path) -> None:
 def recorded(folder: Path) -> dict[str, str]:
     """Return what `record` wrote into `folder`; empty if it did not."""
     file = folder / FILE
-    return read_json(file) if file.is_file() else {}
+    return read_json(file, dict[str, str]) if file.is_file() else {}
 
 
 def _cores() -> int:

@@ -1,39 +1,86 @@
-"""Reading the JSON files of runs and studies."""
+"""Reading the JSON files of runs and studies: what does not fit its schema is refused."""
 
-import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field, StringConstraints, TypeAdapter, ValidationError, WrapValidator
 
 from autolora_meta.errors import InputError
 
+Count = Annotated[int, Field(ge=0, le=2**53)]
+Figure = Annotated[float, Field(allow_inf_nan=False)]
+Size = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+# Part of a path, such as an arm or an id: it cannot lead to another folder.
+Part = Annotated[str, StringConstraints(pattern=r"^[^/\\\x00]*[^/\\\x00.][^/\\\x00]*$")]
 
-def read_json(path: Path) -> Any:
+_WHAT = "is not what this tool writes"
+_PUT_BACK = "put back what stood there, or remove it"
+
+
+def _checked(value: Any, check: Callable[[Any], object]) -> Any:
+    check(value)
+    return value
+
+
+# Of an object: as it stands, in its order, with the columns that its type does not name.
+AS_IT_STANDS = WrapValidator(_checked)
+
+
+def read_json(path: Path, kind: Any = Any, *, what: str = _WHAT, again: str = _PUT_BACK) -> Any:
     """Return what a JSON file holds.
 
+    Args:
+        path: of the file.
+        kind: a type that pydantic knows; numbers and strings are not converted to it.
+        what: what is to be said of a file that holds something else.
+        again: how to mend the file, for the message.
+
     Raises:
-        InputError: the file cannot be read, or is not JSON.
+        InputError: the file cannot be read, is not JSON, or holds something else.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return TypeAdapter(kind).validate_json(path.read_bytes(), strict=True)
     except (OSError, ValueError) as error:
-        raise _refusal(path, error) from None
+        raise _refusal(f"{path} {what}", error, again) from None
 
 
-def read_rows(path: Path) -> list[dict[str, Any]]:
+def read_rows(path: Path, kind: Any = dict[str, Any], *, again: str = _PUT_BACK) -> list[Any]:
     """Return the objects of a JSON lines file.
 
     A last line without a newline is still being written, and is left out.
 
+    Args:
+        path: of the file.
+        kind: of each row, as for `read_json`.
+        again: how to mend the file, for the message.
+
     Raises:
-        InputError: the file cannot be read, or a line is not JSON.
+        InputError: the file cannot be read, or a line is not JSON or holds something else.
     """
+    each, found = TypeAdapter(kind), list[Any]()
     try:
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n")[:-1]]
-    except (OSError, ValueError) as error:
-        raise _refusal(path, error) from None
+        for line in path.read_bytes().split(b"\n")[:-1]:
+            found.append(each.validate_json(line, strict=True))
+    except OSError as error:
+        raise _refusal(f"{path} {_WHAT}", error, again) from None
+    except ValueError as error:
+        raise _refusal(f"{path}, line {len(found) + 1}, {_WHAT}", error, again) from None
+    return found
 
 
-def _refusal(path: Path, error: Exception) -> InputError:
-    return InputError(
-        f"{path} is not what this tool writes ({error}); put back what stood there, or remove it"
-    )
+def _refusal(what: str, error: Exception, again: str) -> InputError:
+    return InputError(f"{what} ({_reason(error)}); {again}")
+
+
+def _reason(error: Exception) -> str:
+    """Return what is wrong: of several mistakes the first, with its place."""
+    if not isinstance(error, ValidationError):
+        return getattr(error, "strerror", None) or str(error)
+    first = error.errors(include_url=False)[0]
+    place = ".".join(str(part) for part in first["loc"])
+    message = first["msg"].removeprefix("Value error, ").replace("Input should", "should")
+    given = repr(first["input"])
+    if first["type"] == "json_invalid" or len(given) > 80:
+        return f"{place}: {message}" if place else message
+    return f"{place}: {message}; given {given}" if place else f"{message}; given {given}"

@@ -4,10 +4,11 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path
 from platform import node
-from tempfile import TemporaryDirectory, mkdtemp
+from tempfile import mkdtemp
 
 import psutil
 
@@ -15,7 +16,7 @@ from autolora_meta.errors import InputError
 
 # What is written below a folder has names of its own, and stands beside its place until then.
 _BELOW = Path("x" * 80, "x" * 80)
-_BESIDE = ".{}-xxxxxxxx"
+_BESIDE = f".{{}}-9999999@{node()}-xxxxxxxx"
 
 
 def unused(place: str | Path, option: str = "--output") -> Path:
@@ -57,7 +58,7 @@ def writable(place: str | Path, option: str = "--output") -> Path:
         reason = f"{above} is {kind}; give a folder"
     try:
         if reason is None:
-            with TemporaryDirectory(dir=above, prefix=".autolora-") as tried:
+            with scratch(above) as tried:
                 inner = whole.parent.relative_to(above) / _BESIDE.format(whole.name) / _BELOW
                 (tried / inner).mkdir(parents=True)
     except (OSError, ValueError) as error:
@@ -69,7 +70,7 @@ def writable(place: str | Path, option: str = "--output") -> Path:
 
 def replace_text(file: Path, text: str) -> None:
     """Write a text file atomically: a reader finds the old content or the new one, never a part."""
-    beside = file.with_name(f".{file.name}.{os.getpid()}")
+    beside = file.with_name(_begun(file.name) + "text")
     try:
         with beside.open("w", encoding="utf-8") as opened:
             opened.write(text)
@@ -78,6 +79,21 @@ def replace_text(file: Path, text: str) -> None:
         beside.replace(file)
     finally:
         beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def scratch(folder: Path, name: str = "autolora") -> Iterator[Path]:
+    """Give a new folder, which is removed when the body ends, or by `sweep` after a kill.
+
+    Args:
+        folder: what it is made in.
+        name: what it is for; part of its own name.
+    """
+    made = Path(mkdtemp(prefix=_begun(name), dir=folder))
+    try:
+        yield made
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
 
 
 @contextmanager
@@ -91,26 +107,32 @@ def becomes(place: Path) -> Iterator[Path]:
         place: of a file or a folder, which is not there yet.
     """
     place.parent.mkdir(parents=True, exist_ok=True)
-    worker = f"{os.getpid()}@{node()}"  # by which `sweep` knows whether it still works
-    scratch = Path(mkdtemp(prefix=f".{place.name}-{worker}-", dir=place.parent))
-    try:
-        yield scratch / place.name
+    with scratch(place.parent, place.name) as made:
+        yield made / place.name
         try:
-            (scratch / place.name).rename(place)
+            (made / place.name).rename(place)
         except OSError:
             if not place.exists():
                 raise
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
 
 
-def sweep(folder: Path) -> None:
-    """Remove the half-done work (`becomes`) of processes of this machine that are no more.
+def sweep(folder: Path, name: str = "") -> None:
+    """Remove the half-done work of processes of this machine that are no more.
 
     Args:
         folder: what the places are in.
+        name: of the one place; empty: all.
     """
-    for scratch in folder.glob(".*"):
-        worker = re.search(r"-(\d+)@(.+)-[^-]+$", scratch.name)
-        if worker and worker[2] == node() and not psutil.pid_exists(int(worker[1])):
-            shutil.rmtree(scratch, ignore_errors=True)
+    for left in folder.glob(f".{escape(name)}*@*-*"):
+        worker = re.fullmatch(r"\.(.+)-(\d+)@(.+)-[^-]+", left.name)
+        if worker is None or worker[3] != node() or name not in ("", worker[1]):
+            continue
+        if not psutil.pid_exists(int(worker[2])):
+            shutil.rmtree(left, ignore_errors=True)
+            with suppress(OSError):
+                left.unlink(missing_ok=True)
+
+
+def _begun(name: str) -> str:
+    """Return how the name of half-done work begins: `sweep` knows by it who does it."""
+    return f".{name}-{os.getpid()}@{node()}-"

@@ -6,17 +6,20 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NotRequired
 
 from peft import LoraConfig
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from typing_extensions import TypedDict
 
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.lora_config import lora_config
 from autolora_meta.finetuning.start import Start
-from autolora_meta.foundation.cost import Cost
+from autolora_meta.foundation import manifest
+from autolora_meta.foundation.cost import Cost, StoredCost
+from autolora_meta.foundation.json_files import AS_IT_STANDS, Count, Figure, read_json, read_rows
 from autolora_meta.foundation.progress import Row
 from autolora_meta.ranks.importance import Components
 from autolora_meta.ranks.pattern import RankPattern
@@ -24,7 +27,44 @@ from autolora_meta.ranks.rules import RankOptions, allocate
 from autolora_meta.statistics.stability import Stability, stability
 
 START = "start.safetensors"  # in `search`, beside the importance
+_AGAIN = "search again"
+_FILES = (
+    "ranks.json",
+    "alphas.safetensors",
+    "metrics.jsonl",
+    "search/importance.safetensors",
+    "search/search.json",
+)
 _BLIND = 0.97  # three standard errors below 1 at 20 outer steps of 32 rows of two classes
+
+
+class _Figures(TypedDict):
+    """A line of metrics.jsonl: its place, and figures, which need not be finite."""
+
+    step: Count
+    outer_step: NotRequired[Count]
+    inner_loss: NotRequired[float | None]
+    outer_loss: NotRequired[float]
+    direct_norm: NotRequired[float | None]
+    implicit_norm: NotRequired[float | None]
+    iterations: NotRequired[Count | None]
+    stopped: NotRequired[str]
+
+
+_Row = Annotated[_Figures, AS_IT_STANDS]
+
+
+class _Stored(TypedDict):
+    """What search.json holds."""
+
+    cost: StoredCost
+    ranks: dict[str, Any]  # read as `RankOptions`
+    task_type: str | None
+    architecture: NotRequired[str | None]
+    fingerprint: str | None
+    settled: bool
+    blind_loss: NotRequired[Figure | None]
+    members: Count
 
 
 @dataclass(frozen=True)
@@ -141,10 +181,12 @@ class SearchResult:
     def save(self, folder: str | Path) -> None:
         """Write ranks.json, alphas.safetensors, metrics.jsonl and search/ into `folder`.
 
-        Pooled searches are written whole into `search/0`, `search/1` and so on.
+        The last file is the manifest, by which `load` finds damage. Pooled searches are written
+        whole into `search/0`, `search/1` and so on.
         """
         folder = Path(folder)
         (folder / "search").mkdir(parents=True, exist_ok=True)
+        manifest.unseal(folder)
         self.ranks.save(folder / "ranks.json")
         self.components.save(folder / "search" / "importance.safetensors")
         if self.start is not None and not self.members:
@@ -172,6 +214,8 @@ class SearchResult:
         (folder / "search" / "search.json").write_text(json.dumps(about, indent=2) + "\n", "utf-8")
         for index, member in enumerate(self.members):
             member.save(folder / "search" / str(index))
+        started = self.start is not None and not self.members
+        manifest.seal(folder, [*_FILES, *([f"search/{START}"] if started else [])])
 
     @classmethod
     def load(cls, folder: str | Path) -> "SearchResult":
@@ -181,23 +225,25 @@ class SearchResult:
             folder: of a run or a search, or of one run of a study.
 
         Raises:
-            InputError: `folder` holds no finished search.
+            InputError: `folder` holds no finished search, or a file of it is damaged.
         """
         folder = Path(folder)
         if not (folder / "search").exists() and len(below := [*folder.glob("*/*/search")]) == 1:
             folder = below[0].parent
         try:
-            about = json.loads((folder / "search" / "search.json").read_text(encoding="utf-8"))
-            lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+            # ranks.json is not read: the ranks follow from the components.
+            manifest.refuse_damaged(folder, _AGAIN, *_FILES[1:], f"search/{START}")
+            about = read_json(folder / "search" / "search.json", _Stored, again=_AGAIN)
             courses = load_file(folder / "alphas.safetensors")
-            each = [folder / "search" / str(index) for index in range(about["members"])]
-            trained = (each[0] if each else folder) / "search" / START
+            each = (folder / "search" / str(index) for index in range(about["members"]))
+            first = folder / "search" / "0" if about["members"] else folder
+            trained = first / "search" / START
             return cls(
                 components=Components.load(folder / "search" / "importance.safetensors"),
                 trajectory=courses["trajectory"],
                 ranks_trajectory=courses["ranks_trajectory"],
                 importance_trajectory=courses.get("importance_trajectory"),
-                rows=[json.loads(line) for line in lines],
+                rows=read_rows(folder / "metrics.jsonl", _Row, again=_AGAIN),
                 cost=Cost(**about["cost"]),
                 options=RankOptions.model_validate(about["ranks"]),
                 task_type=about["task_type"],
@@ -208,9 +254,10 @@ class SearchResult:
                 members=tuple(cls.load(place) for place in each),
                 start=Start.load(trained) if trained.is_file() else None,
             )
-        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        except (OSError, ValueError, KeyError, SafetensorError) as error:
             missing = isinstance(error, FileNotFoundError) and Path(error.filename).name
-            reason = f"{missing} is missing" if missing else f"{type(error).__name__}: {error}"
+            kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
+            reason = f"{missing} is missing" if missing else f"{kind}{error}"
             raise InputError(
                 f"{folder} holds no finished search ({reason}); give a folder that "
                 "`autolora-meta run` or `search` has written"

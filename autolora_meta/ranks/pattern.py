@@ -4,8 +4,31 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
+from typing_extensions import TypedDict
 
 from autolora_meta.errors import InputError
+from autolora_meta.foundation import manifest
+from autolora_meta.foundation.json_files import Count, read_json
+
+_AGAIN = "remove it, and write it again with `autolora-meta allocate RUN --output FILE`"
+
+
+class _Layer(TypedDict):
+    # As torch has them: parts without a dot, none of them empty.
+    name: Annotated[str, StringConstraints(pattern=r"^[^.\x00-\x1f]+(\.[^.\x00-\x1f]+)*$")]
+    rank: Count
+    cost: Count
+
+
+class _Stored(TypedDict):
+    """What a file of a rank pattern holds; sums beside it follow from these."""
+
+    k: Annotated[Count, Field(ge=1)]
+    scale: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    layers: list[_Layer]
 
 
 @dataclass(frozen=True)
@@ -81,31 +104,31 @@ class RankPattern:
         return json.dumps({**head, "total_rank": self.total_rank, "layers": layers}, indent=2)
 
     def save(self, path: str | Path) -> None:
-        """Write `to_json` to `path`."""
-        Path(path).write_text(self.to_json() + "\n", encoding="utf-8")
+        """Write `to_json` to `path`, and its hash into the manifest that names it, if one does."""
+        path = Path(path)
+        path.write_text(self.to_json() + "\n", encoding="utf-8")
+        manifest.seal_again(path.parent, path.name)
 
     @classmethod
     def load(cls, path: str | Path) -> "RankPattern":
         """Read what `save` wrote.
 
         Raises:
-            InputError: there is no such file, or it is not a rank pattern.
+            InputError: there is no such file, it is not a rank pattern, or it is damaged.
         """
+        path = Path(path)
+        if not path.exists():
+            raise InputError(f"there is no file {path}; a run leaves its pattern in ranks.json")
+        manifest.refuse_damaged(path.parent, _AGAIN, path.name)
+        held = read_json(path, _Stored, what="is not a rank pattern", again=_AGAIN)
+        layers = held["layers"]
         try:
-            content = json.loads(Path(path).read_text(encoding="utf-8"))
-            layers = content["layers"]
             return cls(
                 names=tuple(layer["name"] for layer in layers),
-                ranks=tuple(int(layer["rank"]) for layer in layers),
-                costs=tuple(int(layer["cost"]) for layer in layers),
-                k=int(content["k"]),
-                scale=float(content["scale"]),
+                ranks=tuple(layer["rank"] for layer in layers),
+                costs=tuple(layer["cost"] for layer in layers),
+                k=held["k"],
+                scale=held["scale"],
             )
-        except FileNotFoundError:
-            raise InputError(
-                f"there is no file {path}; a run leaves its pattern in ranks.json"
-            ) from None
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(
-                f"{path} is not a rank pattern written by this tool: {error}"
-            ) from None
+        except InputError as error:
+            raise InputError(f"{path} is not a rank pattern: {error}; {_AGAIN}") from None

@@ -79,7 +79,7 @@ class Course:
         """Return the course of the searches of one point, one result a replicate."""
         each = [search for result in results for search in result.searches]
         rows = [row for search in each for row in search.rows]
-        shares = [r["implicit_norm"] / r["direct_norm"] for r in rows if r["direct_norm"]]
+        shares = [r["implicit_norm"] / r["direct_norm"] for r in rows if r.get("direct_norm")]
         iterated = [row for row in rows if row.get("stopped", "exact") != "exact"]
         solver, solved, settled, blind = config.search.hypergradient.solver, None, None, None
         if iterated:

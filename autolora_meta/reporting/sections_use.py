@@ -7,7 +7,7 @@ from shlex import quote
 from autolora_meta.foundation.environment import recorded
 from autolora_meta.foundation.json_files import read_json
 from autolora_meta.reporting.document import Code, Section, Table
-from autolora_meta.studies.checks import ROWS
+from autolora_meta.studies.checks import ROWS, RowsRead
 from autolora_meta.studies.ledger import STUDY
 from autolora_meta.studies.table import StudyTable
 
@@ -33,9 +33,9 @@ def rows(folder: Path) -> list[Section]:
     file = folder / ROWS
     if not file.is_file():
         return []
-    found = read_json(file)
+    found = read_json(file, RowsRead, again="remove it: the page is then without these rows")
     tables = []
-    if classes := found["classes"]:
+    if classes := found.classes:
         splits = next(iter(classes.values()))
         cells = [[name, *of.values()] for name, of in classes.items()]
         caption = "How often each class, or tag, stands in each split"
@@ -43,8 +43,8 @@ def rows(folder: Path) -> list[Section]:
     opened = len(classes) <= _OPEN
     return [
         Section(
-            f"The rows, seed {found['seed']}",
-            points=found["said"],
+            f"The rows, seed {found.seed}",
+            points=found.said,
             tables=tables if opened else [],
             folded=[] if opened else tables,
         )

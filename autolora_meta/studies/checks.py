@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 
 from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import InputError
+from autolora_meta.foundation.json_files import Count
 from autolora_meta.pipeline.check import check
 from autolora_meta.pipeline.prepare import refuse_unusable
 from autolora_meta.studies.plan import Planned
@@ -25,7 +26,7 @@ class RowsRead:
 
     seed: int
     said: tuple[str, ...]
-    classes: Mapping[str, Mapping[str, int]]
+    classes: Mapping[str, Mapping[str, Count]]
 
     def to_json(self) -> str:
         """Return the content of `rows.json`."""

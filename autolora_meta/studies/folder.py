@@ -1,32 +1,31 @@
 """The folder of a run: free, taken or replaced; finished work is never lost by accident."""
 
 import os
-import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import InputError
-from autolora_meta.foundation.places import writable
+from autolora_meta.foundation import lock
+from autolora_meta.foundation.places import replace_text, writable
 from autolora_meta.studies.study import Study
 
 _CONFIG = "config.yaml"
 _NAMED = 4  # keys in a message
 
 
+class Taken(InputError):
+    """A folder holds finished work, or something else that is no run."""
+
+
 def taken(folder: Path) -> bool:
     """Return whether anything stands at the place of a folder that is to be made."""
-    return os.path.lexists(folder) and not (folder.is_dir() and not any(folder.iterdir()))
-
-
-def free(folder: Path) -> Path:
-    """Return `folder`, or the first of `folder-2`, `folder-3`, ... that nothing has taken."""
-    if not taken(folder):
-        return folder
-    numbered = (folder.with_name(f"{folder.name}-{i}") for i in count(2))
-    return next(place for place in numbered if not taken(place))
+    if not os.path.isdir(folder):  # that of a name too long says no, too
+        return os.path.lexists(folder)
+    return any(path.name not in lock.FILES for path in folder.iterdir())
 
 
 def vacant(folder: Path, *, overwrite: bool = False) -> Path:
@@ -41,26 +40,74 @@ def vacant(folder: Path, *, overwrite: bool = False) -> Path:
             that is no run.
     """
     writable(folder, "folder for the run (--runs)")
+    if taken(folder) and overwrite and folder.is_symlink():
+        raise Taken(
+            f"{folder} is a link, and --overwrite does not empty what is behind it; name the "
+            "folder itself, or choose another name (name=...)"
+        )
     if taken(folder) and not overwrite:
-        raise InputError(
+        raise Taken(
             f"{folder} exists, and finished work is not overwritten; choose another name "
             "(name=...), or replace it with --overwrite (overwrite=True in Python)"
         )
     if taken(folder) and not (folder / _CONFIG).is_file():
-        raise InputError(
+        raise Taken(
             f"{folder} holds no run (it has no {_CONFIG}), so it is not overwritten; choose "
             "another name (name=...), or remove it yourself"
         )
     return folder
 
 
-def made(folder: Path, config: RunConfig) -> Path:
-    """Return a folder with the resolved configuration in it, and nothing else."""
-    if folder.exists():
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True)
-    (folder / _CONFIG).write_text(config.to_yaml(), encoding="utf-8")
-    return folder
+@contextmanager
+def claimed(folder: Path, *, overwrite: bool = False, numbered: bool = False) -> Iterator[Path]:
+    """Give a folder that nobody else works in, and that nobody else is given while the body runs.
+
+    What it holds stays until `fill`. A folder that was made for the body and that this did not fill
+    is removed again.
+
+    Args:
+        folder: of the run.
+        overwrite: the run that it holds may be replaced.
+        numbered: the first of `folder`, `folder-2`, `folder-3`, ... that is free.
+
+    Raises:
+        InputError: it is taken, another process works in it, or it cannot be made.
+    """
+    for number in count(1):
+        place = folder if number == 1 else folder.with_name(f"{folder.name}-{number}")
+        with ExitStack() as held:
+            try:
+                held.enter_context(_claim(place, overwrite))
+            except (Taken, lock.Busy):
+                if numbered:
+                    continue
+                raise
+            yield place
+            return
+
+
+@contextmanager
+def _claim(folder: Path, overwrite: bool) -> Iterator[None]:
+    """Lock a folder, made if need be, that is free or may be replaced."""
+    vacant(folder, overwrite=overwrite)
+    above = [place for place in (folder, *folder.parents) if not place.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with lock.locked(folder, "wait until it has ended, or give another name (name=...)"):
+            vacant(folder, overwrite=overwrite)  # of two that came at once, one was first
+            yield
+    finally:
+        if above and not taken(folder):
+            (folder / lock.LOCK).unlink(missing_ok=True)
+            with suppress(OSError):  # somebody else has come
+                for place in above:
+                    place.rmdir()
+
+
+def fill(folder: Path, config: RunConfig) -> None:
+    """Leave the resolved configuration in a folder that is claimed, and nothing else."""
+    lock.clear(folder)
+    replace_text(folder / _CONFIG, config.to_yaml())
 
 
 def refuse_other(study: Study, *, overwrite: bool = False) -> None:

@@ -2,17 +2,25 @@
 
 import json
 import os
-import shutil
 from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, NotRequired
 
-from filelock import FileLock, Timeout
+from pydantic import Field
+from typing_extensions import TypedDict
 
 from autolora_meta.errors import InputError
-from autolora_meta.foundation.json_files import read_json, read_rows
+from autolora_meta.foundation.json_files import (
+    AS_IT_STANDS,
+    Count,
+    Part,
+    Size,
+    read_json,
+    read_rows,
+)
+from autolora_meta.foundation.lock import clear, locked
 from autolora_meta.foundation.places import replace_text, sweep
 
 STUDY = "study.yaml"
@@ -36,6 +44,49 @@ class Took:
     def to_dict(self) -> dict[str, float | None]:
         """Return the columns of a data frame."""
         return asdict(self)
+
+
+class _Finished(TypedDict):
+    """A line of results.jsonl about a run that has finished."""
+
+    id: Part
+    status: Literal["finished"]
+    metrics: dict[str, float]
+    compared: list[str]
+    ranks: dict[str, Count]
+    parameters: Size
+    cost: Size
+    start: NotRequired[str]
+    blind: NotRequired[bool]
+    blind_answer: NotRequired[str | None]
+
+
+class _Failed(TypedDict):
+    """A line of results.jsonl about a run that has failed."""
+
+    id: Part
+    status: Literal["failed"]
+    error: str
+
+
+_Ended = Annotated[_Finished | _Failed, Field(discriminator="status"), AS_IT_STANDS]
+
+
+class _Timed(TypedDict):
+    """A line of timings.jsonl."""
+
+    job: str
+    seconds: Size
+    allocation_seconds: NotRequired[Size]
+    peak_memory: NotRequired[Size | None]
+    searches: NotRequired[list[str]]
+
+
+class _Look(TypedDict):
+    """One of looks.json."""
+
+    seeds: list[int]
+    primary: str
 
 
 class Ledger:
@@ -76,24 +127,14 @@ class Ledger:
                 "(name=...), or remove it yourself"
             )
         self.folder.mkdir(parents=True, exist_ok=True)
-        # The system lets go of it when the process ends, however it ends.
-        lock = FileLock(self.folder / ".lock")
-        try:
-            lock.acquire(timeout=-1 if wait else 0)
-        except Timeout:
-            raise InputError(
-                f"another process is working on {self.folder}; wait for it with --wait (wait=True "
-                "in Python), or give another name (name=...)"
-            ) from None
-        try:
+        otherwise = "wait for it with --wait (wait=True in Python), or give another name (name=...)"
+        with locked(self.folder, otherwise, wait=wait):
             if anew:
-                self._clear()
+                clear(self.folder)
             for name, text in files.items():
                 replace_text(self.folder / name, text)
             self._mend()
             yield
-        finally:
-            lock.release()
 
     def refuse_changed(self, inputs: Mapping[str, str], read: Container[str] | None) -> None:
         """Remember the local files that the study reads; refuse what is no longer what it was.
@@ -106,7 +147,7 @@ class Ledger:
             InputError: a file has changed, and what has finished read the old one.
         """
         place = self.folder / "inputs.json"
-        known = read_json(place) if place.is_file() else {}
+        known = read_json(place, dict[str, str]) if place.is_file() else {}
         changed = [path for path, found in inputs.items() if known.get(path, found) != found]
         changed = [path for path in changed if read is None or path in read]
         if changed:
@@ -121,17 +162,12 @@ class Ledger:
         """Id -> the last line that was written about that run.
 
         Raises:
-            InputError: results.jsonl is not what this tool writes.
+            InputError: results.jsonl is not what a study writes.
         """
         if not self.results.is_file():
             return {}
-        rows = read_rows(self.results)
-        try:
-            return {row["id"]: row for row in rows}
-        except (KeyError, TypeError) as error:
-            raise InputError(
-                f"{self.results} is not what a study writes ({error}); repair or remove that line"
-            ) from None
+        rows = read_rows(self.results, _Ended, again="repair or remove that line")
+        return {row["id"]: row for row in rows}
 
     def append(self, row: Mapping[str, Any]) -> None:
         """Record how a run ended; it is on the disk when this returns."""
@@ -147,14 +183,13 @@ class Ledger:
 
     def took(self) -> dict[str, Took]:
         """Return what each run took, where it and the searches that it read were timed."""
-        if not self.timings.is_file():
-            return {}
-        jobs = {row["job"]: row for row in read_rows(self.timings) if "allocation_seconds" in row}
+        jobs = {row["job"]: row for row in self._timed() if "allocation_seconds" in row}
         found = {}
         for key, row in jobs.items():
             behind = [jobs[name] for name in [key, *row.get("searches", [])] if name in jobs]
             if len(behind) == 1 + len(row.get("searches", [])):
-                memory = [one["peak_memory"] for one in behind if one["peak_memory"] is not None]
+                known = [one.get("peak_memory") for one in behind]
+                memory = [peak for peak in known if peak is not None]
                 found[key] = Took(
                     sum(one["allocation_seconds"] for one in behind),
                     sum(one["seconds"] for one in behind),
@@ -164,7 +199,11 @@ class Ledger:
 
     def seconds(self) -> list[float]:
         """Return the seconds of every job."""
-        return [row["seconds"] for row in read_rows(self.timings)] if self.timings.is_file() else []
+        return [row["seconds"] for row in self._timed()]
+
+    def _timed(self) -> list[Any]:
+        again = "remove it: the study goes on without what its runs took"
+        return read_rows(self.timings, _Timed, again=again) if self.timings.is_file() else []
 
     def looked(self, seeds: Sequence[int], primary: str) -> None:
         """Record that there were results to look at.
@@ -180,11 +219,11 @@ class Ledger:
     def looks(self) -> list[dict[str, Any]]:
         """`seeds` and `primary` of the results that there were, each time that they changed."""
         place = self.folder / "looks.json"
-        return json.loads(place.read_text(encoding="utf-8")) if place.is_file() else []
+        return read_json(place, list[_Look]) if place.is_file() else []
 
     def sweep(self) -> None:
         """Remove the half-done work of processes of this machine that are no more."""
-        for place in ("searches", "measured", "runs"):
+        for place in (".", "searches", "measured", "runs"):
             sweep(self.folder / place)
 
     def shared(self) -> set[str]:
@@ -196,13 +235,6 @@ class Ledger:
         if not self.folder.is_dir():
             return self.folder.exists()
         return any(not path.name.startswith(".") for path in self.folder.iterdir())
-
-    def _clear(self) -> None:
-        for path in self.folder.iterdir():
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            elif path.name != ".lock":
-                path.unlink()
 
     def _mend(self) -> None:
         """Cut off the half line of a writer that was killed."""

@@ -7,9 +7,13 @@ The file is a Tabular Data Resource with a Table Schema (specs.frictionlessdata.
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any, Literal
 
+from typing_extensions import TypedDict
+
+from autolora_meta.foundation.json_files import AS_IT_STANDS, Count, Part, Size
 from autolora_meta.foundation.progress import Row
+from autolora_meta.studies.questions import Primary, Question
 
 # Column -> its type and what it is. A column for each key of the study stands after `run`.
 COLUMNS: dict[str, tuple[str, str]] = {
@@ -27,6 +31,38 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "blind_answer": ("string", "why the metrics show nothing learned; none where they do"),
     "error": ("string", "of a failed run"),
 }
+
+
+class StoredValue(TypedDict):
+    """A row of the file: `COLUMNS`, and one for each key of the study."""
+
+    run: Part
+    arm: Part
+    seed: Count
+    status: Literal["finished", "failed", "missing"]
+    metric: str | None
+    value: float | None
+    compared: bool | None
+    parameters: Size | None
+    cost: Size | None
+    pattern: str | None
+    start: str | None
+    blind: bool | None
+    blind_answer: str | None
+    error: str | None
+
+
+class StoredTable(TypedDict):
+    """The whole file."""
+
+    name: str
+    question: str
+    keys: list[str]
+    asked: list[Question]
+    primary: Primary
+    data: list[Annotated[StoredValue, AS_IT_STANDS]]
+
+
 _OF_RUN = ("parameters", "cost", "pattern", "start", "blind", "blind_answer", "error")
 
 
@@ -67,6 +103,7 @@ def runs_of(values: Iterable[Mapping[str, Any]], keys: Sequence[str]) -> list[Ro
 
     Raises:
         KeyError: a row lacks a column.
+        ValueError: a metric has no value, or a finished run no metric.
     """
     found: dict[str, Row] = {}
     for value in values:
@@ -78,7 +115,11 @@ def runs_of(values: Iterable[Mapping[str, Any]], keys: Sequence[str]) -> list[Ro
             | {"status": value["status"]}
             | {key: value[key] for key in _OF_RUN if value[key] is not None},
         )
+        if value["metric"] is None and row["status"] == "finished":
+            raise ValueError(f"run {value['run']} has finished and has no metric")
         if value["metric"] is not None:
+            if value["value"] is None or value["compared"] is None:
+                raise ValueError(f"run {value['run']} has no {value['metric']}")
             row.setdefault("metrics", {})[value["metric"]] = value["value"]
             row.setdefault("compared", []).extend([value["metric"]] * value["compared"])
     return list(found.values())

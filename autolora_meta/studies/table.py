@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autolora_meta.errors import InputError
+from autolora_meta.foundation.json_files import read_json
 from autolora_meta.foundation.places import replace_text
 from autolora_meta.studies import schema
 from autolora_meta.studies.answers import answers
@@ -15,13 +16,14 @@ from autolora_meta.studies.labels import value_label
 from autolora_meta.studies.ledger import Ledger
 from autolora_meta.studies.options import StudyOptions
 from autolora_meta.studies.plan import Planned
-from autolora_meta.studies.questions import ARM, Primary, Question
+from autolora_meta.studies.questions import ARM, Question
 from autolora_meta.studies.runs import Runs
 
 if TYPE_CHECKING:
     import pandas
 
 FILE = "table.json"
+_AGAIN = "run the study again: it writes the table from results.jsonl, and nothing runs twice"
 
 
 @dataclass(frozen=True)
@@ -152,17 +154,17 @@ class StudyTable(Runs):
         """
         path = Path(path)
         path = path / FILE if path.is_dir() else path
+        content = read_json(path, schema.StoredTable, what="is no table of a study", again=_AGAIN)
+        keys, asked, primary = tuple(content["keys"]), content["asked"], content["primary"]
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            keys = tuple(content["keys"])
-            return cls(
-                content["name"],
-                keys,
-                tuple(schema.runs_of(content["data"], keys)),
-                tuple(Question.model_validate(one) for one in content["asked"]),
-                Primary.model_validate(content["primary"]),
-                content["question"],
-                Ledger(path.parent).took(),
+            rows = schema.runs_of(content["data"], keys)
+        except (KeyError, ValueError) as error:
+            raise InputError(f"{path} is no table of a study ({error}); {_AGAIN}") from None
+        if ARM not in keys or not 0 <= primary.question < max(len(asked), 1):
+            raise InputError(
+                f"{path} is no table of a study (its keys or its primary question are not of it); "
+                f"{_AGAIN}"
             )
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InputError(f"{path} is no table of a study of this tool: {error}") from None
+        took = Ledger(path.parent).took()
+        about = content["name"], keys, tuple(rows), tuple(asked), primary, content["question"]
+        return cls(*about, took)

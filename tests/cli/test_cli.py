@@ -130,6 +130,11 @@ def test_a_run_of_another_configuration_is_overwritten_only_when_told_to(
     said = command("search", tiny.config, "name=tiny", "--runs", runs)
     assert said.status == 2 and "finished work is not overwritten" in said.err
     assert contents(runs) == before
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "tiny").symlink_to(runs / "tiny")
+    for name in ("run", "search"):
+        link = command(name, tiny.config, "--runs", tmp_path / "links", "--overwrite")
+        assert link.status == 2 and "is a link, and --overwrite does not empty" in link.err
     bad = command("run", tiny.config, "lora.targets=[qurey]", "--runs", runs, "--overwrite")
     assert bad.status == 2
     assert contents(runs) == before

@@ -1,5 +1,7 @@
 """A place that cannot be written to is found before the work, and nothing is left of the try."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -7,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from autolora_meta import InputError, RunConfig, SearchResult, Study, run
-from autolora_meta.foundation.places import unused, writable
+from autolora_meta.foundation.places import scratch, sweep, unused, writable
 from tests.end_to_end import Tiny, command
 
 UNFIT: dict[str, tuple[Callable[[Path], Path], str]] = {
@@ -122,3 +124,23 @@ def test_what_a_disk_refuses_later_is_one_sentence(
     monkeypatch.setattr("autolora_meta.ranks.pattern.RankPattern.save", full)
     said = command("allocate", tiny.run, "--output", here / "new.json")
     assert (said.status, said.err) == (2, "error: [Errno 28] No space left on device\n")
+
+
+def test_what_a_killed_process_left_goes_with_the_next_start(tmp_path: Path) -> None:
+    code = (
+        "import os, signal; from pathlib import Path; from unittest import mock\n"
+        "from autolora_meta.foundation.places import replace_text, scratch\n"
+        f"here = Path({str(tmp_path)!r})\n"
+        "end = lambda *args: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "held = [scratch(here), scratch(here, 'other')]\n"
+        "for one in held: one.__enter__()\n"
+        "with mock.patch('os.fsync', end): replace_text(here / 'table.json', '{}')\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=False)
+    (tmp_path / ".mine-x@y-z").touch()  # of nobody's process
+    assert len(list(tmp_path.iterdir())) == 4
+    with scratch(tmp_path) as working:
+        sweep(tmp_path, "autolora")
+        assert len(list(tmp_path.iterdir())) == 4 and working.is_dir()
+        sweep(tmp_path)
+        assert set(tmp_path.iterdir()) == {tmp_path / ".mine-x@y-z", working}
