@@ -1,8 +1,12 @@
 """A run's folder is data: attacks planted in one run no code, and lead nowhere."""
 
+import ast
 import json
+import shlex
 import shutil
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -12,12 +16,15 @@ from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import InputError
 from autolora_meta.exporting.export import export
 from autolora_meta.exporting.source import find
-from autolora_meta.finetuning.lora import layer_costs
+from autolora_meta.finetuning.lora import layer_costs, quiet_peft
 from autolora_meta.finetuning.lora_config import lora_config
 from autolora_meta.finetuning.targets import target_layers
 from autolora_meta.ranks.pattern import RankPattern
+from autolora_meta.reporting.sections_use import adapter, again
+from autolora_meta.reporting.summary import summary
 from tests.end_to_end import Tiny, command
 from tests.exporting.adapters import classifier, saved
+from tests.reporting.pages import study_table
 from tests.tiny import tiny_bert, tiny_csv
 
 _PLANTED = """\
@@ -201,3 +208,54 @@ def test_a_config_names_what_is_installed_and_no_path_to_code(
     _set(run, section, **values)
     said = command("retrain", run, "--output", run.parent / "made")
     assert said.status == 2 and "planted" in said.err, said.err
+
+
+EVIL = """x`|"+open('mark', 'w').name+"'<b>"""
+
+
+def test_names_in_a_card_stay_names(
+    honest: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    model = shutil.copytree(honest / "model", tmp_path / f"""a");open("mark", "w")#{EVIL}""")
+    rows = (
+        (honest / "rows.csv").read_text().replace(",animal", ',"' + EVIL.replace('"', '""') + '"')
+    )
+    (tmp_path / "ro`ws.csv").write_text(rows)
+    _set(run, "model", name=str(model))
+    _set(run, "data", source=str(tmp_path / "ro`ws.csv"))
+    said = command("retrain", run, "--output", tmp_path / "made")
+    assert said.status == 0, said.err
+    card = (tmp_path / "made" / "README.md").read_text()
+    assert f"- base model: ``{model}``\n- data: ``{tmp_path / 'ro`ws.csv'}``, " in card
+    code = card.split("```python\n")[1].split("\n```")[0]
+    found: dict[str, Any] = {}
+    with quiet_peft():
+        exec(code.replace("path/to/this/folder", str(tmp_path / "made")), found)
+    assert EVIL in found["labels"] and found["base"].name_or_path == str(model)
+    assert not (tmp_path / "mark").exists()
+
+
+def test_a_page_repeats_no_code_of_a_folder_but_what_loads(tmp_path: Path) -> None:
+    card = "from peft import PeftModel\nmodel = PeftModel.from_pretrained({}, num_labels=2)\n"
+    (tmp_path / "adapter").mkdir()
+    for argument, shown in (
+        ('"base"', True),
+        ('os.system("x")', False),
+        ("open('x', 'w')", False),
+        ('"base", trust_remote_code=True', False),
+        ('"base"); import os; (1', False),
+        ("(", False),
+    ):
+        (tmp_path / "adapter" / "README.md").write_text(f"```python\n{card.format(argument)}```\n")
+        (section,) = adapter(study_table(), tmp_path)
+        assert bool(section.code) == shown, argument
+
+
+def test_commands_and_summary_quote_the_name_of_a_study(tmp_path: Path) -> None:
+    table = replace(study_table(), name="a; touch mark #|<b>\n# b", question=EVIL)
+    (tmp_path / "study.yaml").touch()
+    shell, script = (code.text for code in again(table, tmp_path / 'a"); b').code)
+    assert shlex.split(shell)[-1] == f"name={table.name}-again"
+    ast.parse(script)
+    assert summary(table).startswith("# a; touch mark #\\|\\<b> # b\n\nx\\`\\|")

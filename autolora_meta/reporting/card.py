@@ -1,6 +1,5 @@
 """The model card of an adapter: what it is, how it was made, how to load it."""
 
-import json
 from collections import Counter
 
 import yaml
@@ -11,6 +10,7 @@ from autolora_meta.finetuning.prepare import Prepared
 from autolora_meta.finetuning.retrain import RetrainResult
 from autolora_meta.ranks.pattern import RankPattern
 from autolora_meta.reporting.markdown import ranks_table
+from autolora_meta.reporting.quoting import code_span, escaped, python
 
 
 def model_card(
@@ -33,7 +33,7 @@ def model_card(
     base = prepared.model.config.name_or_path
     spread = ", ".join(f"{n} at rank {r}" for r, n in sorted(Counter(pattern.ranks).items()))
     sizes = {split: len(rows) for split, rows in prepared.rows.items()}
-    figures = "\n".join(f"- {name}: {value:.4f}" for name, value in result.metrics.items())
+    figures = "\n".join(f"- {escaped(name)}: {value:.4f}" for name, value in result.metrics.items())
     tags = ["lora", "autolora", "autolora-meta"]
     head = {"base_model": base, "library_name": "peft", "tags": tags}
     by_budget = not by_hand and config.ranks.rule == "budget"
@@ -41,12 +41,12 @@ def model_card(
     return f"""---
 {yaml.safe_dump(head, sort_keys=False)}---
 
-# {config.name}
+# {escaped(config.name)}
 
 A LoRA adapter with its own rank for each layer, made by autolora-meta.
 
-- base model: `{base}`
-- data: `{config.data.source}`, {sizes["train"] + sizes["validation"]} rows to train on, \
+- base model: {code_span(base)}
+- data: {code_span(config.data.source)}, {sizes["train"] + sizes["validation"]} rows to train on, \
 {sizes["test"]} to test on, seed {config.seed}
 - ranks: {len(pattern)} layers, {spread}
 - size: {pattern.parameters:,} adapter parameters{budget}, head apart
@@ -83,12 +83,12 @@ def _load(prepared: Prepared) -> str:
     task, base = prepared.task, prepared.model.config.name_or_path
     pictures = isinstance(prepared.tokenizer, BaseImageProcessor)
     auto = "AutoImageProcessor" if pictures else "AutoTokenizer"
-    named = f"labels = {json.dumps(list(task.labels))}\n" if task.labels else ""
+    named = f"labels = {python(task.labels)}\n" if task.labels else ""
     count = "len(labels)" if task.labels else task.model_settings().get("num_labels")
     settings = f", num_labels={count}" if count else ""
     return f"""from peft import PeftModel
 from transformers import {task.model_class}, {auto}
 
-{named}base = {task.model_class}.from_pretrained("{base}"{settings})
+{named}base = {task.model_class}.from_pretrained({python(str(base))}{settings})
 model = PeftModel.from_pretrained(base, "path/to/this/folder")
 {"processor" if pictures else "tokenizer"} = {auto}.from_pretrained("path/to/this/folder")"""

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from autolora_meta.ranks.pattern import RankPattern
 from autolora_meta.reporting.grid import layer_grid
+from autolora_meta.reporting.quoting import escaped
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
@@ -25,7 +26,7 @@ def ranks_table(pattern: RankPattern) -> str:
     for (row, column), rank in zip(grid.cells, pattern.ranks, strict=True):
         cells[row][column] = str(rank)
     body = table(
-        ["block", *grid.columns],
-        [[name, *row] for name, row in zip(grid.rows, cells, strict=True)],
+        ["block", *map(escaped, grid.columns)],
+        [[escaped(name), *row] for name, row in zip(grid.rows, cells, strict=True)],
     )
     return f"{body}\n\ntotal rank {pattern.total_rank}, {pattern.parameters:,} parameters"

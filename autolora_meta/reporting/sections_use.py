@@ -1,5 +1,6 @@
 """Sections of the page that say what the runs were given, and how to use and repeat them."""
 
+import ast
 import re
 from pathlib import Path
 from shlex import quote
@@ -7,24 +8,30 @@ from shlex import quote
 from autolora_meta.foundation.environment import recorded
 from autolora_meta.foundation.json_files import read_json
 from autolora_meta.reporting.document import Code, Section, Table
+from autolora_meta.reporting.quoting import python
 from autolora_meta.studies.checks import ROWS, RowsRead
 from autolora_meta.studies.ledger import STUDY
 from autolora_meta.studies.table import StudyTable
 
 _OPEN = 20  # classes in a table that need not be opened
 CONFIG = "config.yaml"
+_PLAIN = (
+    *(ast.Module, ast.alias, ast.Assign, ast.Name, ast.expr_context),
+    *(ast.Expr, ast.Constant, ast.List),
+)
+_CALLED = re.compile(r"\w+\.from_pretrained|len")
 
 _RUN_IN_PYTHON = """\
 from autolora_meta import RunConfig, run
 
 if __name__ == "__main__":
-    run(RunConfig.load("FILE"), "again", say=print)
+    run(RunConfig.load(FILE), "again", say=print)
 """
 _STUDY_IN_PYTHON = """\
 from autolora_meta import Study
 
 if __name__ == "__main__":
-    table = Study.load("FILE", folder="again").run()
+    table = Study.load(FILE, folder="again").run()
 """
 
 
@@ -57,6 +64,9 @@ def adapter(table: StudyTable, folder: Path) -> list[Section]:
     text = card.read_text(encoding="utf-8") if card.is_file() else ""
     if found := re.search(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
         words = "The adapter of the first replicate is in adapter/, a stock PEFT adapter."
+        if not _only_loads(found[1]):
+            words += " Its README.md has other code than this tool writes, which is not shown here."
+            return [Section("Load the adapter", words=[words])]
         code = Code("In this folder:", found[1].replace("path/to/this/folder", "adapter"))
         return [Section("Load the adapter", words=[words], code=[code])]
     row, place = table.finished[0], _way(folder)
@@ -80,12 +90,30 @@ def adapter(table: StudyTable, folder: Path) -> list[Section]:
     ]
 
 
+def _only_loads(code: str) -> bool:
+    """Return whether Python from a file does no more than a model card's: import, and load."""
+    try:
+        nodes = list(ast.walk(ast.parse(code)))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    allowed = {
+        ast.ImportFrom: lambda node: node.module in ("peft", "transformers"),
+        ast.Attribute: lambda node: node.attr == "from_pretrained",
+        ast.Call: lambda node: _CALLED.fullmatch(ast.unparse(node.func)),
+        ast.keyword: lambda node: node.arg == "num_labels",
+    }
+    return all(
+        isinstance(node, _PLAIN) or allowed.get(type(node), lambda node: False)(node)
+        for node in nodes
+    )
+
+
 def again(table: StudyTable, folder: Path) -> Section:
     """Return how to repeat a run or a study."""
     one = (folder / CONFIG).is_file()
     command, name = ("run", CONFIG) if one else ("study", STUDY)
-    file, python = _way(folder) / name, _RUN_IN_PYTHON if one else _STUDY_IN_PYTHON
-    shell = f"autolora-meta {command} {quote(file.as_posix())} name={table.name}-again"
+    file, script = _way(folder) / name, _RUN_IN_PYTHON if one else _STUDY_IN_PYTHON
+    shell = f"autolora-meta {command} {quote(file.as_posix())} {quote(f'name={table.name}-again')}"
     return Section(
         "Repeat it",
         words=[
@@ -94,7 +122,7 @@ def again(table: StudyTable, folder: Path) -> Section:
         ],
         code=[
             Code("On the command line:", shell),
-            Code("Or in Python:", python.replace("FILE", file.as_posix())),
+            Code("Or in Python:", script.replace("FILE", python(file.as_posix()))),
         ],
     )
 

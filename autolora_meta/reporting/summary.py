@@ -9,6 +9,7 @@ from autolora_meta.reporting.caveats import blind_runs, reach, reserves, warning
 from autolora_meta.reporting.cells import means
 from autolora_meta.reporting.course import Course, courses
 from autolora_meta.reporting.markdown import ranks_table, table
+from autolora_meta.reporting.quoting import escaped
 from autolora_meta.studies.executor import Job
 from autolora_meta.studies.labels import row_label
 from autolora_meta.studies.plan import Planned
@@ -45,20 +46,27 @@ def summary(
         warned: what stands before all else.
         result: the first search, whose ranks are shown.
     """
-    parts = [f"# {found.name}"]
-    parts += [found.question] * bool(found.question)
-    parts += [f"**{said}**" for said in warned]
+    parts = [f"# {escaped(found.name)}"]
+    parts += [escaped(found.question)] * bool(found.question)
+    parts += [f"**{escaped(said)}**" for said in warned]
     if result is not None:
         unspent = result.options.unspent(result.ranks)
-        parts += [f"## Ranks learned, seed {found.rows[0]['seed']}", ranks_table(result.ranks)]
+        parts += [
+            f"## Ranks learned, seed {escaped(found.rows[0]['seed'])}",
+            ranks_table(result.ranks),
+        ]
         parts += [*[unspent] * bool(unspent), "## Comparison"]
-    parts += [table(*means(found, timed=True)), *_captions(found)]
+    header, rows = means(found, timed=True)
+    cells = [[escaped(cell) for cell in row] for row in rows]
+    parts += [table([*map(escaped, header)], cells), *_captions(found)]
     for group in groups(found):
-        parts += [f"{group.heading}:", "\n".join(f"- {said}" for said in group.sentences)]
+        points = [f"- {escaped(said)}" for said in group.sentences]
+        parts += [f"{escaped(group.heading)}:", "\n".join(points)]
     parts.append(reach(found, [c for group in groups(found) for c in group.contrasts]))
     for setting, course in (went or {}).items():
-        parts.append(f"{setting}: " * bool(setting) + " ".join(course.sentences()))
-    parts += [*reserves(found), *blind_runs(found), *_failed(found)]
+        said = f"{setting}: " * bool(setting) + " ".join(course.sentences())
+        parts.append(escaped(said))
+    parts += [*map(escaped, [*reserves(found), *blind_runs(found)]), *_failed(found)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -73,7 +81,8 @@ def _captions(found: StudyTable) -> list[str]:
 def _failed(found: StudyTable) -> list[str]:
     if not found.failed:
         return []
-    lines = [f"- {row['id']} ({row_label(row)}): {row['error']}" for row in found.failed]
+    said = (f"{row['id']} ({row_label(row)}): {row['error']}" for row in found.failed)
+    lines = [f"- {escaped(one)}" for one in said]
     return ["## Failed", "\n".join(lines), "Run again with --retry-failed to try them once more."]
 
 
