@@ -49,7 +49,7 @@ def load_base(source: Source, *, empty: bool = False) -> PreTrainedModel:
             config = _config(source, place, settings)
             name = model_class(source.config, config)
             if empty:
-                return _skeleton(name, config)
+                return _skeleton(name, config, options.trust_remote_code)
             kind = getattr(transformers, name)
             model = kind.from_pretrained(
                 place,
@@ -98,7 +98,7 @@ def model_class(adapter: LoraConfig, model: Any = None) -> str:
     kept = getattr(model, "architectures", None) or [None]
     mapped = (adapter.auto_mapping or {}).get("base_model_class")
     name = _CLASSES.get(adapter.task_type or "") or mapped or kept[0] or "AutoModel"
-    if not hasattr(transformers, name):
+    if not hasattr(getattr(transformers, name, None), "from_pretrained"):
         raise InputError(
             f"the adapter is for a model of class {name}, which transformers does not have; only "
             "its ranks can be shown"
@@ -113,29 +113,32 @@ def _config(source: Source, place: str, settings: Mapping[str, Any]) -> Any:
         return AutoConfig.from_pretrained(source.adapter, trust_remote_code=trust)
     config = AutoConfig.from_pretrained(place, **settings)
     if source.adapter is not None and source.config.modules_to_save:
-        classes = _classes(source.adapter, config, model_class(source.config))
+        classes = _classes(source, config, settings["trust_remote_code"])
         if classes is not None and classes != config.num_labels:
             config.num_labels = classes
     return config
 
 
-def _classes(adapter: Path, config: Any, kind: str) -> int | None:
+def _classes(source: Source, config: Any, trusted: bool) -> int | None:
     """Return the number of rows of the adapter's output layer, found with an empty model."""
     usual, config.num_labels = config.num_labels, _MARK
-    skeleton = _skeleton(kind, config)
+    skeleton = _skeleton(model_class(source.config), config, trusted)
     config.num_labels = usual
     outputs = {name for name, p in skeleton.named_parameters() if p.shape[0] == _MARK}
-    with safe_open(adapter / WEIGHTS, framework="pt") as file:
+    assert source.adapter is not None
+    with safe_open(source.adapter / WEIGHTS, framework="pt") as file:
         for key in file.keys():  # noqa: SIM118
             if any(key.endswith(f".{name}") for name in outputs):
                 return file.get_slice(key).get_shape()[0]
     return None
 
 
-def _skeleton(kind: str, config: Any) -> PreTrainedModel:
+def _skeleton(kind: str, config: Any, trusted: bool) -> PreTrainedModel:
     model: Any = getattr(transformers, kind)
     with torch.device("meta"):
-        return model.from_config(config) if hasattr(model, "from_config") else model(config)
+        if hasattr(model, "from_config"):  # which asks on the terminal if it is not told
+            return model.from_config(config, trust_remote_code=trusted)
+        return model(config)
 
 
 def small_input(model: PreTrainedModel, adapter: LoraConfig) -> dict[str, Tensor]:

@@ -132,7 +132,8 @@ def _load_peft(source: Source, place: Path, base: Base) -> nn.Module:
 def _load_merged(source: Source, place: Path, base: Base) -> nn.Module:
     model = base()
     kind: Any = type(model)
-    config = AutoConfig.from_pretrained(place)
+    trusted = source.base is not None and source.base.trust_remote_code
+    config = AutoConfig.from_pretrained(place, trust_remote_code=trusted)
     return kind.from_pretrained(place, config=config, dtype=model.dtype)
 
 

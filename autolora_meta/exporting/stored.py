@@ -54,6 +54,10 @@ def read_config(folder: Path) -> LoraConfig:
         kind = content["peft_type"]
         if kind == "LORA":
             config: Any = LoraConfig.from_pretrained(str(folder))
+            if config.megatron_config:
+                raise ValueError(
+                    "megatron_config names a module to import, and a file may not; remove it"
+                )
             return config
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path} is not a configuration of a PEFT adapter: {error}") from None

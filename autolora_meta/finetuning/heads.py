@@ -66,7 +66,8 @@ def _base_parts(model: PreTrainedModel) -> frozenset[str]:
     children = {name for name, _ in model.named_children()}
     try:
         with torch.device("meta"):
-            bare = AutoModel.from_config(model.config)
+            # Not left open: transformers would ask on the terminal.
+            bare = AutoModel.from_config(model.config, trust_remote_code=False)
     except (ValueError, TypeError, KeyError, AttributeError, ImportError, RuntimeError):
         return frozenset(children - set(_HEADS)) if children & set(_HEADS) else frozenset()
     if type(bare) is type(model):
