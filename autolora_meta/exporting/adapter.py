@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.lora import quiet_peft
 from autolora_meta.finetuning.retrain import RetrainResult
-from autolora_meta.foundation.places import scratch, sweep
+from autolora_meta.foundation.places import scratch, sweep, usual_permissions
 
 
 def save_adapter(
@@ -43,6 +43,7 @@ def save_adapter(
         written = beside / folder.name
         _write(result, written, card)
         _check(result, written, base)
+        usual_permissions(written)
         if folder.exists():
             folder.rmdir()
         written.rename(folder)

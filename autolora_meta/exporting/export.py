@@ -18,7 +18,7 @@ from autolora_meta.exporting.source import Source, find
 from autolora_meta.exporting.stored import read_adapter
 from autolora_meta.finetuning.lora import quiet_peft
 from autolora_meta.finetuning.models import quiet_loading
-from autolora_meta.foundation.places import scratch, sweep, unused
+from autolora_meta.foundation.places import scratch, sweep, unused, usual_permissions
 
 
 def export(
@@ -86,6 +86,7 @@ def export(
         else:
             gap = _write(form, source, source.adapter, written)
             say(f"loaded again: logits of a small input differ by {gap:.1e} at most")
+        usual_permissions(written)
         written.rename(place)
     if to == "padded":
         for words in _cautions(source.config):

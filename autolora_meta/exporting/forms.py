@@ -16,7 +16,7 @@ from peft import (
     get_peft_model_state_dict,
     set_peft_model_state_dict,
 )
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from transformers import AutoConfig, PreTrainedModel
 
@@ -77,7 +77,7 @@ def _write_padded(source: Source, place: Path, base: Base | None) -> None:
         stored, weights = as_difference(stored, weights, _start(base(), stored.config))
     config, weights = pad(stored, weights)
     config.save_pretrained(str(place), auto_mapping_dict=source.config.auto_mapping)
-    save_file(weights, place / WEIGHTS, metadata={"format": "pt"})
+    (place / WEIGHTS).write_bytes(save(weights, metadata={"format": "pt"}))
     _keep(source.adapter, place, ("config.json",))
     _name_base(source, place)
 

@@ -10,10 +10,11 @@ from typing import Any
 import torch
 from peft import PeftModel
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from autolora_meta.errors import InputError
+from autolora_meta.foundation.places import replace_bytes
 from autolora_meta.ranks.directions import Factors, singular_directions
 
 
@@ -117,7 +118,7 @@ class Start:
         tensors = {f"{p}.{n}": t for p, part in parts.items() for n, t in part.items()}
         # One entry: safetensors writes several in any order, and equal starts are equal bytes.
         about = json.dumps({"scale": self.scale, "seed": self.seed})
-        save_file(tensors, path, metadata={"about": about})
+        replace_bytes(Path(path), save(tensors, metadata={"about": about}))
 
     @classmethod
     def load(cls, path: str | Path) -> "Start":

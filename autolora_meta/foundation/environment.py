@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from autolora_meta.foundation.json_files import read_json
+from autolora_meta.foundation.places import replace_text
 
 _PACKAGES = (
     "autolora-meta",
@@ -50,7 +51,7 @@ def environment() -> dict[str, str]:
 def record(folder: Path) -> None:
     """Write `environment.json` into `folder`."""
     content = json.dumps(environment(), indent=2) + "\n"
-    (folder / FILE).write_text(content, encoding="utf-8")
+    replace_text(folder / FILE, content)
 
 
 def recorded(folder: Path) -> dict[str, str]:

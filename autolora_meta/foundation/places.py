@@ -69,16 +69,38 @@ def writable(place: str | Path, option: str = "--output") -> Path:
 
 
 def replace_text(file: Path, text: str) -> None:
-    """Write a text file atomically: a reader finds the old content or the new one, never a part."""
-    beside = file.with_name(_begun(file.name) + "text")
+    """Write a text file as `replace_bytes` does."""
+    replace_bytes(file, text.encode())
+
+
+def replace_bytes(file: Path, content: bytes) -> None:
+    """Write a file atomically: a reader finds the old content or the new one, never a part.
+
+    A symbolic link at its place is replaced, and not followed.
+    """
+    beside = file.with_name(_begun(file.name) + "content")
     try:
-        with beside.open("w", encoding="utf-8") as opened:
-            opened.write(text)
+        beside.unlink(missing_ok=True)
+        with beside.open("xb") as opened:
+            opened.write(content)
             opened.flush()
             os.fsync(opened.fileno())
         beside.replace(file)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def usual_permissions(place: Path) -> None:
+    """Give a file, or all files in a folder, the permissions that the umask gives to new ones.
+
+    Some libraries write files that only their owner may read.
+    """
+    with scratch(place.parent) as made:
+        (made / "new").touch()
+        usual = (made / "new").stat().st_mode
+    for file in [place, *place.rglob("*")]:
+        if file.is_file() and not file.is_symlink():
+            file.chmod(usual)
 
 
 @contextmanager

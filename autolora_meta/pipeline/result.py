@@ -10,7 +10,7 @@ from typing import Annotated, Any, NotRequired
 
 from peft import LoraConfig
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 from typing_extensions import TypedDict
 
@@ -20,6 +20,7 @@ from autolora_meta.finetuning.start import Start
 from autolora_meta.foundation import manifest
 from autolora_meta.foundation.cost import Cost, StoredCost
 from autolora_meta.foundation.json_files import AS_IT_STANDS, Count, Figure, read_json, read_rows
+from autolora_meta.foundation.places import replace_bytes, replace_text
 from autolora_meta.foundation.progress import Row
 from autolora_meta.ranks.importance import Components
 from autolora_meta.ranks.pattern import RankPattern
@@ -194,13 +195,11 @@ class SearchResult:
         courses = {"trajectory": self.trajectory, "ranks_trajectory": self.ranks_trajectory}
         if self.importance_trajectory is not None:
             courses["importance_trajectory"] = self.importance_trajectory
-        save_file(
-            {"gates": self.components.gates, **courses},
-            folder / "alphas.safetensors",
-            metadata={"names": json.dumps(self.components.names)},
-        )
+        names = {"names": json.dumps(self.components.names)}
+        alphas = save({"gates": self.components.gates, **courses}, metadata=names)
+        replace_bytes(folder / "alphas.safetensors", alphas)
         lines = (json.dumps(row) + "\n" for row in self.rows)
-        (folder / "metrics.jsonl").write_text("".join(lines), encoding="utf-8")
+        replace_text(folder / "metrics.jsonl", "".join(lines))
         about = {
             "cost": asdict(self.cost),
             "ranks": self.options.model_dump(mode="json"),
@@ -211,7 +210,7 @@ class SearchResult:
             "blind_loss": self.blind_loss,
             "members": len(self.members),
         }
-        (folder / "search" / "search.json").write_text(json.dumps(about, indent=2) + "\n", "utf-8")
+        replace_text(folder / "search" / "search.json", json.dumps(about, indent=2) + "\n")
         for index, member in enumerate(self.members):
             member.save(folder / "search" / str(index))
         started = self.start is not None and not self.members

@@ -11,6 +11,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from autolora_meta.errors import InputError, unknown
+from autolora_meta.foundation.places import replace_bytes
 from autolora_meta.ranks.directions import Factors, norms_and_singular_values
 
 _TENSORS = ("gates", "norm_u", "norm_v", "singular")
@@ -163,7 +164,7 @@ class Components:
         tensors["costs"] = torch.tensor(self.costs, dtype=torch.int64)
         # One metadata entry: safetensors writes several in an order that differs between runs.
         head = json.dumps({"names": self.names, "scale": self.scale})
-        Path(path).write_bytes(save(tensors, metadata={"components": head}))
+        replace_bytes(Path(path), save(tensors, metadata={"components": head}))
 
     @classmethod
     def load(cls, path: str | Path) -> "Components":

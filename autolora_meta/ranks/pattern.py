@@ -12,6 +12,7 @@ from typing_extensions import TypedDict
 from autolora_meta.errors import InputError
 from autolora_meta.foundation import manifest
 from autolora_meta.foundation.json_files import Count, read_json
+from autolora_meta.foundation.places import replace_text
 
 _AGAIN = "remove it, and write it again with `autolora-meta allocate RUN --output FILE`"
 
@@ -106,7 +107,7 @@ class RankPattern:
     def save(self, path: str | Path) -> None:
         """Write `to_json` to `path`, and its hash into the manifest that names it, if one does."""
         path = Path(path)
-        path.write_text(self.to_json() + "\n", encoding="utf-8")
+        replace_text(path, self.to_json() + "\n")
         manifest.seal_again(path.parent, path.name)
 
     @classmethod

@@ -5,6 +5,7 @@ from typing import Any
 
 from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import InputError
+from autolora_meta.foundation.places import replace_text
 from autolora_meta.reporting.answer import answer
 from autolora_meta.reporting.caveats import reserves, warnings
 from autolora_meta.reporting.course import courses
@@ -52,7 +53,7 @@ def page(folder: str | Path) -> Path:
             f"{folder} has no {TABLE} and no {STUDY}, so there is nothing to tell; give a folder "
             "that `autolora-meta run` or `autolora-meta study` has written"
         )
-    (folder / FILE).write_text(document(folder).html(), encoding="utf-8")
+    replace_text(folder / FILE, document(folder).html())
     return folder / FILE
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import wraps
+from io import BytesIO
 from pathlib import Path
 from typing import Any, ParamSpec
 
@@ -16,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from autolora_meta.errors import InputError
+from autolora_meta.foundation.places import replace_bytes
 
 # Okabe and Ito's palette, two that differ in lightness too.
 DARK, BRIGHT, GREY = "#0072B2", "#E69F00", "#888888"
@@ -73,8 +75,10 @@ def save(figure: Figure, path: Path) -> None:
 
     Some of the style (resolution, the salt of names) counts only while a file is written.
     """
+    ending, content = path.suffix.removeprefix("."), BytesIO()
     with matplotlib.rc_context(_STYLE):
-        figure.savefig(path, metadata=_UNDATED.get(path.suffix.removeprefix(".")))
+        figure.savefig(content, format=ending, metadata=_UNDATED.get(ending))
+    replace_bytes(path, content.getvalue())
 
 
 def save_all(figure: Figure, folder: Path, name: str) -> list[Path]:

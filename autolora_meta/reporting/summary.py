@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from autolora_meta.foundation.places import replace_text
 from autolora_meta.pipeline.result import SearchResult
 from autolora_meta.reporting.answer import groups
 from autolora_meta.reporting.caveats import blind_runs, reach, reserves, warnings
@@ -28,7 +29,7 @@ def write_summary(folder: Path) -> str:
     went = courses(found, folder)
     result = SearchResult.load(folder) if (folder / "search").is_dir() else None
     said = summary(found, went, warnings(found, folder, went), result)
-    (folder / FILE).write_text(said, encoding="utf-8")
+    replace_text(folder / FILE, said)
     return said
 
 

@@ -1,5 +1,6 @@
 """A place that cannot be written to is found before the work, and nothing is left of the try."""
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -144,3 +145,31 @@ def test_what_a_killed_process_left_goes_with_the_next_start(tmp_path: Path) -> 
         assert len(list(tmp_path.iterdir())) == 4 and working.is_dir()
         sweep(tmp_path)
         assert set(tmp_path.iterdir()) == {tmp_path / ".mine-x@y-z", working}
+
+
+def test_every_file_of_a_run_has_the_permissions_of_the_umask(tiny: Tiny, here: Path) -> None:
+    made = here / "merged"
+    assert command("export", tiny.run, "--to", "merged", "--output", made).status == 0
+    (here / "new").touch()
+    usual = (here / "new").stat().st_mode
+    files = [file for folder in (tiny.run, made) for file in folder.rglob("*") if file.is_file()]
+    private = {file.name for file in files if file.stat().st_mode != usual}
+    assert len(files) > 30 and not private
+
+
+def test_a_link_at_the_place_of_a_report_is_replaced_and_not_followed(
+    tiny: Tiny, here: Path
+) -> None:
+    shutil.copytree(tiny.run, here / "run")
+    (here / "precious").write_text("mine")
+    names = ["report.html", "summary.md"]
+    names += [f"figures/{file.name}" for file in (here / "run" / "figures").iterdir()]
+    for name in names:
+        (here / "run" / name).unlink()
+        (here / "run" / name).symlink_to(here / "precious")
+    assert command("plot", here / "run").status == 0
+    (here / "run" / "table.json").unlink()
+    (here / "run" / "table.json").symlink_to(here / "precious")
+    run(RunConfig.load(tiny.config), here / "run")
+    assert (here / "precious").read_text() == "mine"
+    assert not any((here / "run" / name).is_symlink() for name in [*names, "table.json"])
