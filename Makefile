@@ -12,7 +12,7 @@ unexport PYTHONPATH
 unexport VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test families limits lint clean
+.PHONY: help setup quickstart test families limits soak lint clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -30,6 +30,9 @@ families: $(VENV)/.ready-dev ## run a tiny model of each of 130 families end to 
 
 limits: $(VENV)/.ready-dev ## run every family and write docs/limits.md
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.families.table
+
+soak: $(VENV)/.ready-dev ## kill, damage and fuzz runs for an hour, and print a page (ARGS="--hours 0.1")
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.soak $(ARGS)
 
 lint: $(VENV)/.ready-dev ## check format, lint and types
 	$(BIN)/ruff format --check .
