@@ -119,7 +119,9 @@ def _claim(folder: Path, overwrite: bool, search: RunConfig | None) -> Iterator[
 
 def stopped_search(folder: Path, config: RunConfig) -> bool:
     """Return whether a folder holds a search of a configuration that was begun and not finished."""
-    if not (folder / _CONFIG).is_file() or any((folder / name).exists() for name in _FINISHED):
+    if not os.path.isfile(folder / _CONFIG):
+        return False
+    if any(os.path.lexists(folder / name) for name in _FINISHED):
         return False
     return not _differing(folder / _CONFIG, config)
 
