@@ -7,7 +7,7 @@ from pathlib import Path
 
 from autolora_meta.config.run import RunConfig
 from autolora_meta.foundation.progress import Progress
-from autolora_meta.reporting.adapter import KeepAdapter
+from autolora_meta.reporting.keep_adapter import KeepAdapter
 from autolora_meta.reporting.report import report
 from autolora_meta.studies.ahead import ahead, kept_words
 from autolora_meta.studies.folder import refuse_other, taken

@@ -15,7 +15,7 @@ from autolora_meta.foundation.progress import Bar, Progress
 from autolora_meta.foundation.tracking import Trackers
 from autolora_meta.studies import standing
 from autolora_meta.studies.answers import primary_words
-from autolora_meta.studies.checks import ROWS, RowsRead, check_point, check_runs
+from autolora_meta.studies.check_study import ROWS, RowsRead, check_point, check_runs
 from autolora_meta.studies.executor import Job
 from autolora_meta.studies.inputs import inputs
 from autolora_meta.studies.ledger import STUDY, Ledger
