@@ -37,7 +37,10 @@ class Stack:
         vector: all trained numbers, a row for each adapter. The parameters are views of it. (R, P)
         names: of the parameters in the model, in the order of the columns of `vector`.
         parameters: the parameters. (R, ...)
+        part: the adapters that take part in a pass: all, but inside of `only`.
     """
+
+    part: Sequence[int]
 
     def __init__(self, model: PeftModel, states: Sequence[State]) -> None:
         single = {name: p for name, p in model.named_parameters() if p.requires_grad}
@@ -51,8 +54,8 @@ class Stack:
             for columns, p in zip(self.vector.split(sizes, dim=1), single.values(), strict=True)
         ]
         self._saved = _saved(model, single.values())
-        self._chosen: slice | Tensor | None = None
-        self._count = len(states)
+        self.part = range(len(states))
+        self._index: slice | Tensor | None = None
         self._corners = [self._put(r, state) for r, state in enumerate(states)]
 
     def __len__(self) -> int:
@@ -72,13 +75,11 @@ class Stack:
                 parameter[r][corners[key]] = state[key].to(parameter)
         return corners
 
-    def states(self) -> list[dict[str, Tensor]]:
-        """Return a copy of each adapter, at its own ranks, by the names that PEFT loads."""
+    def state(self, r: int) -> dict[str, Tensor]:
+        """Return a copy of an adapter, at its own ranks, by the names that PEFT loads."""
         held = dict(zip(self._saved, self.parameters, strict=True))
-        return [
-            {key: held[key].detach()[r][corner].clone() for key, corner in corners.items()}
-            for r, corners in enumerate(self._corners)
-        ]
+        corners = self._corners[r].items()
+        return {key: held[key].detach()[r][corner].clone() for key, corner in corners}
 
     def losses(self, loss: Loss, batch: Any) -> Tensor:
         """Return the loss of each adapter that takes part. (R,)
@@ -90,11 +91,12 @@ class Stack:
         Raises:
             InputError: `loss` is not a mean over rows, by a loss of `torch.nn.functional`.
         """
-        with LossOfEach(self._count):
+        count = len(self.part)
+        with LossOfEach(count):
             losses = loss(self.model, batch)
-        if losses.shape != (self._count,):
+        if losses.shape != (count,):
             raise InputError(
-                f"the loss of {self._count} adapters in one pass has the shape "
+                f"the loss of {count} adapters in one pass has the shape "
                 f"{tuple(losses.shape)}: it is no mean over rows that a function of "
                 "torch.nn.functional takes; train them one at a time"
             )
@@ -109,21 +111,23 @@ class Stack:
     @contextmanager
     def only(self, adapters: Sequence[int]) -> Iterator[None]:
         """Inside the body these adapters take part, in this order; all others stand aside."""
-        before = self._chosen, self._count
-        first, count = adapters[0], len(adapters)
-        if list(adapters) == list(range(first, first + count)):
-            self._chosen = slice(first, first + count)  # a view
+        before = self.part, self._index
+        run = range(adapters[0], adapters[0] + len(adapters))
+        if tuple(adapters) == tuple(range(len(self))):
+            self._index = None
+        elif tuple(adapters) == tuple(run):
+            self._index = slice(run.start, run.stop)  # a view
         else:
-            self._chosen = torch.tensor(adapters, device=self.vector.device)
-        self._count = count
+            self._index = torch.tensor(adapters, device=self.vector.device)
+        self.part = tuple(adapters)
         try:
             yield
         finally:
-            self._chosen, self._count = before
+            self.part, self._index = before
 
     def chosen(self, parameter: Tensor) -> Tensor:
         """Return a parameter of the adapters that take part. (R, ...)"""
-        return parameter if self._chosen is None else parameter[self._chosen]
+        return parameter if self._index is None else parameter[self._index]
 
 
 @contextmanager

@@ -41,7 +41,8 @@ FORMS: dict[type[nn.Module], Callable[..., Tensor]] = {
 
 
 def _each(one: Callable[..., Tensor], x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    rows = x.unflatten(0, (len(weight), _rows_each(x, weight)))  # (R, B, ...)
+    # Under autocast x may be in bfloat16, and vmap hides the call from it.
+    rows = x.to(weight.dtype).unflatten(0, (len(weight), _rows_each(x, weight)))  # (R, B, ...)
     axes = (0, 0, None if bias is None else 0)
     return torch.vmap(one, in_dims=axes)(rows, weight, bias).flatten(0, 1)
 

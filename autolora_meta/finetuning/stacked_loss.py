@@ -49,7 +49,7 @@ class LossOfEach(TorchFunctionMode):
         given = kwargs or {}
         if func not in _LOSSES or given.get("reduction", "mean") != "mean":
             return func(*args, **given)
-        said, wanted = (self._by_adapter(rows) for rows in args[:2])
+        said, wanted = (self._by_adapter(_wide(rows)) for rows in args[:2])
 
         def of_one(x: Tensor, y: Tensor) -> Tensor:
             return func(x, y, *args[2:], **given)
@@ -61,3 +61,9 @@ class LossOfEach(TorchFunctionMode):
 
     def _by_adapter(self, rows: Tensor) -> Tensor:
         return rows.reshape(self._count, -1, *rows.shape[1:])  # (R n, ...) -> (R, n, ...)
+
+
+def _wide(rows: Tensor) -> Tensor:
+    """Return rows in float32 where autocast takes losses in float32; vmap hides them from it."""
+    low = rows.dtype in (torch.bfloat16, torch.float16)
+    return rows.float() if low and torch.is_autocast_enabled(rows.device.type) else rows

@@ -41,7 +41,7 @@ def refuse_mixed_rows(stack: Stack, loss: Loss, batch: _Batch, other: _Batch) ->
             moved = _moved(stack, loss, batch, other, _NEAR_IN_OWN)
         except RuntimeError as error:
             raise InputError(
-                f"{len(stack)} adapters in one pass fail: {error}; {_ALONE}"
+                f"{len(stack.part)} adapters in one pass fail: {error}; {_ALONE}"
             ) from error
     if moved is not None:
         raise InputError(
@@ -59,11 +59,11 @@ def _moved(
     with replay(state):
         alone = stack.losses(loss, batch)
     for kept in (slice(0, None, 2), slice(1, None, 2)):
-        rows = {name: _others(kept, len(stack), batch[name], other[name]) for name in batch}
+        rows = {name: _others(kept, len(alone), batch[name], other[name]) for name in batch}
         with _other_numbers(stack, kept), replay(state):
             after = stack.losses(loss, rows)
         still = torch.isclose(after, alone, rtol=near, atol=near, equal_nan=True)
-        for r in range(len(stack))[kept]:
+        for r in range(len(alone))[kept]:
             if not still[r]:
                 return float(alone[r]), float(after[r])
     return None
@@ -84,7 +84,7 @@ def _other_numbers(stack: Stack, kept: slice) -> Iterator[None]:
     try:
         for p in stack.parameters:
             noise = 0.1 * torch.randn(p.shape, generator=generator)
-            noise[kept] = 0
+            noise[list(stack.part[kept])] = 0
             p.data = p.data + noise.to(p)
         yield
     finally:

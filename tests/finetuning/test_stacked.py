@@ -168,7 +168,7 @@ def test_losses_and_gradients_are_those_of_separate_models(case: str) -> None:
     with stacked(model, [adapter_state(one) for one in alone]) as stack:
         given = stack.losses(model_loss, batch)
         stack.vector.copy_(stack.gradient(given))  # taken apart as the adapters are
-        gradients = stack.states()
+        gradients = [stack.state(r) for r in range(len(RANKS))]
     near = 1e-12 if given.dtype == torch.float64 else 1e-6  # language models take it in float32
     assert torch.allclose(given, torch.stack(losses), rtol=0, atol=near)
     for one, gradient in zip(alone, gradients, strict=True):
@@ -192,7 +192,7 @@ def test_stock_peft_loads_each_adapter_at_its_own_ranks() -> None:
     with stacked(wrapped(base, 4, *CASES["encoder"][1:3]), states_of(alone)) as stack:
         for _ in range(3):  # zeros above the rank of an adapter remain zeros
             stack.vector.sub_(0.3 * stack.gradient(stack.losses(model_loss, batch)))
-        states = stack.states()
+        states = [stack.state(r) for r in range(len(RANKS))]
         for r in range(len(stack)):
             with stack.only([r]), torch.no_grad():
                 logits.append(stack.model(**cut(batch, r)).logits)
@@ -213,7 +213,7 @@ def test_an_adapter_may_lack_layers() -> None:
         losses = stack.losses(model_loss, batch)
         assert torch.allclose(losses[0], model_loss(few, cut(batch, 0)), rtol=0, atol=1e-12)
         stack.vector.sub_(0.3 * stack.gradient(losses))
-        assert stack.states()[0].keys() == adapter_state(few).keys()
+        assert stack.state(0).keys() == adapter_state(few).keys()
 
 
 def test_some_adapters_take_part_and_the_others_stand_aside() -> None:
@@ -223,7 +223,7 @@ def test_some_adapters_take_part_and_the_others_stand_aside() -> None:
     with stacked(encoder(), states_of(alone)) as stack:
         losses = stack.losses(model_loss, batch)
         gradient = stack.gradient(losses)
-        for chosen in ([2], [1, 2], [3, 0]):
+        for chosen in ([2], [1, 2], [3, 0], [2, 3, 1, 0]):
             parts = [cut(batch, r) for r in chosen]
             rows = {name: torch.cat([part[name] for part in parts]) for name in batch}
             with stack.only(chosen):
@@ -245,6 +245,22 @@ def test_one_adapter_gives_the_bytes_of_stock_peft() -> None:
         gradient = stack.gradient(stack.losses(model_loss, batch))
     expected = [p.grad.flatten() for p in trained(one) if p.grad is not None]
     assert torch.equal(gradient[0], torch.cat(expected))
+
+
+@pytest.mark.parametrize("case", ["encoder", "Conv2d"])
+def test_under_autocast_losses_are_taken_in_float32(case: str) -> None:
+    torch.manual_seed(0)
+    make, targets, head, rows = CASES[case]
+    model = wrapped(make(), 2, targets, head).float()
+    batch = rows(2 * ROWS)
+    batch = {n: t.float() if t.is_floating_point() else t for n, t in batch.items()}
+    state = adapter_state(model)
+    with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
+        alone = torch.stack([model_loss(model, cut(batch, r)) for r in (0, 1)])
+        with stacked(model, [state, state]) as stack:
+            losses = stack.losses(model_loss, batch)
+    assert losses.dtype == alone.dtype == torch.float32
+    assert torch.allclose(losses, alone, rtol=0.02)
 
 
 def test_each_adapter_draws_dropout_masks_of_its_own() -> None:

@@ -56,6 +56,13 @@ class Across(Small):
         return cross_entropy(self.head(self.layer(x.transpose(0, 1)).mean(0)), labels)
 
 
+class First(Small):
+    """Norms its input over the batch, before any number that is trained."""
+
+    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
+        return cross_entropy(self.head(self.layer(self.middle(x)).mean(1)), labels)
+
+
 class Capacity(nn.Module):
     """Lets the first words of a batch pass, as experts of limited capacity do."""
 
@@ -99,10 +106,18 @@ def check(model: nn.Module, layers: list[str], head: list[str], rows: Callable) 
     return wrapped
 
 
-@pytest.mark.parametrize("middle", [Capacity, lambda: Norm(True), lambda: Norm(False), None])
-def test_rows_that_see_each_other_are_found(middle: Callable[[], nn.Module] | None) -> None:
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Small(Capacity()),
+        lambda: Small(Norm(True)),
+        lambda: First(Norm(False)),
+        lambda: Across(),
+    ],
+)
+def test_rows_that_see_each_other_are_found(make: Callable[[], nn.Module]) -> None:
     torch.manual_seed(0)
-    model = Small(middle()) if middle else Across()
+    model = make()
     with pytest.raises(InputError, match=r"see each other in \w+ \(.*one at a time"):
         check(model, ["layer"], ["head"], vectors)
 
