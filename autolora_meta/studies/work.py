@@ -126,7 +126,8 @@ def retrain_once(
         found = allocation(allocator(arm), replicate, known)
         share.close()
         own = effective(config, arm, plain_steps(found.spent.cost))
-        result = _retrained(own, arm, replicate, found.pattern)
+        saved = checkpoints_of(place)
+        result = _retrained(own, arm, replicate, found.pattern, saved)
         if keep is not None:
             keep(result, found.pattern, replicate.prepared, begun / "adapter")
         told = _told(own, arm, replicate, found.pattern, result, plain_steps(found.spent.cost))
@@ -134,6 +135,7 @@ def retrain_once(
         # With this seed: `autolora-meta retrain` on the folder then takes the same split.
         own = own.model_copy(update={"seed": seed})
         (begun / "config.yaml").write_text(own.to_yaml(), encoding="utf-8")
+    shutil.rmtree(saved, ignore_errors=True)
     return told | _took(started, found.spent.seconds, found.spent.peak_memory)
 
 
@@ -175,7 +177,7 @@ def _measure(config: RunConfig, seed: int, arm: str, file: Path) -> None:
 
 
 def _retrained(
-    own: RunConfig, arm: str, replicate: Replicate, pattern: RankPattern
+    own: RunConfig, arm: str, replicate: Replicate, pattern: RankPattern, saved: Path
 ) -> RetrainResult:
     start = None
     if own.retrain.start == "search":
@@ -187,6 +189,7 @@ def _retrained(
         prepared=replicate.prepared,
         start=start,
         progress=whole_progress(),
+        checkpoints=saved,
     )
 
 
