@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Any, Literal
 
 import torch
@@ -19,6 +20,7 @@ from autolora_meta.foundation.cost import Cost, plain_steps
 from autolora_meta.foundation.progress import Progress, Row, Silent
 from autolora_meta.foundation.randomness import RandomState
 
+_COURSES = ("trajectory", "ranks_trajectory", "importance_trajectory")
 Dependencies = dict[Literal["u2l", "l2u"], dict[LoraProblem, list[LoraProblem]]]
 
 
@@ -85,8 +87,12 @@ class SearchEngine(Engine):
         self.device = self._asked_device
         return systems
 
-    def run(self) -> None:
+    def run(self, between: Callable[[], None] = lambda: None) -> None:
         """Take the inner steps that are left, until the allocation has settled.
+
+        Args:
+            between: called between two outer steps, and between two steps of a warm-up: where
+                `state_dict` holds all that the search needs to go on.
 
         Raises:
             InputError: the base cannot carry the hypergradient method, or a loss or a part of the
@@ -109,6 +115,8 @@ class SearchEngine(Engine):
                 if self.outer_problem is None or self.inner_problem.outer_is_due:
                     self._record()
                 self.progress.step(self.inner_problem.loss, plain_steps(self.cost) - done)
+                if self.inner_problem.begins_anew:
+                    between()
         finally:
             self.progress.close()
 
@@ -175,16 +183,15 @@ class SearchEngine(Engine):
         self.observe(row)
 
     def state_dict(self) -> dict[str, Any]:
-        """All that the search needs to go on, taken between two outer steps."""
+        """All that the search needs to go on, taken between two outer steps (`run`)."""
         return {
             "global_step": self.global_step,
             "problems": {problem.name: problem.state_dict() for problem in self.problems},
-            "random": RandomState.snapshot(),
-            "trajectory": [gates.clone() for gates in self.trajectory],
-            "ranks_trajectory": [ranks.clone() for ranks in self.ranks_trajectory],
-            "importance_trajectory": [scores.clone() for scores in self.importance_trajectory],
+            "random": RandomState.snapshot().state_dict(),
+            **{name: _stacked(getattr(self, name)) for name in _COURSES},
             "rows": [dict(row) for row in self.rows],
-            "diagnostics_cost": self.diagnostics_cost,
+            "diagnostics_cost": asdict(self.diagnostics_cost),
+            "watch": self._watch.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -192,9 +199,14 @@ class SearchEngine(Engine):
         self.global_step = state["global_step"]
         for problem in self.problems:
             problem.load_state_dict(state["problems"][problem.name])
-        self.trajectory = [gates.clone() for gates in state["trajectory"]]
-        self.ranks_trajectory = [ranks.clone() for ranks in state["ranks_trajectory"]]
-        self.importance_trajectory = [scores.clone() for scores in state["importance_trajectory"]]
+        for name in _COURSES:
+            setattr(self, name, [*state[name]])
         self.rows = [dict(row) for row in state["rows"]]
-        self.diagnostics_cost = state["diagnostics_cost"]
-        state["random"].restore()
+        self.diagnostics_cost = Cost(**state["diagnostics_cost"])
+        self._watch.load_state_dict(state["watch"])
+        RandomState.of(state["random"]).restore()
+
+
+def _stacked(course: list[Tensor]) -> Tensor | list[Tensor]:
+    """Return a course as one tensor: a file holds one faster than thousands."""
+    return torch.stack(course) if course else []

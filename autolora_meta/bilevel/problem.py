@@ -7,6 +7,7 @@ The overrides answer faults of its release 0.2.1, each named where it is answere
 import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from autolora_meta.bilevel.base import coarse_dtype
-from autolora_meta.bilevel.batches import Batches, to_device
+from autolora_meta.bilevel.feed import Batches, to_device
 from autolora_meta.bilevel.hypergradient import HypergradientRecord, hypergradient
 from autolora_meta.bilevel.implicit_part import register
 from autolora_meta.bilevel.inner import InnerLoop, InnerStep
@@ -193,6 +194,11 @@ class LoraProblem(ImplicitProblem):
         past = self._count - self.warmup_steps
         return bool(self._parents) and past > 0 and past % self._unroll_steps == 0
 
+    @property
+    def begins_anew(self) -> bool:
+        """Whether the next step begins an inner loop, so that nothing of the last one is needed."""
+        return not self._parents or self._inner_loop_start
+
     def one_step_descent(self, batch: Any = None) -> dict[str, Any]:
         """Take one descent step on a new batch, remembered so that it can be replayed."""
         batch = self.cur_batch = self.get_batch()
@@ -232,7 +238,7 @@ class LoraProblem(ImplicitProblem):
             "buffers": [b.clone() for b in self.module.buffers()],
             "optimizer": copy.deepcopy(self.optimizer.state_dict()),
             "batches": self.batches.state_dict(),
-            "cost": self.cost,
+            "cost": asdict(self.cost),
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -243,5 +249,5 @@ class LoraProblem(ImplicitProblem):
         # torch would step the moments of the state that it is given, in place.
         self.optimizer.load_state_dict(copy.deepcopy(state_dict["optimizer"]))
         self.batches.load_state_dict(state_dict["batches"])
-        self.cost = state_dict["cost"]
+        self.cost = Cost(**state_dict["cost"])
         self._inner_loop_start = True

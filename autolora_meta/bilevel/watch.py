@@ -84,6 +84,15 @@ class Watch:
                     "search.warmup_steps so that the factors B leave zero first",
                 )
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return what has been said, and what the next row is judged by."""
+        return {"said": sorted(self._said), "stopped_early": list(self._stopped_early)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` returned: nothing is said twice."""
+        self._said = set(state["said"])
+        self._stopped_early = deque(state["stopped_early"], maxlen=RECENT)
+
     def _say(self, what: str, message: str) -> None:
         if what not in self._said:
             self._said.add(what)

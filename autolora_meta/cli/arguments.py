@@ -25,6 +25,12 @@ Runs = Annotated[
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace a run folder of the same name.")
 ]
+Restart = Annotated[
+    bool,
+    typer.Option(
+        "--restart", help="Begin anew what was stopped, instead of going on from its checkpoints."
+    ),
+]
 RetryFailed = Annotated[
     bool, typer.Option("--retry-failed", help="Run those jobs again that failed before.")
 ]

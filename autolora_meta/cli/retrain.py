@@ -38,7 +38,7 @@ def retrain(
     from autolora_meta.pipeline.result import SearchResult
     from autolora_meta.pipeline.retrain import retrain as run_retrain
     from autolora_meta.ranks.pattern import RankPattern
-    from autolora_meta.reporting.adapter import KeepAdapter
+    from autolora_meta.reporting.keep_adapter import KeepAdapter
 
     unused(output)
     config = RunConfig.of_folder(

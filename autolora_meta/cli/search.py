@@ -6,47 +6,67 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from autolora_meta.cli.arguments import Overlays, Overwrite, Runs, is_named
+from autolora_meta.cli.arguments import Overlays, Overwrite, Restart, Runs, is_named
 
 if TYPE_CHECKING:
     from autolora_meta.config.run import RunConfig
     from autolora_meta.foundation.tracking import Trackers
 
 
-def search(overlays: Overlays, runs: Runs = Path("runs"), overwrite: Overwrite = False) -> None:
+def search(
+    overlays: Overlays,
+    runs: Runs = Path("runs"),
+    overwrite: Overwrite = False,
+    restart: Restart = False,
+) -> None:
     """Search only: the importance of every component, and the ranks that follow.
+
+    The same command goes on with a search that was stopped, from its last checkpoint
+    (`runtime.checkpoint_minutes`).
 
     Example: `autolora-meta search quickstart darts name=mine`
     """
     from autolora_meta.config.run import RunConfig
     from autolora_meta.foundation.tracking import Trackers
     from autolora_meta.pipeline.check import check
-    from autolora_meta.studies.folder import claimed, fill
+    from autolora_meta.studies.folder import claimed, fill, stopped_search
 
     config = RunConfig.load(*overlays)
     wanted, numbered = runs / config.name, not (is_named(overlays) or overwrite)
-    with claimed(wanted, overwrite=overwrite, numbered=numbered) as folder:
+    with claimed(wanted, overwrite=overwrite, numbered=numbered, search=config) as folder:
         if folder != wanted:
             typer.echo(f"{wanted} is taken: this goes into {folder}")
             config = config.model_copy(update={"name": folder.name})
         trackers = Trackers(config.runtime.report_to, config.name, folder / "trackers")
         typer.echo(check(config).sentences(config))
-        fill(folder, config)
+        if restart or not stopped_search(folder, config):
+            fill(folder, config)
         _search(config, folder, trackers)
     typer.echo(f"written to {folder}")
 
 
 def _search(config: "RunConfig", folder: Path, trackers: "Trackers") -> None:
+    from autolora_meta.foundation.checkpoints import Checkpoints
     from autolora_meta.foundation.progress import Bar
     from autolora_meta.pipeline.search import search as run_search
     from autolora_meta.reporting.course import search_words
     from autolora_meta.reporting.figures import draw_search
 
-    with (folder / "metrics.jsonl").open("w", encoding="utf-8", buffering=1) as metrics:
-        result = run_search(
-            config, progress=Bar(), observe=lambda row: print(json.dumps(row), file=metrics)
-        )
+    kept = Checkpoints(folder / "checkpoints", config.runtime.checkpoints)
+    try:
+        with (folder / "metrics.jsonl").open("w", encoding="utf-8", buffering=1) as metrics:
+            result = run_search(
+                config,
+                progress=Bar(),
+                observe=lambda row: print(json.dumps(row), file=metrics),
+                checkpoints=kept.folder,
+                say=typer.echo,
+            )
+    except KeyboardInterrupt:
+        typer.echo(f"\nstopped; the same command goes on from the last checkpoint in {kept.folder}")
+        raise
     result.save(folder)
+    kept.clear()
     trackers.search("search", folder)
     draw_search(result, folder)
     typer.echo(search_words(result))

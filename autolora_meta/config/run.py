@@ -23,6 +23,7 @@ from autolora_meta.finetuning.tasks import (
     unknown_task,
 )
 from autolora_meta.foundation import plugins
+from autolora_meta.foundation.checkpoints import Every
 from autolora_meta.foundation.device import ALLOWED, known_device, usable_device
 from autolora_meta.foundation.options import FolderName, Options, read
 from autolora_meta.foundation.tracking import START
@@ -44,11 +45,28 @@ class RuntimeOptions(Options):
         le=1024,
         description="Threads of each process. Results are the same bytes for the same number.",
     )
+    checkpoint_minutes: float | None = Field(
+        default=5.0,
+        gt=0,
+        description="Minutes of a search or a retraining from one checkpoint to the next, from "
+        "which it goes on after a kill; null: not by time.",
+    )
+    checkpoint_steps: int | None = Field(
+        default=None,
+        ge=1,
+        description="The same in outer steps of a search and steps of a retraining; null: not by "
+        "steps.",
+    )
     report_to: tuple[str, ...] = Field(
         default=(),
         description=f"Trackers that get the figures of each search and retraining: "
         f"{', '.join(START)}. Each is an extra to install. metrics.jsonl is always written.",
     )
+
+    @property
+    def checkpoints(self) -> Every:
+        """How often long work is saved."""
+        return Every(self.checkpoint_minutes, self.checkpoint_steps)
 
     @property
     def resolved_device(self) -> str:

@@ -13,7 +13,13 @@ from datasets import concatenate_datasets
 from peft import PeftModel
 from pydantic import Field
 from torch import Tensor, nn
-from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers import (
+    PreTrainedModel,
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+)
 
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.architectures import model_type
@@ -125,9 +131,7 @@ def retrain(
     task, rows = prepared.task, prepared.rows
     if options.group_by_length and "input_ids" not in rows["train"].column_names:
         raise InputError("retrain.group_by_length is for texts, and these rows hold none; leave it")
-    wrapped = _wrapped(prepared, pattern, dropout, derive(seed, "retrain factors"))
-    if start is not None:
-        start.put_into(wrapped)
+    wrapped = started(copy.deepcopy(prepared.model), prepared, pattern, dropout, seed, start)
     follow = _Follow(progress or Silent(), options.steps)
     test = by_length(rows["test"])
     sweep(temporary := Path(gettempdir()), "autolora")
@@ -135,7 +139,7 @@ def retrain(
         trainer = _Trainer(
             task.loss,
             model=wrapped,
-            args=_arguments(options, str(nothing_kept), derive(seed, "order"), device),
+            args=training_arguments(options, str(nothing_kept), derive(seed, "order"), device),
             data_collator=prepared.collate,
             train_dataset=concatenate_datasets([rows["train"], rows["validation"]]),
             callbacks=[follow],
@@ -162,8 +166,19 @@ def retrain(
     )
 
 
-def _wrapped(prepared: Prepared, pattern: RankPattern, dropout: float, seed: int) -> PeftModel:
-    """Return a copy of the model with an adapter of these ranks."""
+def started(
+    model: PreTrainedModel,
+    prepared: Prepared,
+    pattern: RankPattern,
+    dropout: float,
+    seed: int,
+    start: Start | None,
+) -> PeftModel:
+    """Wrap `model`, that of `prepared` or a copy, with an adapter as a retraining starts from it.
+
+    Raises:
+        InputError: as of `retrain`, before the first step.
+    """
     _refuse_other_model(pattern, prepared)
     refuse_new_and_frozen(prepared.model, prepared.head)
     config = lora_config(
@@ -173,8 +188,10 @@ def _wrapped(prepared: Prepared, pattern: RankPattern, dropout: float, seed: int
         modules_to_save=prepared.head,
         architecture=model_type(prepared.model),
     )
-    wrapped = with_adapter(copy.deepcopy(prepared.model), config, seed)
+    wrapped = with_adapter(model, config, derive(seed, "retrain factors"))
     refuse_other_layers(wrapped, pattern)
+    if start is not None:
+        start.put_into(wrapped)
     return wrapped
 
 
@@ -189,9 +206,10 @@ def _refuse_other_model(pattern: RankPattern, prepared: Prepared) -> None:
         )
 
 
-def _arguments(
+def training_arguments(
     options: RetrainOptions, folder: str, seed: int, device: torch.device | str
 ) -> TrainingArguments:
+    """Return the Trainer's arguments for these options; it is given an empty folder."""
     return TrainingArguments(
         output_dir=folder,
         max_steps=options.steps,

@@ -59,6 +59,19 @@ class RandomState:
         assert isinstance(arrays, dict)
         return cls(torch.get_rng_state(), arrays, random.getstate(), cuda)
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return it as tensors, lists and numbers."""
+        arrays = {**self.arrays, "state": dict(self.arrays["state"])}
+        arrays["state"]["key"] = arrays["state"]["key"].tolist()
+        return {"cpu": self.cpu, "cuda": self.cuda, "arrays": arrays, "python": self.python}
+
+    @classmethod
+    def of(cls, state: dict[str, Any]) -> "RandomState":
+        """Return what `state_dict` was taken of."""
+        arrays = {**state["arrays"], "state": dict(state["arrays"]["state"])}
+        arrays["state"]["key"] = np.array(arrays["state"]["key"], dtype=np.uint32)
+        return cls(state["cpu"], arrays, state["python"], state["cuda"])
+
     def restore(self) -> None:
         """Make this the current state."""
         torch.set_rng_state(self.cpu)

@@ -182,8 +182,9 @@ class SearchResult:
     def save(self, folder: str | Path) -> None:
         """Write ranks.json, alphas.safetensors, metrics.jsonl and search/ into `folder`.
 
-        The last file is the manifest, by which `load` finds damage. Pooled searches are written
-        whole into `search/0`, `search/1` and so on.
+        The last files are search.json, so that a search that has it is whole, and the manifest, by
+        which `load` finds damage. Pooled searches are written into `search/0`, `search/1` and so
+        on.
         """
         folder = Path(folder)
         (folder / "search").mkdir(parents=True, exist_ok=True)
@@ -200,6 +201,8 @@ class SearchResult:
         replace_bytes(folder / "alphas.safetensors", alphas)
         lines = (json.dumps(row) + "\n" for row in self.rows)
         replace_text(folder / "metrics.jsonl", "".join(lines))
+        for index, member in enumerate(self.members):
+            member.save(folder / "search" / str(index))
         about = {
             "cost": asdict(self.cost),
             "ranks": self.options.model_dump(mode="json"),
@@ -211,8 +214,6 @@ class SearchResult:
             "members": len(self.members),
         }
         replace_text(folder / "search" / "search.json", json.dumps(about, indent=2) + "\n")
-        for index, member in enumerate(self.members):
-            member.save(folder / "search" / str(index))
         started = self.start is not None and not self.members
         manifest.seal(folder, [*_FILES, *([f"search/{START}"] if started else [])])
 

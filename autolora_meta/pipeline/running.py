@@ -1,25 +1,30 @@
 """Running programs: one search, or several that are pooled."""
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from autolora_meta.bilevel.batches import to_device
+from autolora_meta.bilevel.feed import to_device
 from autolora_meta.bilevel.gating import Gates, lora_factors
 from autolora_meta.bilevel.sensitivity import sensitivity
 from autolora_meta.finetuning.architectures import model_type
 from autolora_meta.finetuning.start import Start
 from autolora_meta.foundation import plugins
+from autolora_meta.foundation.checkpoints import Checkpoints
 from autolora_meta.foundation.cost import Cost
-from autolora_meta.foundation.progress import Progress, Row, Share, Silent
+from autolora_meta.foundation.progress import Progress, Row, Say, Share, Silent
+from autolora_meta.pipeline.going_on import run_from_checkpoint
 from autolora_meta.pipeline.program import Program
 from autolora_meta.pipeline.result import SearchResult
 from autolora_meta.ranks.importance import Components
 from autolora_meta.ranks.rules import allocate
+
+_LOG = logging.getLogger("autolora_meta")
 
 
 def run_programs(
@@ -27,6 +32,8 @@ def run_programs(
     *,
     progress: Progress | None = None,
     observe: Callable[[Row], None] = lambda row: None,
+    checkpoints: Checkpoints | None = None,
+    say: Say = _LOG.info,
 ) -> SearchResult:
     """Run one search after another and pool them.
 
@@ -35,16 +42,27 @@ def run_programs(
         progress: told after each inner step, all searches counted as one work.
         observe: given one row of figures after each outer step; with several searches, `search` in
             the row is the number of the search.
+        checkpoints: where they are saved, and go on from.
+        say: told from where they go on.
+
+    Raises:
+        InputError: a checkpoint is of another search.
     """
     progress = progress or Silent()
     if len(programs) == 1:
-        return _run(programs[0], progress, observe)
+        alone = programs[0]
+        return _run(alone, progress, observe, _Saving(checkpoints, say, _measures(alone)))
     work = programs[0].options.work(programs[0].selection)
     progress.start(f"{len(programs)} searches", len(programs) * work)
     try:
         return SearchResult.pooled(
             [
-                _run(program, Share(progress, work), partial(_numbered, observe, index))
+                _run(
+                    program,
+                    Share(progress, work),
+                    partial(_numbered, observe, index),
+                    _Saving(checkpoints and checkpoints.below(str(index)), say, True),
+                )
                 for index, program in enumerate(programs)
             ]
         )
@@ -56,7 +74,21 @@ def _numbered(observe: Callable[[Row], None], index: int, row: Row) -> None:
     observe({"search": index, **row})
 
 
-def _run(program: Program, progress: Progress, observe: Callable[[Row], None]) -> SearchResult:
+class _Saving(NamedTuple):
+    """Where one search is saved, who is told, and whether more work follows its end."""
+
+    checkpoints: Checkpoints | None
+    say: Say
+    ends: bool
+
+
+def _measures(program: Program) -> bool:
+    return program.options.sensitivity_batches > 0
+
+
+def _run(
+    program: Program, progress: Progress, observe: Callable[[Row], None], saving: _Saving
+) -> SearchResult:
     """Open the program, run its engine and read the components."""
     started = time.perf_counter()
     build = plugins.load(plugins.PROBLEMS, program.options.problem)
@@ -90,7 +122,10 @@ def _run(program: Program, progress: Progress, observe: Callable[[Row], None]) -
             return latest[0].scores(followed.importance).sum(dim=-1).float()
 
         engine.follow(allocation, importance)
-        engine.run()
+        if (kept := saving.checkpoints) is None:
+            engine.run()
+        else:
+            run_from_checkpoint(engine, program, wrapped, kept, ends=saving.ends, say=saving.say)
         effects, extra = _effects(program, wrapped, gates, validation_start, progress)
         found = components(effects)
         start = _start(program, wrapped, gates)

@@ -1,17 +1,22 @@
 """Search: a configuration in; importance and ranks out."""
 
+import logging
 from collections.abc import Callable
+from pathlib import Path
 
 from autolora_meta.bilevel.options import Selection
 from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.prepare import Prepared
+from autolora_meta.foundation.checkpoints import Checkpoints
 from autolora_meta.foundation.device import threads
-from autolora_meta.foundation.progress import Progress, Row
+from autolora_meta.foundation.progress import Progress, Row, Say
 from autolora_meta.pipeline.prepare import prepare
 from autolora_meta.pipeline.program import program_of, search_seeds
 from autolora_meta.pipeline.result import SearchResult
 from autolora_meta.pipeline.running import run_programs
+
+_LOG = logging.getLogger("autolora_meta")
 
 
 def search(
@@ -22,6 +27,8 @@ def search(
     prepared: Prepared | None = None,
     progress: Progress | None = None,
     observe: Callable[[Row], None] = lambda row: None,
+    checkpoints: str | Path | None = None,
+    say: Say = _LOG.info,
 ) -> SearchResult:
     """Learn how much each rank-1 component of each layer is worth.
 
@@ -37,10 +44,16 @@ def search(
             moves them along noise.
         prepared: model and rows, if already loaded; they are left unchanged.
         progress: told after each inner step.
-        observe: given one row of figures after each outer step.
+        observe: given one row of figures after each outer step; of a search that goes on, the rows
+            of before come first.
+        checkpoints: a folder where the search is saved as `config.runtime` says, at Ctrl-C and at
+            SIGTERM. A call with the same arguments goes on from there, to the same bytes. Remove it
+            once you have the result. None: nothing is saved.
+        say: told from where the search goes on.
 
     Raises:
-        InputError: the configuration cannot work on this model and data.
+        InputError: the configuration cannot work on this model and data, or the checkpoints are of
+            another search.
     """
     if not isinstance(config, RunConfig):
         raise InputError(
@@ -52,4 +65,5 @@ def search(
         prepared = prepared or prepare(config, seed)
         seeds = search_seeds(seed, config.search.seeds)
         programs = [program_of(config, prepared, one, selection) for one in seeds]
-        return run_programs(programs, progress=progress, observe=observe)
+        kept = Checkpoints(Path(checkpoints), config.runtime.checkpoints) if checkpoints else None
+        return run_programs(programs, progress=progress, observe=observe, checkpoints=kept, say=say)

@@ -1,6 +1,7 @@
 """Search of a model of your own: module, batches and loss in; importance and ranks out."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -8,9 +9,11 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from autolora_meta.bilevel.options import SearchOptions, Selection
-from autolora_meta.finetuning.batches import LoaderStream
+from autolora_meta.errors import InputError
+from autolora_meta.finetuning.batch_order import LoaderStream
 from autolora_meta.finetuning.heads import head_modules
 from autolora_meta.finetuning.lora import LoraOptions
+from autolora_meta.foundation.checkpoints import Checkpoints, Every
 from autolora_meta.foundation.device import usable_device
 from autolora_meta.foundation.options import read
 from autolora_meta.foundation.progress import Progress, Row
@@ -19,6 +22,8 @@ from autolora_meta.pipeline.program import Loss, Program, search_seeds
 from autolora_meta.pipeline.result import SearchResult
 from autolora_meta.pipeline.running import run_programs
 from autolora_meta.ranks.options import RankOptions
+
+_EVERY = Every(minutes=5)
 
 
 def search_model(
@@ -38,6 +43,8 @@ def search_model(
     device: torch.device | str = "cpu",
     progress: Progress | None = None,
     observe: Callable[[Row], None] = lambda row: None,
+    checkpoints: str | Path | None = None,
+    every: Every = _EVERY,
 ) -> SearchResult:
     """Learn how much each rank-1 component of a model of your own is worth.
 
@@ -66,11 +73,19 @@ def search_model(
             moves them along noise.
         device: device of the search; the model returns to its own.
         progress: told after each inner step.
-        observe: given one row of figures after each outer step.
+        observe: given one row of figures after each outer step; of a search that goes on, the rows
+            of before come first.
+        checkpoints: a folder where the search is saved, at Ctrl-C and SIGTERM too. A call with the
+            same arguments goes on from there, to the same bytes. Remove it once you have the
+            result. None: nothing is saved.
+        every: how often it is saved.
 
     Raises:
-        InputError: a target is unknown or cannot be gated, or the budget is too small.
+        InputError: a target is unknown or cannot be gated, the budget is too small, or the search
+            cannot go on from the checkpoints.
     """
+    if checkpoints is not None:
+        _refuse_own_generator(train, validation)
     allocation = {**(ranks or {}), **({} if budget is None else {"budget": budget})}
     lora_options = read(LoraOptions, {**(lora or {}), "targets": targets}, "lora")
     search_options = read(SearchOptions, options or {}, "options")
@@ -92,4 +107,16 @@ def search_model(
         )
         for one in search_seeds(seed, search_options.seeds)
     ]
-    return run_programs(programs, progress=progress, observe=observe)
+    kept = Checkpoints(Path(checkpoints), every) if checkpoints is not None else None
+    return run_programs(programs, progress=progress, observe=observe, checkpoints=kept)
+
+
+def _refuse_own_generator(*loaders: Any) -> None:
+    for loader in loaders:
+        drawn = (loader, getattr(loader, "sampler", None))
+        if any(getattr(one, "generator", None) is not None for one in drawn):
+            raise InputError(
+                "a DataLoader with a generator of its own cannot be put back at its place, so the "
+                "search could not go on from checkpoints. Make it without `generator`: its order "
+                "then follows from `seed`. Or leave `checkpoints` out"
+            )

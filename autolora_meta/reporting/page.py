@@ -6,7 +6,6 @@ from typing import Any
 from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import InputError
 from autolora_meta.foundation.places import replace_text
-from autolora_meta.reporting.answer import answer
 from autolora_meta.reporting.caveats import reserves, warnings
 from autolora_meta.reporting.course import courses
 from autolora_meta.reporting.document import Document
@@ -19,6 +18,7 @@ from autolora_meta.reporting.sections import (
     settings_table,
 )
 from autolora_meta.reporting.sections_use import adapter, again, rows, settings
+from autolora_meta.reporting.sentences import answer
 from autolora_meta.studies.labels import value_label
 from autolora_meta.studies.ledger import STUDY
 from autolora_meta.studies.table import FILE as TABLE

@@ -15,6 +15,7 @@ from autolora_meta.studies.study import Study
 
 _CONFIG = "config.yaml"
 _NAMED = 4  # keys in a message
+_FINISHED = ("search/search.json", "results.jsonl")  # one of a search, the other of a run
 
 
 class Taken(InputError):
@@ -59,7 +60,13 @@ def vacant(folder: Path, *, overwrite: bool = False) -> Path:
 
 
 @contextmanager
-def claimed(folder: Path, *, overwrite: bool = False, numbered: bool = False) -> Iterator[Path]:
+def claimed(
+    folder: Path,
+    *,
+    overwrite: bool = False,
+    numbered: bool = False,
+    search: RunConfig | None = None,
+) -> Iterator[Path]:
     """Give a folder that nobody else works in, and that nobody else is given while the body runs.
 
     What it holds stays until `fill`. A folder that was made for the body and that this did not fill
@@ -69,6 +76,7 @@ def claimed(folder: Path, *, overwrite: bool = False, numbered: bool = False) ->
         folder: of the run.
         overwrite: the run that it holds may be replaced.
         numbered: the first of `folder`, `folder-2`, `folder-3`, ... that is free.
+        search: a folder with a search of this configuration that was stopped is as good as free.
 
     Raises:
         InputError: it is taken, another process works in it, or it cannot be made.
@@ -77,7 +85,7 @@ def claimed(folder: Path, *, overwrite: bool = False, numbered: bool = False) ->
         place = folder if number == 1 else folder.with_name(f"{folder.name}-{number}")
         with ExitStack() as held:
             try:
-                held.enter_context(_claim(place, overwrite))
+                held.enter_context(_claim(place, overwrite, search))
             except (Taken, lock.Busy):
                 if numbered:
                     continue
@@ -87,14 +95,19 @@ def claimed(folder: Path, *, overwrite: bool = False, numbered: bool = False) ->
 
 
 @contextmanager
-def _claim(folder: Path, overwrite: bool) -> Iterator[None]:
-    """Lock a folder, made if need be, that is free or may be replaced."""
-    vacant(folder, overwrite=overwrite)
+def _claim(folder: Path, overwrite: bool, search: RunConfig | None) -> Iterator[None]:
+    """Lock a folder, made if need be, that is free or may be replaced or gone on with."""
+
+    def refuse_taken() -> None:
+        if search is None or not stopped_search(folder, search):
+            vacant(folder, overwrite=overwrite)
+
+    refuse_taken()
     above = [place for place in (folder, *folder.parents) if not place.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with lock.locked(folder, "wait until it has ended, or give another name (name=...)"):
-            vacant(folder, overwrite=overwrite)  # of two that came at once, one was first
+            refuse_taken()  # of two that came at once, one was first
             yield
     finally:
         if above and not taken(folder):
@@ -102,6 +115,15 @@ def _claim(folder: Path, overwrite: bool) -> Iterator[None]:
             with suppress(OSError):  # somebody else has come
                 for place in above:
                     place.rmdir()
+
+
+def stopped_search(folder: Path, config: RunConfig) -> bool:
+    """Return whether a folder holds a search of a configuration that was begun and not finished."""
+    if not os.path.isfile(folder / _CONFIG):
+        return False
+    if any(os.path.lexists(folder / name) for name in _FINISHED):
+        return False
+    return not _differing(folder / _CONFIG, config)
 
 
 def fill(folder: Path, config: RunConfig) -> None:
@@ -133,15 +155,22 @@ def refuse_other(study: Study, *, overwrite: bool = False) -> None:
         vacant(folder)
 
 
-def _apart(file: Path, config: RunConfig) -> str:
-    """Return where the configuration of a folder differs from another."""
+def _differing(file: Path, config: RunConfig) -> list[str]:
+    """Return the keys in which the configuration of a folder differs, `runtime` and name aside."""
     try:
         held = RunConfig.load(file)
-    except InputError:
-        return "of another version of this tool"
+    except InputError:  # of another version of this tool
+        return ["name"]
     theirs, ours = (_flat(one.model_dump(mode="json")) for one in (held, config))
     keys = [key for key in ours if theirs.get(key) != ours[key]]
-    keys = [key for key in keys if not key.startswith(("runtime.", "name"))]
+    return [key for key in keys if not key.startswith(("runtime.", "name"))]
+
+
+def _apart(file: Path, config: RunConfig) -> str:
+    """Return in words where the configuration of a folder differs from another."""
+    keys = _differing(file, config)
+    if keys == ["name"]:
+        return "of another version of this tool"
     more = f" and {len(keys) - _NAMED} more" if len(keys) > _NAMED else ""
     return f"it differs in {', '.join(keys[:_NAMED])}{more}" if keys else "of another version"
 

@@ -1,0 +1,107 @@
+"""Checkpoints: the last two states of long work, so that it can go on after a kill."""
+
+import logging
+import shutil
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from autolora_meta.errors import InputError
+from autolora_meta.foundation.state_files import SUFFIX, read_state, write_state
+
+_LOG = logging.getLogger("autolora_meta")
+_KEPT = 2
+
+
+class Every(NamedTuple):
+    """How often a checkpoint is written: whichever of the two is due first.
+
+    Args:
+        minutes: from one to the next; None: not by time.
+        steps: of the work, from one to the next; None: not by steps.
+    """
+
+    minutes: float | None = None
+    steps: int | None = None
+
+
+class Checkpoints:
+    """The place of the checkpoints of one piece of work.
+
+    >>> kept = Checkpoints(Path("checkpoints"), Every(minutes=5))  # doctest: +SKIP
+    >>> if kept.due(step):
+    ...     kept.save(step, engine.state_dict())
+
+    Args:
+        folder: of its own; made with the first checkpoint.
+        every: how often one is due.
+    """
+
+    def __init__(self, folder: Path, every: Every) -> None:
+        self.folder, self._every = folder, every
+        self._step, self._time = 0, time.monotonic()
+
+    def due(self, step: int) -> bool:
+        """Return whether it is time for a checkpoint at this step of the work."""
+        minutes, steps = self._every
+        late = minutes is not None and time.monotonic() - self._time >= 60 * minutes
+        return late or (steps is not None and step - self._step >= steps)
+
+    def save(self, step: int, state: dict[str, Any]) -> None:
+        """Write a checkpoint, and remove all but the last two.
+
+        A disk that is full costs the checkpoint, and not the work: a warning says so.
+
+        Args:
+            step: of the work.
+            state: what `write_state` takes.
+        """
+        self._step, self._time = step, time.monotonic()
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            written = write_state(self.folder, f"step-{step:08d}", state)
+            for old in [file for file in self._files() if file != written][_KEPT - 1 :]:
+                old.unlink(missing_ok=True)
+        except OSError as error:
+            _LOG.warning(
+                "no checkpoint of step %d could be written to %s (%s); the work goes on",
+                *(step, self.folder, error.strerror or error),
+            )
+
+    def latest(self) -> tuple[int, dict[str, Any]] | None:
+        """Return step and state of the last checkpoint that is whole; None if there is none.
+
+        A damaged one is told, and the one before it serves.
+        """
+        for file in self._files():
+            try:
+                state = read_state(file)
+            except InputError as error:
+                _LOG.warning("%s; the checkpoint before it serves, or the beginning", error)
+                continue
+            self._step, self._time = _step(file), time.monotonic()
+            return self._step, state
+        return None
+
+    @property
+    def step(self) -> int | None:
+        """Step of the last checkpoint, whole or not; None if there is none."""
+        return next(map(_step, self._files()), None)
+
+    def below(self, name: str) -> "Checkpoints":
+        """Return the checkpoints of a part of the work."""
+        return Checkpoints(self.folder / name, self._every)
+
+    def clear(self) -> None:
+        """Remove all of them: the work is done, or begins anew."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _files(self) -> list[Path]:
+        """Return the checkpoints, the last one first."""
+        found = self.folder.glob(f"step-*-*{SUFFIX}") if self.folder.is_dir() else ()
+        return sorted((file for file in found if _step(file) >= 0), key=_step, reverse=True)
+
+
+def _step(file: Path) -> int:
+    step = file.name.split("-")[1]
+    return int(step) if step.isdecimal() else -1
