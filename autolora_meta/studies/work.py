@@ -23,6 +23,7 @@ from autolora_meta.foundation.places import becomes
 from autolora_meta.pipeline.result import START
 from autolora_meta.pipeline.retrain import retrain
 from autolora_meta.ranks.pattern import RankPattern
+from autolora_meta.studies.ledger import CHECKPOINTS
 from autolora_meta.studies.orphans import end_with_parent
 from autolora_meta.studies.pool import progress_of, whole_progress
 
@@ -54,9 +55,11 @@ def search_once(
         started = time.perf_counter()
         if place.exists():
             return {"seconds": 0.0}
+        saved = checkpoints_of(place)
         seconds, memory = _first_possible(
-            configs, place, lambda config, begun: _search(config, seed, selection, begun)
+            configs, place, lambda config, begun: _search(config, seed, selection, begun, saved)
         )
+        shutil.rmtree(saved, ignore_errors=True)
         return _took(started, seconds, memory)
 
 
@@ -134,6 +137,11 @@ def retrain_once(
     return told | _took(started, found.spent.seconds, found.spent.peak_memory)
 
 
+def checkpoints_of(place: Path) -> Path:
+    """Return where the job that makes `place` is saved while it runs: the same at every start."""
+    return place.parent.parent / CHECKPOINTS / place.name
+
+
 def effective(config: RunConfig, arm: str, spent: float = 0.0) -> RunConfig:
     """Return the configuration with the retraining that the arm gets: how long, from what start.
 
@@ -149,10 +157,10 @@ def effective(config: RunConfig, arm: str, spent: float = 0.0) -> RunConfig:
 
 
 def _search(
-    config: RunConfig, seed: int, selection: Selection, folder: Path
+    config: RunConfig, seed: int, selection: Selection, folder: Path, saved: Path
 ) -> tuple[float, int | None]:
     progress = progress_of(config.search.total_work(selection))
-    replicate = Replicate(config, seed, folder=folder, progress=progress)
+    replicate = Replicate(config, seed, folder=folder, checkpoints=saved, progress=progress)
     _ = replicate.prepared  # loading is no part of searching
     with peak(config.runtime.resolved_device) as rose:
         result = replicate.search(selection)
