@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from transformers import Trainer
 
-from autolora_meta.errors import InputError
+from autolora_meta.errors import NotFinite
 from autolora_meta.finetuning.buffers import refuse_moving_buffers, standing_still
 from autolora_meta.finetuning.lora import unwrapped_afterwards
 from autolora_meta.finetuning.retrain import started
@@ -47,7 +47,7 @@ def retrain_stacked(
     dropout: float = 0.0,
     device: torch.device | str = "cpu",
     progress: Progress | None = None,
-) -> list[Trained | InputError]:
+) -> list[Trained | NotFinite]:
     """Do what `retrain` does for each of the jobs, all in one pass.
 
     Each job has the factors, head, order of rows, schedule, decay and clipping that its own
@@ -148,10 +148,10 @@ def _refuse(stack: Stack, jobs: Sequence[Job], orders: Sequence[Order]) -> None:
             refuse_mixed_rows(stack, loss, first, last)
 
 
-def _result(stack: Stack, r: int, job: Job, losses: list[float]) -> Trained | InputError:
+def _result(stack: Stack, r: int, job: Job, losses: list[float]) -> Trained | NotFinite:
     for step, loss in enumerate(losses, 1):
         if not math.isfinite(loss):
-            return InputError(
+            return NotFinite(
                 f"the loss of the retraining is {loss} at step {step}; lower retrain.learning_rate"
             )
     log = [

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor, nn
 from transformers import Trainer, TrainerCallback
 
-from autolora_meta.errors import InputError
+from autolora_meta.errors import NotFinite
 from autolora_meta.finetuning.batch_order import Collate
 from autolora_meta.foundation.checkpoints import (
     Checkpoints,
     machine,
+    naming_what_is_kept,
     refuse_other,
     tell_elsewhere,
 )
@@ -70,9 +71,14 @@ class TaskTrainer(Trainer):
 
         Raises:
             InputError: the checkpoint is of another training.
+            NotFinite: the loss is no longer a number; the message names the last checkpoint.
         """
         self._checkpoints, self._known = checkpoints, known
         self.add_callback(_Saving(self, checkpoints, stop))
+        with naming_what_is_kept(checkpoints):
+            self._go_on(checkpoints, known, say)
+
+    def _go_on(self, checkpoints: Checkpoints, known: dict[str, str], say: Say) -> None:
         if (found := checkpoints.latest()) is None:
             self.train()
             return
@@ -167,7 +173,7 @@ class Follow(TrainerCallback):
     def _keep(self, step: int, logs: Mapping[str, float]) -> None:
         loss = float(logs["loss"])
         if not math.isfinite(loss):
-            raise InputError(
+            raise NotFinite(
                 f"the loss of the retraining is {loss} at step {step}; lower retrain.learning_rate"
             )
         self.log.append({"step": step, "loss": loss, "learning_rate": logs["learning_rate"]})

@@ -3,13 +3,14 @@
 import logging
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
-from autolora_meta.errors import InputError
+from autolora_meta.errors import InputError, NotFinite
 from autolora_meta.foundation.state_files import SUFFIX, read_state, write_state
 
 _LOG = logging.getLogger("autolora_meta")
@@ -108,6 +109,19 @@ class Checkpoints:
         """Return the checkpoints, the last one first."""
         found = self.folder.glob(f"step-*-*{SUFFIX}") if self.folder.is_dir() else ()
         return sorted((file for file in found if _step(file) >= 0), key=_step, reverse=True)
+
+
+@contextmanager
+def naming_what_is_kept(kept: Checkpoints) -> Iterator[None]:
+    """Add to what is said of numbers that are no longer finite: which state before them is kept."""
+    try:
+        yield
+    except NotFinite as error:
+        if kept.step is None:
+            raise
+        raise NotFinite(
+            f"{error}. The state of step {kept.step} is kept in {kept.folder}"
+        ) from error
 
 
 def refuse_other(

@@ -3,7 +3,13 @@
 from torch import nn
 
 from autolora_meta.bilevel.engine import SearchEngine
-from autolora_meta.foundation.checkpoints import Checkpoints, machine, refuse_other, tell_elsewhere
+from autolora_meta.foundation.checkpoints import (
+    Checkpoints,
+    machine,
+    naming_what_is_kept,
+    refuse_other,
+    tell_elsewhere,
+)
 from autolora_meta.foundation.content_hash import base_hash, content_hash
 from autolora_meta.foundation.interrupts import waiting
 from autolora_meta.foundation.progress import Say
@@ -36,6 +42,7 @@ def run_from_checkpoint(
 
     Raises:
         InputError: the checkpoint is of another search, or what it reads has changed.
+        NotFinite: a number is none; the message names the last checkpoint.
     """
     known = {"configuration": _search_hash(program), "base": base_hash(base)}
     if (found := checkpoints.latest()) is not None:
@@ -57,7 +64,7 @@ def run_from_checkpoint(
         state = {"known": about, "where": where, "engine": engine.state_dict()}
         checkpoints.save(engine.global_step, state)
 
-    with waiting() as stop:
+    with waiting() as stop, naming_what_is_kept(checkpoints):
 
         def between() -> None:
             if stop.asked or checkpoints.due(engine.global_step):

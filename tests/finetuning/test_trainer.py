@@ -11,7 +11,7 @@ import torch
 from datasets import DatasetDict
 from transformers import PreTrainedTokenizerBase
 
-from autolora_meta.errors import InputError
+from autolora_meta.errors import InputError, NotFinite
 from autolora_meta.finetuning.batch_order import Collate
 from autolora_meta.finetuning.heads import head_modules
 from autolora_meta.finetuning.lora import layer_costs
@@ -137,3 +137,12 @@ def test_checkpoints_of_another_retraining_are_refused(run: Run, tmp_path: Path)
     for other in ({"ranks": (1, 1, 2, 4)}, {"learning_rate": 1e-3}, {"seed": 1}):
         with pytest.raises(InputError, match="not of this retraining: they are of another conf"):
             run(**kept, **other)
+
+
+def test_numbers_that_are_none_leave_the_state_before_and_name_it(run: Run, tmp_path: Path) -> None:
+    kept = Checkpoints(tmp_path, Every(steps=1))
+    with pytest.raises(
+        NotFinite, match=r"at step 2; lower retrain\.learning_rate\. .*step 1 is kept"
+    ):
+        run(checkpoints=kept, learning_rate=1e30, schedule="constant", warmup=0.0)
+    assert kept.step == 1
