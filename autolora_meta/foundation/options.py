@@ -4,9 +4,9 @@ import re
 import types
 import typing
 from collections.abc import Mapping
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from autolora_meta.errors import InputError, shown, unknown
@@ -25,6 +25,7 @@ def _folder_name(value: str) -> str:
 
 
 _LONGEST = 200  # of 255, since what is half done has a longer name
+_STRONGEST = 1e30  # of numbers: a step of such a rate leaves float32
 FolderName = Annotated[str, AfterValidator(_folder_name)]
 
 
@@ -39,6 +40,14 @@ class Options(BaseModel):
         allow_inf_nan=False,
         coerce_numbers_to_str=True,
     )
+
+    @model_validator(mode="after")
+    def _within_float32(self) -> Self:
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            if isinstance(value, int | float) and abs(value) > _STRONGEST:
+                raise ValueError(f"{name} {value:g} is too large a number; at most {_STRONGEST:g}")
+        return self
 
     @classmethod
     def kept_under(cls, below: Any, above: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,10 @@ from torch import Tensor
 from autolora_meta.errors import InputError
 
 Factors = tuple[Tensor, Tensor]  # A (k, in) or (k, in, kh, kw), B (out, k) or (out, k, 1, 1)
+_NOT_FINITE = (
+    "are no longer finite, and have no importance; lower the learning rates and the weight decay "
+    "of search.inner and search.outer"
+)
 
 
 def norms_and_singular_values(
@@ -28,9 +32,11 @@ def norms_and_singular_values(
         Three tensors (L, k) in float64. Singular values descend; missing ones are 0.
 
     Raises:
-        InputError: factors do not have k components.
+        InputError: factors do not have k components, or a number is not finite.
     """
     gates = gates.detach().to("cpu", torch.float64)
+    if not gates.isfinite().all():
+        raise InputError(f"the gates {_NOT_FINITE}")
     matrices = [_matrices(name, gates.shape[1], *f) for name, f in zip(names, factors, strict=True)]
     alike: dict[tuple[torch.Size, torch.Size], list[int]] = defaultdict(list)
     for layer, (a, b) in enumerate(matrices):
@@ -75,4 +81,6 @@ def _matrices(name: str, k: int, a: Tensor, b: Tensor) -> Factors:
             f"(k, in...), B {tuple(b.shape)} must be (out, k) or (out, k, 1, 1)"
         )
     a, b = (t.detach().to("cpu", torch.float64).flatten(1) for t in (a, b))
+    if not (a.isfinite().all() and b.isfinite().all()):
+        raise InputError(f"the factors of layer '{name}' {_NOT_FINITE}")
     return a, b

@@ -137,7 +137,18 @@ BAD: dict[str, tuple[str | Callable[[Path], str], str]] = {
     "without learned": ("compare.arms=[uniform, frozen]", "`learned` is not among them"),
     "replicates": ("compare.replicates=0", "compare.replicates"),
     "infinite rate": ("search.inner.learning_rate=.inf", "should be a finite number"),
+    "rate": ("search.inner.learning_rate=1e38", "learning_rate 1e.38 is too large a number"),
+    "scale": ("lora.scale=1.0e+38", "scale 1e.38 is too large a number"),
+    "seed": ("seed=99999999999999999999", "seed is too large a number"),
+    "replicates without end": ("compare.replicates=1000000000", "compare.replicates"),
     "name": ("name=..", "'..' cannot name a folder"),
+    "long name": (f"name={'n' * 300}", "cannot name a folder"),
+    "long path of data": (f"data.source={'d' * 300}.csv", "does not exist"),
+    "long path of a model": (f"model.name=./{'m' * 300}", "is not a folder here"),
+    "long layer": (f"lora.targets=[{'q' * 300}]", "no layer is called"),
+    "data that are a device": ("data.source=/dev/null", "/dev/null is a device; give a file"),
+    "deep value": ("search=" + "{a: " * 9999 + "}" * 9999, "nested too deep"),
+    "deep key": ("search." * 9999 + "a=1", "nested too deep"),
 }
 
 
@@ -164,6 +175,22 @@ def test_a_search_that_diverges_says_what_to_change(tiny: Tiny, tmp_path: Path) 
     said = command("search", tiny.config, "search.inner.learning_rate=1e30", "--runs", tmp_path)
     assert said.status == 2
     assert "Lower search.inner.learning_rate" in said.err
+
+
+@pytest.mark.parametrize("value", ["1e38", "1.0e+30", ".inf", ".nan"])
+@pytest.mark.parametrize(
+    "key", ["search.inner.learning_rate", "search.outer.learning_rate", "search.outer.weight_decay"]
+)
+def test_a_search_with_such_a_number_leaves_nothing_that_looks_finished(
+    key: str, value: str, tiny: Tiny, tmp_path: Path
+) -> None:
+    said = command("search", tiny.config, f"{key}={value}", "--runs", tmp_path / "runs")
+    assert said.status == 2, said.err
+    if value == "1.0e+30":
+        assert re.search("Lower search.inner.learning_rate|are no longer finite", said.err)
+        assert command("allocate", tmp_path / "runs" / "tiny").status == 2
+    else:
+        assert not (tmp_path / "runs").exists()
 
 
 def test_runs_that_are_none(tiny: Tiny, tmp_path: Path) -> None:
