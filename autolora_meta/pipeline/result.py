@@ -182,13 +182,16 @@ class SearchResult:
     def save(self, folder: str | Path) -> None:
         """Write ranks.json, alphas.safetensors, metrics.jsonl and search/ into `folder`.
 
-        The last files are search.json, so that a search that has it is whole, and the manifest, by
-        which `load` finds damage. Pooled searches are written into `search/0`, `search/1` and so
+        The last file is search.json, so that a search that has it is whole; then the manifest is
+        written, by which `load` finds damage. Pooled searches go into `search/0`, `search/1` and so
         on.
         """
         folder = Path(folder)
         (folder / "search").mkdir(parents=True, exist_ok=True)
-        manifest.unseal(folder)
+        with manifest.sealing(folder, *_FILES, f"search/{START}"):
+            self._write(folder)
+
+    def _write(self, folder: Path) -> None:
         self.ranks.save(folder / "ranks.json")
         self.components.save(folder / "search" / "importance.safetensors")
         if self.start is not None and not self.members:
@@ -214,8 +217,6 @@ class SearchResult:
             "members": len(self.members),
         }
         replace_text(folder / "search" / "search.json", json.dumps(about, indent=2) + "\n")
-        started = self.start is not None and not self.members
-        manifest.seal(folder, [*_FILES, *([f"search/{START}"] if started else [])])
 
     @classmethod
     def load(cls, folder: str | Path) -> "SearchResult":
@@ -232,7 +233,9 @@ class SearchResult:
             folder = below[0].parent
         try:
             # ranks.json is not read: the ranks follow from the components.
-            manifest.refuse_damaged(folder, _AGAIN, *_FILES[1:], f"search/{START}")
+            started = (folder / "search" / START).is_file()  # a copy may lack it
+            read = [*_FILES[1:], *([f"search/{START}"] if started else [])]
+            manifest.refuse_damaged(folder, _AGAIN, *read)
             about = read_json(folder / "search" / "search.json", _Stored, again=_AGAIN)
             courses = load_file(folder / "alphas.safetensors")
             each = (folder / "search" / str(index) for index in range(about["members"]))

@@ -8,6 +8,7 @@ from typing import Any
 
 from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import InputError
+from autolora_meta.foundation import manifest
 from autolora_meta.foundation.environment import record
 from autolora_meta.foundation.options import read
 from autolora_meta.foundation.places import writable
@@ -203,7 +204,8 @@ class Study:
                 ) from error
             finally:  # also of a study that is stopped: what has finished can be looked at
                 table = self.table()
-                table.save(self.folder / FILE)
+                with manifest.sealing(self.folder, FILE):
+                    table.save(self.folder / FILE)
                 if any(row["status"] == "finished" for row in table.rows):
                     ledger.looked(self.options.seeds, primary_words(table.asked, table.primary))
                 record(self.folder)
