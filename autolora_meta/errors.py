@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterable, Sequence
+from reprlib import Repr
 
 
 class InputError(ValueError):
@@ -30,3 +31,25 @@ def unknown(kind: str, given: object, allowed: Iterable[str], *, meant: Sequence
     quoted = " or ".join(f"'{name}'" for name in near)
     hint = f" (did you mean {quoted}?)" if near else ""
     return f"unknown {kind} '{given}'{hint}; allowed: {', '.join(names) or 'none'}"
+
+
+class _Shown(Repr):
+    """A repr that is short whatever it is of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel, self.maxstring, self.maxother, self.maxlong = 4, 200, 200, 60
+        self.maxdict = self.maxlist = self.maxtuple = 20
+
+    def repr_int(self, x: int, level: int) -> str:
+        """Return the digits: Python writes no number of more than 4,300 of them."""
+        return super().repr_int(x, level) if abs(x) < 10**60 else "a number of 60 digits or more"
+
+
+def shown(value: object) -> str:
+    """Return the repr of a value for a message, cut where it is long.
+
+    >>> shown("a" * 1000)[:5], len(shown("a" * 1000))
+    ("'aaaa", 200)
+    """
+    return _Shown().repr(value)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from autolora_meta.config.run import RunConfig
 from autolora_meta.foundation.progress import Progress
-from autolora_meta.reporting.adapter import KeepAdapter
+from autolora_meta.reporting.keep_adapter import KeepAdapter
 from autolora_meta.reporting.report import report
 from autolora_meta.studies.ahead import ahead, kept_words
 from autolora_meta.studies.folder import refuse_other, taken
@@ -25,6 +25,7 @@ def run(
     overwrite: bool = False,
     retry_failed: bool = False,
     wait: bool = False,
+    restart: bool = False,
     progress: Progress | None = None,
     say: Callable[[str], None] = _LOG.info,
 ) -> StudyTable:
@@ -44,6 +45,7 @@ def run(
         overwrite: replace the run that `folder` holds.
         retry_failed: run those jobs again that failed before.
         wait: for another process that works on it, instead of refusing.
+        restart: begin jobs that were stopped anew, instead of going on from their checkpoints.
         progress: told about every step of every job.
         say: told what is about to happen, and the summary.
 
@@ -63,6 +65,7 @@ def run(
         overwrite=overwrite,
         retry_failed=retry_failed,
         wait=wait,
+        restart=restart,
         progress=progress,
         say=say,
     )
@@ -74,6 +77,7 @@ def complete(
     overwrite: bool = False,
     retry_failed: bool = False,
     wait: bool = False,
+    restart: bool = False,
     progress: Progress | None = None,
     say: Callable[[str], None] = _LOG.info,
 ) -> StudyTable:
@@ -82,12 +86,13 @@ def complete(
     Takes and raises what `run` does.
     """
     refuse_unguarded()
-    say(ahead(study, retry_failed=retry_failed, overwrite=overwrite))
+    say(ahead(study, retry_failed=retry_failed, overwrite=overwrite, restart=restart))
     try:
         table = study.run(
             overwrite=overwrite,
             retry_failed=retry_failed,
             wait=wait,
+            restart=restart,
             keep=KeepAdapter(study.base) if study.point else None,
             progress=progress,
             say=say,

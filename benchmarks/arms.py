@@ -13,7 +13,7 @@ from betty.engine import Engine
 from betty.problems import ImplicitProblem
 from torch import nn
 
-from autolora_meta.bilevel.batches import to_device
+from autolora_meta.bilevel.feed import to_device
 from autolora_meta.config.run import RunConfig
 from autolora_meta.finetuning.prepare import Prepared
 from autolora_meta.foundation import plugins

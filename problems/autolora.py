@@ -20,8 +20,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from autolora_meta.bilevel.batches import Batches, Loss
 from autolora_meta.bilevel.engine import SearchEngine
+from autolora_meta.bilevel.feed import Batches, Loss
 from autolora_meta.bilevel.gating import Gates
 from autolora_meta.bilevel.options import SearchOptions, Selection
 from autolora_meta.bilevel.problem import LoraProblem

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from autolora_meta.allocators.replicate import Replicate
 from autolora_meta.allocators.scored import scored
 from autolora_meta.allocators.training import learned_work, peer_program, peer_steps
-from autolora_meta.bilevel.batches import to_device
+from autolora_meta.bilevel.feed import to_device
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.lora import unwrapped_afterwards
 from autolora_meta.foundation.cost import Cost

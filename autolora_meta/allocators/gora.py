@@ -7,7 +7,7 @@ from autolora_meta.allocators.replicate import Replicate
 from autolora_meta.allocators.scored import proportional, scored
 from autolora_meta.allocators.training import peer_program
 from autolora_meta.allocators.weights import weight_of
-from autolora_meta.bilevel.batches import to_device
+from autolora_meta.bilevel.feed import to_device
 from autolora_meta.finetuning.lora import unwrapped_afterwards
 from autolora_meta.foundation.cost import Cost
 from autolora_meta.foundation.progress import Silent

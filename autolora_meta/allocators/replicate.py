@@ -33,6 +33,8 @@ class Replicate:
         config: the run's configuration.
         seed: of this replicate; `config.seed` is that of the first.
         folder: where finished searches are kept and found again; None: in memory only.
+        checkpoints: where searches are saved while they run, each below its selection; None: they
+            are not.
         progress: told after each step of long work.
 
     Attributes:
@@ -45,9 +47,11 @@ class Replicate:
         seed: int,
         *,
         folder: Path | None = None,
+        checkpoints: Path | None = None,
         progress: Progress | None = None,
     ) -> None:
         self.config, self.seed, self.folder, self.progress = config, seed, folder, progress
+        self.checkpoints = checkpoints
         self.cost = Cost()
         self._searches: dict[Selection, SearchResult] = {}
 
@@ -126,6 +130,7 @@ class Replicate:
                 prepared=self.prepared,
                 progress=self.progress,
                 observe=observe,
+                checkpoints=self.checkpoints and self.checkpoints / selection,
             )
         if place is not None:
             result.save(place)

@@ -11,7 +11,7 @@ from peft import PeftModel
 from torch import nn
 
 from autolora_meta.allocators.replicate import Replicate
-from autolora_meta.bilevel.batches import to_device
+from autolora_meta.bilevel.feed import to_device
 from autolora_meta.bilevel.gating import GateOptions, Gates
 from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import InputError

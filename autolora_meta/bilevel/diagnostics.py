@@ -12,9 +12,10 @@ from autolora_meta.bilevel.implicit_part import ImplicitPart
 from autolora_meta.bilevel.inner import Inner
 from autolora_meta.foundation.cost import Cost
 from autolora_meta.foundation.randomness import RandomState, derive, replay
-from autolora_meta.hypergradients.implicit import implicit_gradient, make_products
+from autolora_meta.hypergradients.finite_difference import FiniteDifferenceProducts
+from autolora_meta.hypergradients.implicit_gradient import implicit_gradient, make_products
 from autolora_meta.hypergradients.nystrom import NystromOptions
-from autolora_meta.hypergradients.products import AutogradProducts, FiniteDifferenceProducts
+from autolora_meta.hypergradients.products import AutogradProducts
 from autolora_meta.hypergradients.updates import inner_update
 from autolora_meta.hypergradients.vectors import Vector, add_scaled, dot, gradients, norm
 

@@ -13,8 +13,9 @@ from autolora_meta.bilevel.inner import Inner
 from autolora_meta.bilevel.watch import REPLAY
 from autolora_meta.errors import InputError
 from autolora_meta.foundation.cost import Cost
+from autolora_meta.hypergradients.finite_difference import FiniteDifferenceProducts
 from autolora_meta.hypergradients.methods import METHODS
-from autolora_meta.hypergradients.products import AutogradProducts, FiniteDifferenceProducts
+from autolora_meta.hypergradients.products import AutogradProducts
 from autolora_meta.hypergradients.solvers import SolverRecord
 from autolora_meta.hypergradients.vectors import Vector, add_scaled, norm
 

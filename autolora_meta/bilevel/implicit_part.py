@@ -9,7 +9,7 @@ from torch import Tensor
 
 from autolora_meta.bilevel.inner import Inner
 from autolora_meta.foundation.cost import Cost
-from autolora_meta.hypergradients.implicit import implicit_term, make_products, solution
+from autolora_meta.hypergradients.implicit_gradient import implicit_term, make_products, solution
 from autolora_meta.hypergradients.solvers import SolverRecord
 from autolora_meta.hypergradients.unrolled import unrolled_gradient
 from autolora_meta.hypergradients.updates import inner_update

@@ -141,6 +141,7 @@ class SearchOptions(Options):
     seeds: int = Field(
         default=1,
         ge=1,
+        le=1000,
         description="Number of searches of the same rows that differ in their seed (factors, order "
         "of batches, dropout masks); their importance is pooled. 3 or more can show whether the "
         "learned ranks are distinguishable from noise.",

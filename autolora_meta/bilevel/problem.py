@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from autolora_meta.bilevel.base import coarse_dtype
-from autolora_meta.bilevel.batches import Batches, to_device
+from autolora_meta.bilevel.feed import Batches, to_device
 from autolora_meta.bilevel.hypergradient import HypergradientRecord, hypergradient
 from autolora_meta.bilevel.implicit_part import register
 from autolora_meta.bilevel.inner import InnerLoop, InnerStep

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from autolora_meta.bilevel.batches import Loss
+from autolora_meta.bilevel.feed import Loss
 from autolora_meta.bilevel.gating import Gates, lora_factors
 from autolora_meta.foundation.cost import Cost, plain_steps
 from autolora_meta.foundation.modes import evaluating

@@ -1,11 +1,13 @@
 """Arguments and options that several commands take."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from autolora_meta.errors import InputError
+from autolora_meta.foundation.reading import refuse_special
 
 Overlays = Annotated[
     list[str],
@@ -52,6 +54,7 @@ def is_named(overlays: list[str]) -> bool:
 
 def existing(path: Path) -> Path:
     """Return `path`, if it is a file."""
-    if not path.is_file():
+    if not os.path.exists(path):
         raise InputError(f"there is no {path}; give a folder that `autolora-meta run` has written")
+    refuse_special(path)
     return path

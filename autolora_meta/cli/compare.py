@@ -39,9 +39,9 @@ def compare(
     `autolora-meta compare runs/mine --key lora.k --baseline 4 --metric all`
     """
     from autolora_meta.errors import unknown
-    from autolora_meta.reporting.answer import groups
     from autolora_meta.reporting.cells import means
     from autolora_meta.reporting.markdown import table as markdown
+    from autolora_meta.reporting.sentences import groups
     from autolora_meta.studies.labels import value_label
     from autolora_meta.studies.questions import ARM
     from autolora_meta.studies.table import StudyTable

@@ -18,12 +18,15 @@ from autolora_meta.cli.run import run
 from autolora_meta.cli.search import search
 from autolora_meta.cli.study import study
 from autolora_meta.cli.verify import verify
-from autolora_meta.errors import InputError
+from autolora_meta.errors import InputError, shown
 from autolora_meta.foundation.foreign_names import foreign
 
 # What a disk or a name has against a file, wherever it turns up.
 _OF_THE_DISK = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
 _OF_THE_DISK += (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP)
+
+
+_LONGEST = 10_000  # characters of a message
 
 
 class _Teaching(TyperGroup):
@@ -39,11 +42,19 @@ class _Teaching(TyperGroup):
         except (InputError, OSError) as error:
             if not (isinstance(error, InputError) or error.errno in _OF_THE_DISK):
                 raise
-            typer.secho(f"error: {error}", err=True, fg=typer.colors.RED)
+            typer.secho(f"error: {_words(error)}", err=True, fg=typer.colors.RED)
             raise typer.Exit(2) from None
         except Exception as error:
             _point_to_settings(error)
             raise
+
+
+def _words(error: Exception) -> str:
+    """Return what an error says, cut where it is long: it may repeat what was given."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{shown(error.filename)}: {error.strerror}"
+    said = str(error)
+    return said if len(said) <= _LONGEST else f"{said[:_LONGEST]}... ({len(said):,} characters)"
 
 
 def _stop(*_: object) -> None:

@@ -1,11 +1,12 @@
 """`autolora-meta retrain`: an adapter with the ranks of a run, or with others."""
 
+import shutil
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from autolora_meta.cli.arguments import Run, Trust, existing
+from autolora_meta.cli.arguments import Restart, Run, Trust, existing
 
 
 def retrain(
@@ -26,8 +27,12 @@ def retrain(
         typer.Option(help="Folder or hub id of the base model, if it is elsewhere now."),
     ] = None,
     trust_remote_code: Trust = False,
+    restart: Restart = False,
 ) -> None:
     """Retrain a PEFT adapter with the ranks of a run, or with others.
+
+    The same command goes on with a retraining that was stopped, from its last checkpoint
+    (`runtime.checkpoint_minutes` of the run), which stands beside the output until it has ended.
 
     Example: `autolora-meta retrain runs/quickstart --ranks wide.json --output adapters/wide`
     """
@@ -38,7 +43,7 @@ def retrain(
     from autolora_meta.pipeline.result import SearchResult
     from autolora_meta.pipeline.retrain import retrain as run_retrain
     from autolora_meta.ranks.pattern import RankPattern
-    from autolora_meta.reporting.adapter import KeepAdapter
+    from autolora_meta.reporting.keep_adapter import KeepAdapter
 
     unused(output)
     config = RunConfig.of_folder(
@@ -50,8 +55,20 @@ def retrain(
     pattern = RankPattern.load(existing(ranks or run / "ranks.json"))
     prepared = prepare(config)
     trained = SearchResult.load(run).start if config.retrain.start == "search" else None
-    result = run_retrain(config, pattern, prepared=prepared, start=trained, progress=Bar())
+    saved = output.with_name(f"{output.name}-checkpoints")
+    if restart:
+        shutil.rmtree(saved, ignore_errors=True)
+    result = run_retrain(
+        config,
+        pattern,
+        prepared=prepared,
+        start=trained,
+        progress=Bar(),
+        checkpoints=saved,
+        say=typer.echo,
+    )
     KeepAdapter(config, by_hand=ranks is not None)(result, pattern, prepared, output)
+    shutil.rmtree(saved, ignore_errors=True)
     for name, value in result.metrics.items():
         typer.echo(f"{name}: {value:.4f}")
     typer.echo(f"written to {output}")

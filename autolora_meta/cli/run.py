@@ -4,7 +4,15 @@ from pathlib import Path
 
 import typer
 
-from autolora_meta.cli.arguments import Overlays, Overwrite, RetryFailed, Runs, Wait, is_named
+from autolora_meta.cli.arguments import (
+    Overlays,
+    Overwrite,
+    Restart,
+    RetryFailed,
+    Runs,
+    Wait,
+    is_named,
+)
 
 
 def run(
@@ -13,11 +21,13 @@ def run(
     overwrite: Overwrite = False,
     retry_failed: RetryFailed = False,
     wait: Wait = False,
+    restart: Restart = False,
 ) -> None:
     """Search, allocate, retrain, compare and report: the whole job.
 
-    What has finished is not run again: the same command goes on with a run that was stopped. A job
-    that fails does not stop the others.
+    What has finished is not run again: the same command goes on with a run that was stopped, its
+    searches and retrainings from their last checkpoints (`runtime.checkpoint_minutes`). A job that
+    fails does not stop the others.
 
     Example: `autolora-meta run quickstart cg compare.replicates=3`
     """
@@ -39,6 +49,7 @@ def run(
         overwrite=overwrite,
         retry_failed=retry_failed,
         wait=wait,
+        restart=restart,
         progress=Bar(),
         say=typer.echo,
     )

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from autolora_meta.cli.arguments import Restart
+
 
 def study(
     file: Annotated[
@@ -31,6 +33,7 @@ def study(
     wait: Annotated[
         bool, typer.Option("--wait", help="Wait for another process that works on this study.")
     ] = False,
+    restart: Restart = False,
     runs: Annotated[
         Path, typer.Option(help="The folder that the study's folder goes into, by its name.")
     ] = Path("runs"),
@@ -60,6 +63,13 @@ def study(
         work.check(typer.echo)
         typer.echo(study_plan(left, work.jobs(left)))
         return
-    table = complete(work, retry_failed=retry_failed, wait=wait, progress=Bar(), say=typer.echo)
+    table = complete(
+        work,
+        retry_failed=retry_failed,
+        wait=wait,
+        restart=restart,
+        progress=Bar(),
+        say=typer.echo,
+    )
     if table.failed:
         raise typer.Exit(1)

@@ -46,7 +46,7 @@ def verify(
     from autolora_meta.reporting.accuracy import accuracy_against_cost, accuracy_table
     from autolora_meta.reporting.style import known_format, save
     from autolora_meta.verification.accuracy import verify as run_verify
-    from autolora_meta.verification.targets import verdicts
+    from autolora_meta.verification.accuracy_targets import verdicts
 
     if overlays and not model:
         raise InputError(

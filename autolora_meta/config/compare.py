@@ -69,6 +69,7 @@ class CompareOptions(Options):
     replicates: int = Field(
         default=5,
         ge=1,
+        le=1000,
         description="Number of seeds, each with its own split, search, shuffle and retraining. "
         "Fewer than 3 allow no claim.",
     )

@@ -4,14 +4,14 @@ import os
 from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from importlib.resources.abc import Traversable
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from autolora_meta.errors import InputError, unknown
 from autolora_meta.foundation.options import Options, section_at
+from autolora_meta.foundation.plain import refuse_odd
+from autolora_meta.foundation.reading import file_text
+from autolora_meta.foundation.yaml_text import yaml_content
 
 Overlay = str | Path | Mapping[str, Any]
 STUDIES = "studies"  # the folder of the shipped studies, which are no configs of a run
@@ -45,7 +45,9 @@ def merged(options: type[Options], overlays: Iterable[Overlay]) -> dict[str, Any
     """
     found: dict[str, Any] = {}
     for overlay in overlays:
-        found = _laid_over(options, found, _read(overlay))
+        read = _read(overlay)
+        refuse_odd(read, "the configuration")
+        found = _laid_over(options, found, read)
     return found
 
 
@@ -64,6 +66,8 @@ def _read(overlay: Overlay) -> dict[str, Any]:
         raise InputError(
             f"{text} is a folder; a config is a YAML file, a shipped name or key=value"
         )
+    elif os.path.exists(text):  # a device, a pipe
+        content, place = file_text(text), text
     elif "/" in text or text.endswith((".yaml", ".yml")):
         raise InputError(f"there is no file {text}; shipped configs: {', '.join(shipped())}")
     else:
@@ -90,51 +94,6 @@ def setting(text: str) -> dict[str, Any]:
     if not equals:
         raise InputError(f"'{text}' is not key=value, such as budget=uniform:2")
     return nested(key.strip(), yaml_content(value, f"the value of {key}"))
-
-
-def file_text(path: str) -> str:
-    """Return the text of a file.
-
-    Raises:
-        InputError: the file cannot be read as UTF-8.
-    """
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read as UTF-8 text: {error}") from None
-
-
-class _Loader(yaml.SafeLoader):
-    """A SafeLoader that refuses repeated keys, of which YAML keeps the last in silence."""
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        keys = [key.value for key, _ in node.value]
-        repeated = sorted({str(key) for key in keys if keys.count(key) > 1})
-        if repeated:
-            raise yaml.MarkedYAMLError(
-                problem=f"{', '.join(repeated)} stands twice", problem_mark=node.start_mark
-            )
-        return super().construct_mapping(node, deep)
-
-
-def yaml_content(text: str, place: str) -> Any:
-    """Return what `text` holds.
-
-    Args:
-        text: YAML.
-        place: where it is from, for the message.
-
-    Raises:
-        InputError: it is not valid YAML, or repeats a key.
-    """
-    try:
-        stream = StringIO(text)
-        stream.name = place  # messages then name it
-        return yaml.load(stream, _Loader)  # a SafeLoader
-    except RecursionError:
-        raise InputError(f"{place} is nested too deep") from None
-    except yaml.YAMLError as error:
-        raise InputError(f"{place} is not valid YAML: {error}") from None
 
 
 def nested(key: str, value: Any) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 A configuration is made of overlays, applied left to right (`autolora_meta.config.overlay`).
 """
 
-import re
 from pathlib import Path
 
 import yaml
@@ -26,7 +25,7 @@ from autolora_meta.finetuning.tasks import (
 from autolora_meta.foundation import manifest, plugins
 from autolora_meta.foundation.checkpoints import Every
 from autolora_meta.foundation.device import ALLOWED, known_device, usable_device
-from autolora_meta.foundation.options import Options, read
+from autolora_meta.foundation.options import FolderName, Options, read
 from autolora_meta.foundation.tracking import START
 from autolora_meta.ranks.options import RankOptions, bounds
 
@@ -108,7 +107,7 @@ class RunConfig(Options):
     'cg'
     """
 
-    name: str = Field(description="Name of the run's folder below `runs/`.")
+    name: FolderName = Field(description="Name of the run's folder below `runs/`.")
     seed: int = Field(
         default=0, ge=0, description="Seed of the first replicate; replicate r uses seed + r."
     )
@@ -133,17 +132,6 @@ class RunConfig(Options):
     runtime: RuntimeOptions = Field(
         default_factory=RuntimeOptions, description="Device, processes, threads and trackers."
     )
-
-    @field_validator("name")
-    @classmethod
-    def _folder_name(cls, value: str) -> str:
-        # `..` would lead out of the runs, where --overwrite deletes.
-        if not re.fullmatch(r"\w[\w.-]*", value):
-            raise ValueError(
-                f"'{value}' cannot name a folder; allowed: letters, digits, '_', '-' and '.', "
-                "not '-' or '.' in front"
-            )
-        return value
 
     @field_validator("search")
     @classmethod

@@ -7,14 +7,15 @@ from typing import Any
 import torch
 import transformers
 from peft import LoraConfig, PeftModel
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor, nn
 from transformers import AutoConfig, PreTrainedModel
 
 from autolora_meta.errors import InputError
 from autolora_meta.exporting.source import Source
 from autolora_meta.exporting.stored import WEIGHTS
-from autolora_meta.finetuning.models import locate, quiet_loading
+from autolora_meta.finetuning.loading import quiet_loading, reason
+from autolora_meta.finetuning.models import locate
 from autolora_meta.foundation.randomness import RandomState, replay, seeded
 
 _CLASSES = {
@@ -58,12 +59,12 @@ def load_base(source: Source, *, empty: bool = False) -> PreTrainedModel:
                 dtype=getattr(torch, options.dtype),
                 attn_implementation=options.attention,
                 ignore_mismatched_sizes=True,  # the head comes with the adapter
+                use_safetensors=True,  # the other form is a pickle
             )
-    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
-        reason = str(error).strip().splitlines() or [type(error).__name__]
+    except Exception as error:  # whatever a broken file makes transformers stumble over
         raise InputError(
-            f"the base of {source.folder}, '{options.name}', cannot be loaded: {reason[0]}; say "
-            "where it is with --base (a folder, or an id of the hub)"
+            f"the base of {source.folder}, '{options.name}', cannot be loaded: {reason(error)}; "
+            "say where it is with --base (a folder, or an id of the hub)"
         ) from None
     return model.eval()
 
@@ -77,10 +78,9 @@ def adapted(base: PreTrainedModel, folder: Path) -> PeftModel:
     try:
         with seeded(0):  # some initialisations draw, and are not overwritten
             return PeftModel.from_pretrained(base, str(folder))
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:
-        reason = str(error).strip().splitlines() or [type(error).__name__]
+    except Exception as error:  # as in `load_base`
         raise InputError(
-            f"PEFT cannot load {folder} on {type(base).__name__}: {reason[0]}; say with --base "
+            f"PEFT cannot load {folder} on {type(base).__name__}: {reason(error)}; say with --base "
             "which model the adapter is for, or save it again with this version of PEFT"
         ) from None
 

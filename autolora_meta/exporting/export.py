@@ -16,8 +16,8 @@ from autolora_meta.exporting.forms import FORMS, Form
 from autolora_meta.exporting.limits import SUBTRACTED, refuse_lost_bias, refuse_unfit
 from autolora_meta.exporting.source import Source, find
 from autolora_meta.exporting.stored import read_adapter
+from autolora_meta.finetuning.loading import quiet_loading
 from autolora_meta.finetuning.lora import quiet_peft
-from autolora_meta.finetuning.models import quiet_loading
 from autolora_meta.foundation.places import scratch, sweep, unused, usual_permissions
 
 

@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from transformers import AutoConfig, PreTrainedModel
 
-from autolora_meta.exporting import formats
+from autolora_meta.exporting import other_tools
 from autolora_meta.exporting.base import adapted, model_class
 from autolora_meta.exporting.limits import SUBTRACTED
 from autolora_meta.exporting.source import Source
@@ -58,7 +58,7 @@ class Form:
         Raises:
             RuntimeError: it has others.
         """
-        meant, found = (formats.settings(c) for c in (source.config, self.config(place)))
+        meant, found = (other_tools.settings(c) for c in (source.config, self.config(place)))
         if any(meant[key] != found.get(key) for key in meant if key != "task_type"):
             raise RuntimeError(f"{place.name}, read again, holds other ranks; it is not kept")
 
@@ -108,14 +108,14 @@ def _keep(adapter: Path, place: Path, also: tuple[str, ...] = ()) -> None:
 
 
 def _write_axolotl(source: Source, place: Path, base: Base | None) -> None:
-    place.write_text(formats.to_axolotl(source.config, source.name), encoding="utf-8")
+    place.write_text(other_tools.to_axolotl(source.config, source.name), encoding="utf-8")
 
 
 def _write_trainer(source: Source, place: Path, base: Base | None) -> None:
     model = base().config if base else None
     labels = model.num_labels if model is not None and source.config.modules_to_save else None
     kind = model_class(source.config, model)
-    text = formats.to_trainer(source.config, source.name, kind, labels)
+    text = other_tools.to_trainer(source.config, source.name, kind, labels)
     place.write_text(text, encoding="utf-8")
 
 
@@ -159,7 +159,7 @@ def _load_settings(read: Callable[[Path], LoraConfig]) -> Callable[..., nn.Modul
 
 
 def _read_axolotl(place: Path) -> LoraConfig:
-    return formats.from_axolotl(place.read_text(encoding="utf-8"))
+    return other_tools.from_axolotl(place.read_text(encoding="utf-8"))
 
 
 def _read_trainer(place: Path) -> LoraConfig:

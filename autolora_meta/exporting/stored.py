@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 
 from autolora_meta.errors import InputError
 from autolora_meta.foundation import manifest
+from autolora_meta.foundation.reading import file_text, refuse_special
 from autolora_meta.ranks.pattern import RankPattern
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -51,7 +52,7 @@ def read_config(folder: Path) -> LoraConfig:
     """
     path = folder / CONFIG
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(file_text(path))
         kind = content["peft_type"]
         if kind == "LORA":
             config: Any = LoraConfig.from_pretrained(str(folder))
@@ -60,7 +61,7 @@ def read_config(folder: Path) -> LoraConfig:
                     "megatron_config names a module to import, and a file may not; remove it"
                 )
             return config
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except Exception as error:  # whatever PEFT stumbles over in a broken file
         raise InputError(f"{path} is not a configuration of a PEFT adapter: {error}") from None
     raise InputError(f"{path} is of an adapter of type {kind}; only LORA has a rank for each layer")
 
@@ -92,6 +93,7 @@ def read_adapter(folder: str | Path) -> StoredAdapter:
     refuse_damaged_adapter(folder)
     config, path = read_config(folder), folder / WEIGHTS
     try:
+        refuse_special(path)
         with safe_open(path, framework="pt") as file:
             shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
@@ -105,6 +107,8 @@ def read_adapter(folder: str | Path) -> StoredAdapter:
         for a, b in FACTORS:
             other = key.removesuffix(a) + b
             if key.endswith(a) and other in shapes:
+                if not all((*shape, *shapes[other])) or not (shape and shapes[other]):
+                    raise InputError(f"{path} is damaged: {key} has the shape {shape}")
                 name = key.removesuffix(a).removeprefix(PREFIX)
                 size = math.prod(shape) + math.prod(shapes[other])
                 found[name] = (shape[0], size // shape[0])

@@ -9,7 +9,7 @@ from datasets import Dataset
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from autolora_meta.finetuning.batches import Collate
+from autolora_meta.finetuning.batch_order import Collate
 
 
 def by_length(rows: Dataset) -> Dataset:

@@ -3,8 +3,6 @@
 import hashlib
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,7 +11,6 @@ from typing import Any, Literal
 import torch
 import transformers
 from pydantic import Field
-from safetensors import SafetensorError
 from torch import nn
 from transformers import (
     AutoConfig,
@@ -24,11 +21,11 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-from transformers.utils import logging as transformers_logging
 
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.heads import head_modules, refuse_untrained, train_in_float32
 from autolora_meta.finetuning.hub import could_be_id, is_slip_of, nearest, path_of, slip_in_path
+from autolora_meta.finetuning.loading import quiet_loading, reason, refuse_pickled
 from autolora_meta.finetuning.tasks import Processor, Task
 from autolora_meta.finetuning.vocabulary import set_padding
 from autolora_meta.foundation.options import Options
@@ -104,8 +101,9 @@ def load_model(options: ModelOptions, task: Task, seed: int) -> tuple[PreTrained
                     attn_implementation=options.attention,
                     ignore_mismatched_sizes=True,  # a head for other classes is made anew
                     output_loading_info=True,
+                    use_safetensors=True,  # the other form is a pickle
                 )
-            except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+            except Exception as error:  # whatever a broken file makes transformers stumble over
                 raise InputError(_refusal(options.name, error)) from None
         head = head_modules(model)
         absent = [*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])]
@@ -135,7 +133,7 @@ def base_config(options: ModelOptions) -> PreTrainedConfig:
     place = locate(options.name)
     try:
         return AutoConfig.from_pretrained(place, **common)
-    except (OSError, ValueError, KeyError) as error:
+    except Exception as error:  # as in `load_model`
         raise InputError(_refusal(options.name, error)) from None
 
 
@@ -159,6 +157,7 @@ def locate(name: str) -> str:
                 f"model.name '{name}' is a folder without config.json; a model's folder is what "
                 "save_pretrained of transformers writes"
             )
+        refuse_pickled(path, name)
         return str(path)
     if os.path.exists(path):
         why = "it is a file; give the folder that it stands in"
@@ -216,7 +215,7 @@ def _load_tokenizer(
 ) -> PreTrainedTokenizerBase:
     try:
         tokenizer = AutoTokenizer.from_pretrained(place, **common)
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
+    except Exception as error:  # as in `load_model`
         raise InputError(_refusal(options.name, error, "tokenizer")) from None
     if len(tokenizer) <= len(tokenizer.all_special_tokens):
         raise InputError(
@@ -231,7 +230,7 @@ def _load_image_processor(
 ) -> BaseImageProcessor:
     try:
         return AutoImageProcessor.from_pretrained(place, **common)
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError, ImportError) as error:
+    except Exception as error:  # as in `load_model`
         raise InputError(_refusal(options.name, error, "image processor")) from None
 
 
@@ -248,24 +247,8 @@ def _positions(model: PreTrainedModel) -> int:
 
 
 def _refusal(name: str, error: Exception, part: str = "model") -> str:
-    reason = str(error).strip().splitlines() or [type(error).__name__]
     return (
-        f"the {part} of model.name '{name}' cannot be loaded: {reason[0]}; allowed: {EMBEDDED}, a "
-        "folder that holds a model with its tokenizer or image processor, or an id of the hub "
-        "(with a network, or downloaded before)"
+        f"the {part} of model.name '{name}' cannot be loaded: {reason(error)}; allowed: "
+        f"{EMBEDDED}, a folder that holds a model with its tokenizer or image processor, or an id "
+        "of the hub (with a network, or downloaded before)"
     )
-
-
-@contextmanager
-def quiet_loading() -> Iterator[None]:
-    """Run the body without progress bars, and without the warning that the head is new."""
-    verbosity = transformers_logging.get_verbosity()
-    bars = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(verbosity)
-        if bars:
-            transformers_logging.enable_progress_bar()

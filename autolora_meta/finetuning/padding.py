@@ -13,7 +13,7 @@ from datasets import Dataset, DatasetDict
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from autolora_meta.errors import InputError
-from autolora_meta.finetuning.batches import Collate
+from autolora_meta.finetuning.batch_order import Collate
 from autolora_meta.finetuning.tasks import TASKS, Say, Task
 from autolora_meta.finetuning.tasks.encoding import padded_on
 from autolora_meta.foundation.randomness import RandomState, replay

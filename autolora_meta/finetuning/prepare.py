@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datasets import Dataset, DatasetDict
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from autolora_meta.finetuning.batches import Collate
+from autolora_meta.finetuning.batch_order import Collate
 from autolora_meta.finetuning.causality import refuse_reading_ahead
 from autolora_meta.finetuning.data import DataOptions, load_rows
 from autolora_meta.finetuning.data.class_counts import counts

@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints, TypeAdapter, ValidationError, WrapValidator
 
-from autolora_meta.errors import InputError
+from autolora_meta.errors import InputError, shown
+from autolora_meta.foundation.reading import content
 from autolora_meta.foundation.sealed_lines import unsealed
 
 Count = Annotated[int, Field(ge=0, le=2**53)]
@@ -41,7 +42,7 @@ def read_json(path: Path, kind: Any = Any, *, what: str = _WHAT, again: str = _P
         InputError: the file cannot be read, is not JSON, or holds something else.
     """
     try:
-        return TypeAdapter(kind).validate_json(path.read_bytes(), strict=True)
+        return TypeAdapter(kind).validate_json(content(path), strict=True)
     except (OSError, ValueError) as error:
         raise _refusal(f"{path} {what}", error, again) from None
 
@@ -62,7 +63,7 @@ def read_rows(path: Path, kind: Any = dict[str, Any], *, again: str = _PUT_BACK)
     """
     each, found, number = TypeAdapter(kind), list[Any](), 0
     try:
-        for number, line in enumerate(path.read_bytes().split(b"\n")[:-1]):
+        for number, line in enumerate(content(path).split(b"\n")[:-1]):
             if line:
                 found.append(each.validate_json(unsealed(number, line), strict=True))
     except OSError as error:
@@ -83,7 +84,7 @@ def _reason(error: Exception) -> str:
     first = error.errors(include_url=False)[0]
     place = ".".join(str(part) for part in first["loc"])
     message = first["msg"].removeprefix("Value error, ").replace("Input should", "should")
-    given = repr(first["input"])
+    given = shown(first["input"])
     if first["type"] == "json_invalid" or len(given) > 80:
         return f"{place}: {message}" if place else message
     return f"{place}: {message}; given {given}" if place else f"{message}; given {given}"

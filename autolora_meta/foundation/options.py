@@ -1,15 +1,31 @@
 """Options: the base of every wing's options, and the messages about mistakes in them."""
 
+import re
 import types
 import typing
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
-from autolora_meta.errors import InputError, unknown
+from autolora_meta.errors import InputError, shown, unknown
 from autolora_meta.foundation.foreign_names import foreign
+from autolora_meta.foundation.plain import refuse_odd
+
+
+def _folder_name(value: str) -> str:
+    # `..` would lead out of the runs, where --overwrite deletes.
+    if not re.fullmatch(r"\w[\w.-]*", value) or len(value.encode()) > _LONGEST:
+        raise ValueError(
+            f"{shown(value)} cannot name a folder; allowed: letters, digits, '_', '-' and '.', "
+            f"not '-' or '.' in front, and at most {_LONGEST} bytes"
+        )
+    return value
+
+
+_LONGEST = 200  # of 255, since what is half done has a longer name
+FolderName = Annotated[str, AfterValidator(_folder_name)]
 
 
 class Options(BaseModel):
@@ -36,6 +52,8 @@ class Options(BaseModel):
         return dict(below) if isinstance(below, Mapping) else {}
 
 
+_NAMED = 20  # mistakes in a message
+
 O = TypeVar("O", bound=Options)  # noqa: E741
 
 
@@ -54,11 +72,15 @@ def read(options: type[O], given: Mapping[str, Any], what: str) -> O:
     InputError: gates has a mistake:
       - constraint: should be 'softmax', 'sigmoid' or 'free' (given: 'sofmax')
     """
+    refuse_odd(given, what)
     try:
         return options.model_validate(given)
     except ValidationError as error:
-        lines = list(dict.fromkeys(_line(mistake, options, given) for mistake in error.errors()))
+        found = error.errors()
+    lines = list(dict.fromkeys(_line(mistake, options, given) for mistake in found[:_NAMED]))
     count = f"{len(lines)} mistakes" if len(lines) > 1 else "a mistake"
+    if len(found) > _NAMED:
+        count = f"{len(found)} mistakes, of which these are the first"
     raise InputError(f"{what} has {count}:\n" + "\n".join(f"  - {line}" for line in lines))
 
 
@@ -73,21 +95,22 @@ def _line(mistake: ErrorDetails, options: type[Options], given: Mapping[str, Any
         help = section and f"a section with {', '.join(section.model_fields)}"
         return f"{place} is missing: {help or _description(options, path) or 'a required key'}"
     if mistake["type"] == "model_type" and section is not None:
-        return f"{place} is a section; allowed keys: {', '.join(section.model_fields)}" + _shown(
-            value
-        )
+        keys_here = ", ".join(section.model_fields)
+        return f"{place} is a section; allowed keys: {keys_here}{_given(value)}"
     if (leaf := _leaf(options, path)) < len(path):
         # Inside a value that may be of several kinds: said once, for the value as a whole.
         place, value = ".".join(path[:leaf]), _value(given, path[:leaf])
-        return f"{place}: {value!r} is not allowed; allowed: {_description(options, path[:leaf])}"
+        allowed = _description(options, path[:leaf])
+        return f"{place}: {shown(value)} is not allowed; allowed: {allowed}"
     message = mistake["msg"].removeprefix("Value error, ").replace("Input should", "should")
     if mistake["type"] == "tuple_type":
         message = "should be a list, such as [a, b]"
     elif mistake["type"] == "too_short":
         message = f"should have at least {mistake.get('ctx', {}).get('min_length', 1)}"
     # Our own messages name the value already.
-    shown = "" if isinstance(value, Mapping) or f"'{value}'" in message else _shown(value)
-    return f"{place}: {message}{shown}" if place else message
+    named = isinstance(value, Mapping) or f"'{value}'" in message
+    message += "" if named else _given(value)
+    return f"{place}: {message}" if place else message
 
 
 def _unknown_key(options: type[Options], path: list[str]) -> str:
@@ -114,8 +137,8 @@ def keys(options: type[Options], prefix: str = "") -> list[str]:
     return found
 
 
-def _shown(value: object) -> str:
-    return f" (given: {value!r})"
+def _given(value: object) -> str:
+    return f" (given: {shown(value)})"
 
 
 def _value(given: Any, path: list[str]) -> Any:

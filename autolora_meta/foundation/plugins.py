@@ -1,5 +1,6 @@
 """Tables of names that other packages may extend: entry points, ours declared in pyproject.toml."""
 
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -10,6 +11,7 @@ ALLOCATORS = "autolora_meta.allocators"
 TASKS = "autolora_meta.tasks"
 
 
+@cache  # read from the disk, for every run of a study
 def _table(group: str) -> dict[str, EntryPoint]:
     return {point.name: point for point in entry_points(group=group)}
 

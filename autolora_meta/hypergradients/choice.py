@@ -9,8 +9,8 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from autolora_meta.errors import InputError, unknown
 from autolora_meta.foundation.cost import Cost
 from autolora_meta.foundation.options import Options
+from autolora_meta.hypergradients.finite_difference import FiniteDifferenceOptions
 from autolora_meta.hypergradients.methods import METHODS, SOLVERS, Method, compose, method
-from autolora_meta.hypergradients.products import FiniteDifferenceOptions
 
 
 class HypergradientOptions(Options):

@@ -9,7 +9,7 @@ from autolora_meta.foundation.cost import Cost
 from autolora_meta.foundation.options import Options
 from autolora_meta.hypergradients import nystrom as nystrom_solver
 from autolora_meta.hypergradients import solvers
-from autolora_meta.hypergradients.products import FiniteDifferenceOptions
+from autolora_meta.hypergradients.finite_difference import FiniteDifferenceOptions
 from autolora_meta.hypergradients.unrolled import UnrolledOptions
 
 SolverName = Literal["zero", "identity", "adam", "neumann", "conjugate_gradient", "nystrom"]

@@ -12,12 +12,12 @@ from peft import PeftModel
 from torch import Tensor, nn
 
 from autolora_meta.bilevel.arrival import refuse_unreached
-from autolora_meta.bilevel.batches import Loss, to_device
+from autolora_meta.bilevel.feed import Loss, to_device
 from autolora_meta.bilevel.gating import Gates, gated
 from autolora_meta.bilevel.options import SearchOptions, Selection
 from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import InputError
-from autolora_meta.finetuning.batches import BatchStream
+from autolora_meta.finetuning.batch_order import BatchStream
 from autolora_meta.finetuning.buffers import refuse_moving_buffers, standing_still
 from autolora_meta.finetuning.heads import refuse_new_and_frozen
 from autolora_meta.finetuning.lora import (

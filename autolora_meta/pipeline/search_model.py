@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 
 from autolora_meta.bilevel.options import SearchOptions, Selection
 from autolora_meta.errors import InputError
-from autolora_meta.finetuning.batches import LoaderStream
+from autolora_meta.finetuning.batch_order import LoaderStream
 from autolora_meta.finetuning.heads import head_modules
 from autolora_meta.finetuning.lora import LoraOptions
 from autolora_meta.foundation.checkpoints import Checkpoints, Every

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from autolora_meta.ranks.pattern import RankPattern
-from autolora_meta.reporting.grid import layer_grid
+from autolora_meta.reporting.layer_grid import layer_grid
 from autolora_meta.reporting.quoting import escaped
 
 

@@ -7,7 +7,6 @@ from autolora_meta.config.run import CHANGED, RunConfig
 from autolora_meta.errors import InputError
 from autolora_meta.foundation import manifest
 from autolora_meta.foundation.places import replace_text
-from autolora_meta.reporting.answer import answer
 from autolora_meta.reporting.caveats import reserves, warnings
 from autolora_meta.reporting.course import courses
 from autolora_meta.reporting.document import Document
@@ -20,6 +19,7 @@ from autolora_meta.reporting.sections import (
     settings_table,
 )
 from autolora_meta.reporting.sections_use import adapter, again, rows, settings
+from autolora_meta.reporting.sentences import answer
 from autolora_meta.studies.labels import value_label
 from autolora_meta.studies.ledger import STUDY
 from autolora_meta.studies.table import FILE as TABLE

@@ -5,13 +5,13 @@ from pathlib import Path
 
 from autolora_meta.finetuning.tasks import metric_called
 from autolora_meta.pipeline.result import SearchResult
-from autolora_meta.reporting.answer import groups
 from autolora_meta.reporting.caveats import blind_runs, reach
 from autolora_meta.reporting.cells import differences, every_run, means
 from autolora_meta.reporting.course import Course
 from autolora_meta.reporting.document import Picture, Section, Table
 from autolora_meta.reporting.figures import asked
 from autolora_meta.reporting.ranked import ranks_by_value, ranks_of_study
+from autolora_meta.reporting.sentences import groups
 from autolora_meta.studies.labels import row_label, value_label
 from autolora_meta.studies.ledger import Ledger
 from autolora_meta.studies.questions import ARM

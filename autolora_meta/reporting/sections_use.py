@@ -11,7 +11,7 @@ from autolora_meta.foundation.environment import recorded
 from autolora_meta.foundation.json_files import read_json
 from autolora_meta.reporting.document import Code, Section, Table
 from autolora_meta.reporting.quoting import python
-from autolora_meta.studies.checks import ROWS, RowsRead
+from autolora_meta.studies.check_study import ROWS, RowsRead
 from autolora_meta.studies.ledger import STUDY
 from autolora_meta.studies.table import StudyTable
 

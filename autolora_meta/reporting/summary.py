@@ -5,12 +5,12 @@ from pathlib import Path
 
 from autolora_meta.foundation.places import replace_text
 from autolora_meta.pipeline.result import SearchResult
-from autolora_meta.reporting.answer import groups
 from autolora_meta.reporting.caveats import blind_runs, reach, reserves, warnings
 from autolora_meta.reporting.cells import means
 from autolora_meta.reporting.course import Course, courses
 from autolora_meta.reporting.markdown import ranks_table, table
 from autolora_meta.reporting.quoting import escaped
+from autolora_meta.reporting.sentences import groups
 from autolora_meta.studies.executor import Job
 from autolora_meta.studies.labels import row_label
 from autolora_meta.studies.plan import Planned

@@ -4,7 +4,9 @@ from autolora_meta.studies.answers import primary_words
 from autolora_meta.studies.study import Study
 
 
-def ahead(study: Study, *, retry_failed: bool = False, overwrite: bool = False) -> str:
+def ahead(
+    study: Study, *, retry_failed: bool = False, overwrite: bool = False, restart: bool = False
+) -> str:
     """Return what is to be run, what it is to show, and what the folder holds beside it."""
     left = study.left(retry_failed=retry_failed)
     shared = len(study.jobs(left)) - len(left)
@@ -16,6 +18,8 @@ def ahead(study: Study, *, retry_failed: bool = False, overwrite: bool = False) 
         lines.append(f"primary comparison: {named} (compare.primary); all others are secondary")
     if overwrite:
         return "\n".join(lines)
+    if (begun := study.begun()) and not restart:
+        lines.append(f"{begun} of these jobs were begun, and go on from their last checkpoint")
     if failed := len({row["id"] for row in study.table().failed} - {run.id for run in left}):
         lines.append(f"{failed} failed before and are left as they are; --retry-failed tries again")
     if beside := study.beside():
@@ -32,6 +36,7 @@ def kept_words(study: Study) -> str:
     return (
         f"stopped: {len(finished)} of {len(study.every)} runs have finished and are kept in "
         f"{study.folder}; the same command goes on with the rest"
+        + (f", {begun} of it from checkpoints" if (begun := study.begun()) else "")
     )
 
 

@@ -1,7 +1,8 @@
 """The folder of a study: what has finished, written by one process at a time."""
 
 import json
-from collections.abc import Container, Iterator, Mapping, Sequence
+import shutil
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from autolora_meta.foundation.lock import clear, locked
 from autolora_meta.foundation.places import sweep
 
 STUDY = "study.yaml"
+CHECKPOINTS = "checkpoints"  # below it each job that was begun, by its key
 
 
 @dataclass(frozen=True)
@@ -230,6 +232,18 @@ class Ledger:
         """Remove the half-done work of processes of this machine that are no more."""
         for place in (".", "searches", "measured", "runs"):
             sweep(self.folder / place)
+        for begun in self.folder.glob(f"{CHECKPOINTS}/*"):
+            if any((self.folder / kind / begun.name).exists() for kind in ("searches", "runs")):
+                shutil.rmtree(begun, ignore_errors=True)  # its job has ended
+
+    def begun(self) -> set[str]:
+        """Return the keys of the jobs that have been saved and have not ended."""
+        return {place.name for place in self.folder.glob(f"{CHECKPOINTS}/*")}
+
+    def forget(self, keys: Iterable[str]) -> None:
+        """Remove what was saved of jobs that were begun, so that they begin anew."""
+        for key in keys:
+            shutil.rmtree(self.folder / CHECKPOINTS / key, ignore_errors=True)
 
     def shared(self) -> set[str]:
         """Keys of the searches and measurements that are there."""

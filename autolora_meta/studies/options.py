@@ -1,18 +1,22 @@
 """What a study consists of, as it stands in a YAML file or is given in Python."""
 
+import os
 from collections.abc import Iterable, Mapping
 from importlib.resources import files
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import Field, field_validator, model_validator
 
-from autolora_meta.config.overlay import STUDIES, file_text, setting, yaml_content
+from autolora_meta.config.overlay import STUDIES, setting
 from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import InputError, unknown
 from autolora_meta.foundation import plugins
-from autolora_meta.foundation.options import Options, read
+from autolora_meta.foundation.options import FolderName, Options, read
+from autolora_meta.foundation.reading import file_text
+from autolora_meta.foundation.yaml_text import yaml_content
 from autolora_meta.studies.questions import (
     ARM,
     EVERY,
@@ -24,14 +28,13 @@ from autolora_meta.studies.questions import (
 )
 
 YamlOverlay = str | dict[str, Any]
+MOST_RUNS = 10_000  # of a study: each has a line in its table
 
 
 class StudyOptions(Options):
     """A base configuration, what is varied in it, the arms and the seeds."""
 
-    name: str = Field(
-        pattern=r"^\w[\w.-]*$", description="Name of the study, and of its folder below `runs/`."
-    )
+    name: FolderName = Field(description="Name of the study, and of its folder below `runs/`.")
     question: str = Field(default="", description="What the study asks, in a sentence.")
     base: tuple[YamlOverlay, ...] = Field(
         min_length=1,
@@ -90,7 +93,7 @@ class StudyOptions(Options):
                 raise ValueError(f"{key} takes a list of values; given {values!r}: put it in [ ]")
             if key in (ARM, VARIANT, SEED):
                 raise ValueError(f"'{key}' is no key to vary; give {key}s")
-            taken[key] = values = list(values)
+            taken[key] = values = list(islice(values, MOST_RUNS + 1))
             if not values or any(v in values[:i] for i, v in enumerate(values)):
                 raise ValueError(f"{key} takes at least one value, each once; given {values!r}")
         return taken
@@ -103,7 +106,9 @@ class StudyOptions(Options):
                 raise ValueError(
                     f"{value} replicates are none; give at least 1, or a list of seeds"
                 )
-            return tuple(range(value))
+            value = range(value)
+        if isinstance(value, range) and len(value) > MOST_RUNS:
+            raise ValueError(f"{len(value)} replicates; a study holds {MOST_RUNS:,} runs at most")
         return tuple(value) if isinstance(value, range) else value
 
     @field_validator("arms")
@@ -245,7 +250,7 @@ def shipped_studies() -> list[str]:
 
 def _given(name: str) -> dict[str, Any]:
     bare = name.removeprefix(f"{STUDIES}/")
-    if Path(name).is_file():
+    if os.path.exists(name) and not os.path.isdir(name):
         text = file_text(name)
     elif bare in shipped_studies():
         place = files("autolora_meta.engine_configs").joinpath(STUDIES, f"{bare}.yaml")

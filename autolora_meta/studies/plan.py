@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
+from math import prod
 from typing import Any
 
 from autolora_meta.allocators.replicate import allocator
@@ -16,7 +17,7 @@ from autolora_meta.errors import InputError
 from autolora_meta.foundation.version import __version__
 from autolora_meta.pipeline.program import fingerprint
 from autolora_meta.studies.labels import row_label, words
-from autolora_meta.studies.options import StudyOptions
+from autolora_meta.studies.options import MOST_RUNS, StudyOptions
 from autolora_meta.studies.questions import VARIANT
 
 # What a run depends on; name, arms beside it and workers change nothing in it.
@@ -85,11 +86,19 @@ def plan(options: StudyOptions) -> list[Planned]:
     """All runs of a study in the order of its file: variants, `vary`, arms, seeds.
 
     Raises:
-        InputError: with the mistakes of every point of the grid.
+        InputError: with the mistakes of every point of the grid, or there are too many runs.
     """
+    axes = [options.variants or [None], *options.vary.values()]
+    count = prod(map(len, [*axes, options.arms, options.seeds]))
+    if count > MOST_RUNS:
+        raise InputError(
+            f"study {options.name} has {count:,} runs ({len(options.arms)} arms, "
+            f"{len(options.seeds)} seeds, and what is varied); at most {MOST_RUNS:,} are allowed: "
+            "give fewer, or make several studies of it"
+        )
     base = RunConfig.load(*options.base).model_dump(mode="json")
     planned: list[Planned] = []
-    points = list(product(options.variants or [None], *options.vary.values()))
+    points = list(product(*axes))
     mistakes: dict[str, list[str]] = {}  # what is wrong -> at which points of the grid
     for name, *values in points:
         settings = dict(zip(options.vary, values, strict=True))

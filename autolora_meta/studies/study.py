@@ -16,7 +16,7 @@ from autolora_meta.foundation.progress import Bar, Progress
 from autolora_meta.foundation.tracking import Trackers
 from autolora_meta.studies import standing
 from autolora_meta.studies.answers import primary_words
-from autolora_meta.studies.checks import ROWS, RowsRead, check_point, check_runs
+from autolora_meta.studies.check_study import ROWS, RowsRead, check_point, check_runs
 from autolora_meta.studies.executor import Job
 from autolora_meta.studies.inputs import inputs
 from autolora_meta.studies.ledger import STUDY, Ledger
@@ -148,6 +148,7 @@ class Study:
         retry_failed: bool = False,
         wait: bool = False,
         overwrite: bool = False,
+        restart: bool = False,
         keep: Keep | None = None,
         progress: Progress | None = None,
         say: Callable[[str], None] = _LOG.info,
@@ -166,6 +167,7 @@ class Study:
             retry_failed: run those again that failed before.
             wait: for another process that works on this study, instead of refusing.
             overwrite: remove what the folder holds, and begin anew.
+            restart: begin jobs that were stopped anew, instead of going on from their checkpoints.
             keep: of a study of one point: called with the retrained model of `learned` at the first
                 seed, and the folder `adapter` of that run; it pickles.
             progress: told how far the whole study is; by default a bar on standard error.
@@ -192,6 +194,8 @@ class Study:
             todo = standing.left(self.planned, ledger, retry_failed)
             runs = {run.id: run for run in todo}
             jobs = jobs_behind(todo, ledger.folder, self._kept(keep))
+            if restart:
+                ledger.forget(job.key for job in jobs)
             try:
                 for ended in ended_jobs(jobs, executor, self.base, progress):
                     keep_outcome(ended, runs.get(ended.job.key), ledger, trackers)
@@ -255,6 +259,11 @@ class Study:
         if not anew and any(row["status"] == "finished" for row in self.table().rows):
             return None
         return check_point(self.point, say) if self.point else check_runs(self.planned, say)
+
+    def begun(self) -> int:
+        """Return how many jobs go on from a checkpoint."""
+        saved = Ledger(self.folder).begun()
+        return len(saved & {job.key for job in self.jobs(self.left())}) if saved else 0
 
     def goes_on(self) -> bool:
         """Return whether the folder holds this study, or a part of it, begun or finished."""

@@ -24,6 +24,7 @@ from autolora_meta.foundation.places import becomes
 from autolora_meta.pipeline.result import START
 from autolora_meta.pipeline.retrain import retrain
 from autolora_meta.ranks.pattern import RankPattern
+from autolora_meta.studies.ledger import CHECKPOINTS
 from autolora_meta.studies.orphans import end_with_parent
 from autolora_meta.studies.pool import progress_of, whole_progress
 
@@ -55,9 +56,11 @@ def search_once(
         started = time.perf_counter()
         if place.exists():
             return {"seconds": 0.0}
+        saved = checkpoints_of(place)
         seconds, memory = _first_possible(
-            configs, place, lambda config, begun: _search(config, seed, selection, begun)
+            configs, place, lambda config, begun: _search(config, seed, selection, begun, saved)
         )
+        shutil.rmtree(saved, ignore_errors=True)
         return _took(started, seconds, memory)
 
 
@@ -124,7 +127,8 @@ def retrain_once(
         found = allocation(allocator(arm), replicate, known)
         share.close()
         own = effective(config, arm, plain_steps(found.spent.cost))
-        result = _retrained(own, arm, replicate, found.pattern)
+        saved = checkpoints_of(place)
+        result = _retrained(own, arm, replicate, found.pattern, saved)
         if keep is not None:
             keep(result, found.pattern, replicate.prepared, begun / "adapter")
         told = _told(own, arm, replicate, found.pattern, result, plain_steps(found.spent.cost))
@@ -132,7 +136,13 @@ def retrain_once(
         # With this seed: `autolora-meta retrain` on the folder then takes the same split.
         own = own.model_copy(update={"seed": seed})
         manifest.write_sealed(begun, {"config.yaml": own.to_yaml()})
+    shutil.rmtree(saved, ignore_errors=True)
     return told | _took(started, found.spent.seconds, found.spent.peak_memory)
+
+
+def checkpoints_of(place: Path) -> Path:
+    """Return where the job that makes `place` is saved while it runs: the same at every start."""
+    return place.parent.parent / CHECKPOINTS / place.name
 
 
 def effective(config: RunConfig, arm: str, spent: float = 0.0) -> RunConfig:
@@ -150,10 +160,10 @@ def effective(config: RunConfig, arm: str, spent: float = 0.0) -> RunConfig:
 
 
 def _search(
-    config: RunConfig, seed: int, selection: Selection, folder: Path
+    config: RunConfig, seed: int, selection: Selection, folder: Path, saved: Path
 ) -> tuple[float, int | None]:
     progress = progress_of(config.search.total_work(selection))
-    replicate = Replicate(config, seed, folder=folder, progress=progress)
+    replicate = Replicate(config, seed, folder=folder, checkpoints=saved, progress=progress)
     _ = replicate.prepared  # loading is no part of searching
     with peak(config.runtime.resolved_device) as rose:
         result = replicate.search(selection)
@@ -168,7 +178,7 @@ def _measure(config: RunConfig, seed: int, arm: str, file: Path) -> None:
 
 
 def _retrained(
-    own: RunConfig, arm: str, replicate: Replicate, pattern: RankPattern
+    own: RunConfig, arm: str, replicate: Replicate, pattern: RankPattern, saved: Path
 ) -> RetrainResult:
     start = None
     if own.retrain.start == "search":
@@ -180,6 +190,7 @@ def _retrained(
         prepared=replicate.prepared,
         start=start,
         progress=whole_progress(),
+        checkpoints=saved,
     )
 
 

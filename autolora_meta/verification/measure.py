@@ -10,7 +10,7 @@ from torch import Tensor
 
 from autolora_meta.foundation.cost import Cost
 from autolora_meta.hypergradients.choice import HypergradientOptions, parse
-from autolora_meta.hypergradients.implicit import implicit_gradient, make_products
+from autolora_meta.hypergradients.implicit_gradient import implicit_gradient, make_products
 from autolora_meta.hypergradients.unrolled import UnrolledOptions, record_step, unrolled_gradient
 from autolora_meta.hypergradients.updates import inner_update
 from autolora_meta.hypergradients.vectors import Vector, add_scaled, assign, dot, norm

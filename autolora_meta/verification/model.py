@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from autolora_meta.bilevel.batches import to_device
+from autolora_meta.bilevel.feed import to_device
 from autolora_meta.config.run import RunConfig
 from autolora_meta.finetuning.prepare import Prepared, prepare
 from autolora_meta.foundation.randomness import RandomState, replay

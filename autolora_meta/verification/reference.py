@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from autolora_meta.hypergradients.choice import HypergradientOptions, parse
-from autolora_meta.hypergradients.implicit import implicit_gradient, make_products
+from autolora_meta.hypergradients.implicit_gradient import implicit_gradient, make_products
 from autolora_meta.hypergradients.unrolled import UnrolledOptions
 from autolora_meta.hypergradients.vectors import filled, flatten, scale, unflatten
 from autolora_meta.verification.case import Case

@@ -13,7 +13,7 @@ from transformers import BertConfig, BertForSequenceClassification
 from autolora_meta.bilevel.engine import SearchEngine
 from autolora_meta.bilevel.gating import Gates, gated
 from autolora_meta.bilevel.options import SearchOptions
-from autolora_meta.finetuning.batches import LoaderStream
+from autolora_meta.finetuning.batch_order import LoaderStream
 from autolora_meta.finetuning.lora import LoraOptions, wrap_for_search
 from autolora_meta.finetuning.targets import target_layers
 

@@ -7,7 +7,7 @@ from torch import Tensor
 from autolora_meta.bilevel.engine import SearchEngine
 from autolora_meta.bilevel.gating import Gates
 from autolora_meta.bilevel.options import SearchOptions
-from autolora_meta.finetuning.batches import LoaderStream
+from autolora_meta.finetuning.batch_order import LoaderStream
 from tests.bilevel.program import batches, loss, program
 
 OPTIONS = {

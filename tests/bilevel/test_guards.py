@@ -15,7 +15,7 @@ from autolora_meta.bilevel.engine import SearchEngine
 from autolora_meta.bilevel.gating import Gates, gated
 from autolora_meta.bilevel.options import SearchOptions
 from autolora_meta.errors import InputError
-from autolora_meta.finetuning.batches import LoaderStream
+from autolora_meta.finetuning.batch_order import LoaderStream
 from autolora_meta.foundation.cost import Cost
 from tests.bilevel.program import program
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from autolora_meta.bilevel.engine import SearchEngine
 from autolora_meta.bilevel.gating import Gates, gated
 from autolora_meta.bilevel.options import InnerOptimizerOptions, SearchOptions
-from autolora_meta.finetuning.batches import LoaderStream
+from autolora_meta.finetuning.batch_order import LoaderStream
 from autolora_meta.finetuning.lora import LoraOptions, wrap_for_search
 
 WIDTH = 4

@@ -272,7 +272,7 @@ def test_configs_that_are_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         raise PermissionError(13, "Permission denied")
 
     mine = written(tmp_path / "mine.yaml", "name: mine\n")
-    monkeypatch.setattr(Path, "read_text", forbidden)
+    monkeypatch.setattr(Path, "read_bytes", forbidden)
     assert "mine.yaml cannot be read" in refusal(mine)
 
 

@@ -18,8 +18,9 @@ from torch import Tensor
 
 from autolora_meta import InputError, RunConfig, prepare, retrain, search
 from autolora_meta.exporting.adapter import save_adapter
+from autolora_meta.finetuning.loading import quiet_loading
 from autolora_meta.finetuning.lora import layer_costs, quiet_peft
-from autolora_meta.finetuning.models import load_model, quiet_loading
+from autolora_meta.finetuning.models import load_model
 from autolora_meta.finetuning.prepare import Prepared
 from autolora_meta.finetuning.retrain import RetrainResult
 from autolora_meta.pipeline.program import program_of

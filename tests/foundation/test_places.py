@@ -105,6 +105,8 @@ def test_the_same_from_python(here: Path) -> None:
 
 def test_the_name_of_a_run_may_be_too_long(tiny: Tiny, here: Path) -> None:
     said = command("run", tiny.config, f"name={'n' * 300}", "--runs", here)
+    assert said.status == 2 and "cannot name a folder" in said.err and "at most 200" in said.err
+    said = command("run", tiny.config, "--runs", here / ("n" * 300))
     assert said.status == 2 and "File name too long" in said.err
     assert sorted(path.name for path in here.iterdir()) == ["file", "link"]
 

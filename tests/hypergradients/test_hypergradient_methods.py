@@ -7,7 +7,7 @@ from autolora_meta.errors import InputError
 from autolora_meta.foundation.cost import Cost
 from autolora_meta.hypergradients.choice import HypergradientOptions, parse
 from autolora_meta.hypergradients.exact import dense_hessian, dense_mixed
-from autolora_meta.hypergradients.implicit import implicit_gradient, make_products
+from autolora_meta.hypergradients.implicit_gradient import implicit_gradient, make_products
 from autolora_meta.hypergradients.methods import METHODS, SOLVERS, method
 from autolora_meta.hypergradients.solvers import InnerUpdate
 from autolora_meta.hypergradients.vectors import add_scaled, flatten, norm, scale, unflatten

@@ -4,7 +4,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from autolora_meta.foundation.cost import Cost
 from autolora_meta.hypergradients.exact import dense_hessian, dense_mixed
-from autolora_meta.hypergradients.products import AutogradProducts, FiniteDifferenceProducts, Scheme
+from autolora_meta.hypergradients.finite_difference import FiniteDifferenceProducts, Scheme
+from autolora_meta.hypergradients.products import AutogradProducts
 from autolora_meta.hypergradients.vectors import flatten, scale, unflatten, zeros_like
 from tests.hypergradients.closed_forms import attention, outer_gradient, relative_error, ridge
 

@@ -184,7 +184,7 @@ def test_the_first_of_two_equal_jobs_is_kept(
 ) -> None:
     place = tmp_path / "searches" / "key"
 
-    def searched(config: RunConfig, seed: int, selection: str, folder: Path) -> Any:
+    def searched(config: RunConfig, seed: int, selection: str, folder: Path, _: Path) -> Any:
         for held, told in ((folder, "second"), (place, "first")):  # elsewhere, meanwhile
             held.mkdir(parents=True)
             (held / "search").write_text(told)

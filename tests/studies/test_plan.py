@@ -1,5 +1,6 @@
 """The plan of a study: what tells runs apart, and mistakes that are said before anything runs."""
 
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -135,3 +136,18 @@ def test_a_study_given_in_python_says_what_is_asked_of_it(tmp_path: Path) -> Non
     assert (one.key, one.baseline, mine.options.question) == ("lora.k", 4, "Is more better?")
     with pytest.raises(InputError, match=r"5 is no value of lora\.k"):
         study(tmp_path, contrasts=[{"key": "lora.k", "baseline": 5}])
+
+
+@pytest.mark.parametrize("change", ["seeds=100000", "seeds=1000000000", "seeds=5000"])
+def test_more_runs_than_a_table_holds_are_refused_at_once(change: str) -> None:
+    start = time.monotonic()
+    with pytest.raises(InputError, match=r"10,000 (runs )?(at most|are allowed)"):
+        Study.load("hypergradients", change)
+    assert time.monotonic() - start < 5
+
+
+def test_ten_thousand_runs_are_planned_in_seconds(tmp_path: Path) -> None:
+    start = time.monotonic()
+    planned = Study(BASE, arms=["learned"], seeds=range(10_000), folder=tmp_path).planned
+    assert len({run.id for run in planned}) == 10_000
+    assert time.monotonic() - start < 20

@@ -14,7 +14,7 @@ from scipy import stats
 from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import InputError
 from autolora_meta.foundation.progress import Silent
-from autolora_meta.reporting.answer import groups
+from autolora_meta.reporting.sentences import groups
 from autolora_meta.statistics.paired import holm, paired_difference
 from autolora_meta.studies import work
 from autolora_meta.studies.answers import answers

@@ -13,6 +13,7 @@ from autolora_meta.hypergradients.exact import dense_hessian
 from autolora_meta.hypergradients.methods import METHODS
 from autolora_meta.reporting.accuracy import accuracy_against_cost, accuracy_table
 from autolora_meta.verification.accuracy import verify
+from autolora_meta.verification.accuracy_targets import TARGETS, verdicts
 from autolora_meta.verification.betty_rows import betty_accuracy
 from autolora_meta.verification.case import DEFAULTS, Case
 from autolora_meta.verification.measure import AccuracyRow, accuracy, relative_error
@@ -20,7 +21,6 @@ from autolora_meta.verification.model import model_case, under_bf16
 from autolora_meta.verification.quadratic import quadratic
 from autolora_meta.verification.reference import implicit_reference
 from autolora_meta.verification.ridge import ridge
-from autolora_meta.verification.targets import TARGETS, verdicts
 from autolora_meta.verification.transformer import transformer
 from tests.tiny import tiny_bert, tiny_csv
 

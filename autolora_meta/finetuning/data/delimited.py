@@ -6,6 +6,7 @@ a word and names no line of a field too few, so the standard library reads them.
 
 import csv
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import chain, islice
@@ -41,7 +42,7 @@ def read(path: Path, header: bool, own: str, say: Say) -> Read:
     Raises:
         InputError: a line has more or fewer fields than the first, or a quote is left open.
     """
-    limit = csv.field_size_limit(2**31 - 1)  # a text may be longer than the module allows
+    limit = csv.field_size_limit(text_file.LONGEST)  # a text may be longer than the module allows
     try:
         delimiter, skipped = _delimiter(path, own)
         if delimiter != own:
@@ -51,6 +52,7 @@ def read(path: Path, header: bool, own: str, say: Say) -> Read:
             rows = _rows(path, file, delimiter, quotes=quotes)
             rows = (row for row in rows if row[0] > skipped)
             line, first = next(rows, (1, []))
+            text_file.refuse_wide(path, len(first))
             names = _names(first) if header else [str(i + 1) for i in range(len(first))]
             if first and not header:
                 rows = chain([(line, first)], rows)
@@ -130,7 +132,8 @@ def _rows(
 
 def _names(first: Sequence[str]) -> list[str]:
     names = [name.strip().strip("\ufeff") for name in first]  # a second mark of UTF-8
+    standing = Counter(names)
     return [
-        name if name and names.count(name) == 1 else f"{name} (column {i + 1})".strip()
+        name if name and standing[name] == 1 else f"{name} (column {i + 1})".strip()
         for i, name in enumerate(names)
     ]

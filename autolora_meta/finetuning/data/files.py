@@ -1,19 +1,20 @@
 """Rows of one file; its ending says how it is read and, for text files, what the task reads."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import datasets
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet
 from datasets import Dataset
 from datasets.exceptions import DatasetGenerationError
 
 from autolora_meta.errors import InputError, unknown
-from autolora_meta.finetuning.data import conll, delimited, json_rows, text_lines
-from autolora_meta.finetuning.data.part import Part
+from autolora_meta.finetuning.data import conll, delimited, json_rows, text_file, text_lines
+from autolora_meta.finetuning.data.part import Part, refuse_damaged
 from autolora_meta.finetuning.data.roles import Role
 from autolora_meta.finetuning.data.text_file import Read
 from autolora_meta.foundation.progress import Say
@@ -102,11 +103,13 @@ def read(path: Path, laid_out: Layout, name: str) -> Part:
         pa.ArrowException,
         DatasetGenerationError,
     ) as error:
-        raise InputError(
-            f"data.source '{path}' cannot be read as a table: {str(error).strip()}"
-        ) from None
+        reason = str(error).strip()
+        if isinstance(error, RecursionError) or reason.startswith("Recursion level"):
+            reason = "it is nested too deep"
+        raise InputError(f"data.source '{path}' cannot be read as a table: {reason}") from None
     if not len(part.rows):
         raise InputError(f"data.source '{path}' holds no rows")
+    _refuse_giant(part)
     return part
 
 
@@ -128,15 +131,45 @@ def _text(path: Path, ending: str, laid_out: Layout, tagged: bool) -> Read:
 
 
 def _stored(path: Path, ending: str) -> Dataset:
-    # Opened first, since what is wrong is said more clearly than by `datasets`.
+    # Read through first: what is wrong is said more clearly than by `datasets`, and damage to
+    # lengths and texts is found, which libraries follow without a look.
     if ending == ".parquet":
-        pyarrow.parquet.read_metadata(path)
+        with pyarrow.parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches():
+                refuse_damaged(batch)
     else:
         with pa.memory_map(str(path)) as source:
-            try:
-                pa.ipc.open_stream(source)
-            except pa.ArrowInvalid:
-                pa.ipc.open_file(source)
+            for batch in _batches(source):
+                refuse_damaged(batch)
     rows = datasets.load_dataset(ending[1:], data_files=str(path), split="train")
     assert isinstance(rows, Dataset)
     return rows
+
+
+def _batches(source: pa.MemoryMappedFile) -> Iterator[pa.RecordBatch]:
+    """Yield the batches of an arrow file in either of the two forms."""
+    try:
+        yield from pa.ipc.open_stream(source)
+        return
+    except pa.ArrowInvalid:
+        whole = pa.ipc.open_file(source)
+    yield from (whole.get_batch(i) for i in range(whole.num_record_batches))
+
+
+def _refuse_giant(part: Part) -> None:
+    """Refuse a text that no tokenizer reads in seconds.
+
+    Raises:
+        InputError: there is one; the message names its column and row.
+    """
+    for name, column in zip(part.rows.column_names, part.rows.data.itercolumns(), strict=True):
+        if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+            continue
+        lengths = pc.binary_length(column)
+        longest = pc.max(lengths).as_py() or 0
+        if longest > text_file.LONGEST:
+            row = pc.index(lengths, longest).as_py()
+            raise InputError(
+                f"{part.place(row)}: column '{name}' holds a text of {longest:,} bytes; at most "
+                f"{text_file.LONGEST:,} are read: cut it into several rows"
+            )

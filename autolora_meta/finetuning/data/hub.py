@@ -7,6 +7,7 @@ import datasets
 from datasets.exceptions import DatasetGenerationError
 
 from autolora_meta.errors import InputError
+from autolora_meta.finetuning.data.part import refuse_damaged
 
 
 def load(source: str, name: str | None = None, revision: str | None = None) -> Any:
@@ -40,7 +41,11 @@ def load_saved(folder: Path) -> Any:
         InputError: it is broken.
     """
     try:
-        return datasets.load_from_disk(str(folder))
+        found: Any = datasets.load_from_disk(str(folder))
+        for rows in found.values() if isinstance(found, dict) else [found]:
+            for batch in rows.data.to_batches():
+                refuse_damaged(batch)
+        return found
     except Exception as error:  # whatever `datasets` stumbles over in a broken file
         raise InputError(
             f"data.source '{folder}' was written by save_to_disk and cannot be read: {error}; save "

@@ -46,7 +46,12 @@ def read(path: Path) -> Read:
 
 def _loads(text: str) -> Any:
     """Parse JSON; NaN, which data frames write in it, is null whatever a column holds."""
-    return json.loads(text, parse_constant=lambda name: None if name == "NaN" else float(name))
+    try:
+        return json.loads(text, parse_constant=lambda name: None if name == "NaN" else float(name))
+    except json.JSONDecodeError:
+        raise
+    except ValueError:
+        raise ValueError("it holds a number of more than 4,300 digits") from None
 
 
 def _listed(path: Path, found: Any) -> pa.Table:
@@ -80,6 +85,7 @@ def _objects(path: Path, file: TextIO) -> Iterator[tuple[int, dict[str, Any]]]:
 
 def _table(where: str, numbers: Sequence[int], rows: Sequence[dict[str, Any]]) -> pa.Table:
     names = dict.fromkeys(name for row in rows for name in row)
+    text_file.refuse_wide(where.rpartition(",")[0], len(names))
     return pa.table(
         {name: _array(name, [row.get(name) for row in rows], where, numbers) for name in names}
     )

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import pyarrow as pa
 from datasets import Dataset
 
 from autolora_meta.errors import InputError
@@ -70,6 +71,19 @@ def values(rows: Dataset, column: str) -> list[Any]:
         return table[column].to_pylist()
     except UnicodeDecodeError as error:
         raise InputError(f"column '{column}' holds text that is not UTF-8: {error}") from None
+
+
+def refuse_damaged(batch: pa.RecordBatch) -> None:
+    """Refuse lengths and texts that libraries follow without a look.
+
+    Raises:
+        ValueError: a column is damaged; the message names it.
+    """
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        try:
+            column.validate(full=True)
+        except pa.ArrowInvalid as error:
+            raise ValueError(f"column '{name}' is damaged: {error}") from None
 
 
 def joined(places: Sequence[str], count: int | None = None) -> str:

@@ -23,6 +23,7 @@ from autolora_meta.finetuning.hub import (
     slip_in_path,
 )
 from autolora_meta.foundation.progress import Say
+from autolora_meta.foundation.reading import refuse_special
 
 EMBEDDED = "stdlib-docs"
 _embedded = cache(stdlib_docs.load)  # seconds to read, and the same for every replicate
@@ -103,6 +104,8 @@ def _there(source: str) -> Path:
     path = Path(os.path.expanduser(source))
     if os.path.isfile(path) or os.path.isdir(path):
         return path
+    if os.path.exists(path):
+        refuse_special(path)
     slip = is_slip_of(source, [EMBEDDED])
     near = f"did you mean '{slip}'?" if slip else nearest(source, _holds_rows, "data file")
     raise InputError(

@@ -15,6 +15,8 @@ from autolora_meta.errors import InputError
 Read = tuple[pa.Table, Sequence[int] | None]  # rows, and the line on which each begins
 T = TypeVar("T")
 BLOCK = 50_000  # rows that are Python objects at one time; the others are Arrow's, far smaller
+LONGEST = 1 << 22  # bytes of a text: a large book
+_WIDEST = 4096  # columns
 _MARKS = {  # the longer ones first: one begins as another does
     codecs.BOM_UTF32_LE: "utf-32",
     codecs.BOM_UTF32_BE: "utf-32",
@@ -82,6 +84,16 @@ def in_blocks(
         blocks.append(table(numbers, [content for _, content in block]))
     # Permissive: a column may be empty, or whole numbers, in one block and not in the next.
     return pa.concat_tables(blocks, promote_options="permissive") if blocks else pa.table({}), lines
+
+
+def refuse_wide(path: Path | str, columns: int) -> None:
+    """Refuse a table of more columns than anybody's rows have: it would be read for minutes.
+
+    Raises:
+        InputError: it is one.
+    """
+    if columns > _WIDEST:
+        raise InputError(f"{path}: {columns:,} columns; at most {_WIDEST:,} are read")
 
 
 def _unmarked(start: bytes) -> str:

@@ -15,7 +15,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from autolora_meta.finetuning.batches import Collate
+from autolora_meta.finetuning.batch_order import Collate
 from autolora_meta.finetuning.data.roles import Role
 from autolora_meta.finetuning.tasks.metrics import Metric
 from autolora_meta.finetuning.tasks.options import TaskOptions

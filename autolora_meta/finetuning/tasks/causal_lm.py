@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy
 from transformers import DataCollatorForSeq2Seq, PreTrainedModel, PreTrainedTokenizerBase
 
 from autolora_meta.errors import InputError
-from autolora_meta.finetuning.batches import Collate
+from autolora_meta.finetuning.batch_order import Collate
 from autolora_meta.finetuning.data.roles import TEXT
 from autolora_meta.finetuning.evaluation import batches
 from autolora_meta.finetuning.tasks.base import Say, Task

@@ -14,16 +14,16 @@ from transformers import (
 )
 
 from autolora_meta.errors import InputError
-from autolora_meta.finetuning.batches import Collate
+from autolora_meta.finetuning.batch_order import Collate
 from autolora_meta.finetuning.data.roles import Role
 from autolora_meta.finetuning.evaluation import by_length
-from autolora_meta.finetuning.tasks import written
+from autolora_meta.finetuning.tasks import text_scores
 from autolora_meta.finetuning.tasks.base import Say, Task
 from autolora_meta.finetuning.tasks.causal_lm import token_metrics
 from autolora_meta.finetuning.tasks.encoding import IGNORED, padded_on, say_cut, token_limit
+from autolora_meta.finetuning.tasks.generate_text import write
 from autolora_meta.finetuning.tasks.metrics import Evaluation, alike, named
 from autolora_meta.finetuning.tasks.options import GenerationOptions, TaskOptions
-from autolora_meta.finetuning.tasks.writing import write
 
 _log = logging.getLogger(__name__)
 _INPUTS = (
@@ -89,7 +89,7 @@ class Generation(Task):
     @property
     def lacking(self) -> Mapping[str, str]:
         """Scores whose packages are not installed."""
-        return written.lacking()
+        return text_scores.lacking()
 
     @property
     def compared(self) -> tuple[str, ...]:
@@ -171,7 +171,7 @@ class Generation(Task):
         if "bleu" not in self.measured:
             return {"perplexity": perplexity}
         completions = self.write(model, texts, processor, batch_size)
-        scores = written.scores(completions, references, meteor="meteor" in self.measured)
+        scores = text_scores.scores(completions, references, meteor="meteor" in self.measured)
         right = [tuple(given) for given in references]
         one = alike(
             completions, right, lambda text: f"the text '{text[:40]}'" if text else "no text"

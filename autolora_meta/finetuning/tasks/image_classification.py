@@ -8,7 +8,7 @@ import torch
 from datasets import Dataset, DatasetDict
 from transformers import BaseImageProcessor, PreTrainedModel
 
-from autolora_meta.finetuning.batches import Collate
+from autolora_meta.finetuning.batch_order import Collate
 from autolora_meta.finetuning.data.roles import LABEL, Role
 from autolora_meta.finetuning.evaluation import predictions
 from autolora_meta.finetuning.tasks.base import Say, Task

@@ -16,7 +16,7 @@ from transformers import (
 )
 
 from autolora_meta.errors import InputError
-from autolora_meta.finetuning.batches import Collate
+from autolora_meta.finetuning.batch_order import Collate
 from autolora_meta.finetuning.data.roles import Role
 from autolora_meta.finetuning.evaluation import batches
 from autolora_meta.finetuning.tasks.base import Say, Task

@@ -14,7 +14,7 @@ from matplotlib.image import AxesImage
 from autolora_meta.errors import InputError
 from autolora_meta.ranks.pattern import RankPattern
 from autolora_meta.reporting.aligned import aligned
-from autolora_meta.reporting.grid import LayerGrid, layer_grid
+from autolora_meta.reporting.layer_grid import LayerGrid, layer_grid
 from autolora_meta.reporting.style import axes, rank_bar, rank_colours, styled, tiles
 
 _ROW, _LEAST_ROW, _PAGE = 0.26, 0.1, 8.0  # inches: of a row, at least, of all rows if they can

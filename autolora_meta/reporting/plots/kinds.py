@@ -3,7 +3,7 @@
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from autolora_meta.reporting.grid import LayerGrid
+from autolora_meta.reporting.layer_grid import LayerGrid
 from autolora_meta.reporting.style import axes, tiles
 
 

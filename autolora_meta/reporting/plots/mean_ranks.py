@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from autolora_meta.errors import InputError
 from autolora_meta.ranks.pattern import RankPattern
 from autolora_meta.reporting.aligned import aligned
-from autolora_meta.reporting.grid import layer_grid
+from autolora_meta.reporting.layer_grid import layer_grid
 from autolora_meta.reporting.plots.heatmap import Cells, draw_heatmaps
 from autolora_meta.reporting.style import colour_bar, styled
 

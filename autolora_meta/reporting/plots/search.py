@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from autolora_meta.errors import InputError
-from autolora_meta.reporting.grid import layer_grid
+from autolora_meta.reporting.layer_grid import layer_grid
 from autolora_meta.reporting.plots.kinds import panel_for_each_kind
 from autolora_meta.reporting.style import BLOCKS, BRIGHT, DARK, GREY, axes, colour_bar, styled
 

@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 from autolora_meta.errors import InputError
 from autolora_meta.ranks.pattern import RankPattern
 from autolora_meta.reporting.aligned import aligned
-from autolora_meta.reporting.grid import LayerGrid, layer_grid
+from autolora_meta.reporting.layer_grid import LayerGrid, layer_grid
 from autolora_meta.reporting.plots.heatmap import shown_rows
 from autolora_meta.reporting.plots.kinds import panel_for_each_kind
 from autolora_meta.reporting.style import BRIGHT, DARK, styled

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from autolora_meta.errors import InputError
 from autolora_meta.ranks.pattern import RankPattern
 from autolora_meta.reporting.aligned import aligned
-from autolora_meta.reporting.grid import LayerGrid, layer_grid
+from autolora_meta.reporting.layer_grid import LayerGrid, layer_grid
 from autolora_meta.reporting.plots.heatmap import cells_height, cells_width, draw_cells
 from autolora_meta.reporting.style import axes, colour_bar, panels, styled
 from autolora_meta.statistics.stability import MIN_SEARCHES, agreement, layer_groups
@@ -31,7 +31,7 @@ def rank_stability(patterns: Sequence[RankPattern], ax: Axes | None = None) -> F
     Raises:
         InputError: fewer than two patterns, or of different models.
 
-    Source: Kendall's W and its permutation test, `ranks.stability`.
+    Source: Kendall's W and its permutation test, `statistics.stability`.
 
     Example:
         >>> rank_stability([result.ranks for result in results])   # doctest: +SKIP

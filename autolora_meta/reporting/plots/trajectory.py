@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from autolora_meta.errors import InputError
-from autolora_meta.reporting.grid import LayerGrid, layer_grid
+from autolora_meta.reporting.layer_grid import LayerGrid, layer_grid
 from autolora_meta.reporting.style import DARK, axes, panels, rank_bar, rank_colours, styled
 
 

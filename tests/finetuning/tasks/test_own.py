@@ -70,15 +70,15 @@ def test_a_task_given_as_it_is(folder: Path, numbered: Dataset, task: Any) -> No
 
 
 def test_a_task_that_a_package_registers(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    points = [
-        EntryPoint("length", f"{__name__}:Length", plugins.TASKS),
-        EntryPoint("broken", "math:pi", plugins.TASKS),
-    ]
-    real = plugins.entry_points
+    real, named = (
+        plugins._table,
+        {
+            "length": EntryPoint("length", f"{__name__}:Length", plugins.TASKS),
+            "broken": EntryPoint("broken", "math:pi", plugins.TASKS),
+        },
+    )
     monkeypatch.setattr(
-        plugins,
-        "entry_points",
-        lambda group: points if group == plugins.TASKS else real(group=group),
+        plugins, "_table", lambda group: named if group == plugins.TASKS else real(group)
     )
     monkeypatch.setattr(
         EntryPoint, "load", lambda point: {"length": Length, "broken": 3.14}[point.name]
@@ -86,7 +86,7 @@ def test_a_task_that_a_package_registers(folder: Path, monkeypatch: pytest.Monke
     config = tiny_config("sequence-classification", folder, ["query"]).model_dump(mode="json")
     with pytest.raises(InputError, match=r"registered .* as 3\.14; a task is a subclass"):
         RunConfig.load(config, "task.type=broken")
-    points.pop()
+    del named["broken"]
     own = RunConfig.load(config, "task.type=length", "compare.metrics=[worst]")
     assert own.compare.metrics == ("worst",)
     with pytest.raises(InputError, match=r"allowed: .*image-classification, length"):

@@ -1,7 +1,7 @@
 """What a study finds out before anything long begins: rows, classes, and what cannot work."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from autolora_meta.config.run import RunConfig
@@ -79,10 +79,11 @@ def check_runs(runs: Sequence[Planned], say: Callable[[str], None]) -> RowsRead 
     return None
 
 
-def _one_of_each(runs: Sequence[Planned]) -> Iterable[Planned]:
+def _one_of_each(runs: Sequence[Planned]) -> Iterator[Planned]:
     """The first run of each model, data, task, metrics and seed, which decides the split."""
-    once: dict[tuple[int, str], Planned] = {}
+    known: set[tuple[int, str]] = set()
     for run in runs:
         about = run.config.model_dump_json(include={"model", "data", "task", "compare"})
-        once.setdefault((run.seed, about), run)
-    return once.values()
+        if (run.seed, about) not in known:
+            known.add((run.seed, about))
+            yield run

@@ -9,7 +9,7 @@ from datasets import Dataset
 from autolora_meta import RunConfig, prepare, retrain, search
 from autolora_meta.allocators.replicate import Replicate
 from autolora_meta.errors import InputError
-from autolora_meta.finetuning.tasks import written
+from autolora_meta.finetuning.tasks import text_scores
 from autolora_meta.finetuning.tasks.cider import cider_d
 from autolora_meta.finetuning.tasks.generation import Generation
 from autolora_meta.finetuning.tasks.options import GenerationOptions
@@ -20,12 +20,12 @@ from tests.finetuning.tasks.writers import generation_config, gpt2, rows, word_t
 
 def test_scores_of_texts_that_are_right_and_of_none() -> None:
     references = [["the inn is a good place for food", "no hotel"], ["the pub serves cheap food"]]
-    right = written.scores([given[0] for given in references], references, meteor=False)
+    right = text_scores.scores([given[0] for given in references], references, meteor=False)
     assert right["bleu"] == pytest.approx(100.0)
     assert right["ter"] == 0.0 and right["rouge_l"] == 1.0
     assert right["cider"] == pytest.approx((10 + 10 / 2) / 2)  # a mean over references
     assert right["nist"] > 2.0
-    none = written.scores(["", ""], references, meteor=False)
+    none = text_scores.scores(["", ""], references, meteor=False)
     assert none["bleu"] == none["rouge_l"] == none["nist"] == none["cider"] == 0.0
 
 
@@ -42,20 +42,20 @@ def test_cider_by_hand() -> None:
 
 def test_meteor_is_left_out_where_wordnet_is_not_found(monkeypatch: pytest.MonkeyPatch) -> None:
     task = Generation(12, GenerationOptions(max_new_tokens=4))
-    monkeypatch.setattr(written, "wordnet_found", lambda: False)
+    monkeypatch.setattr(text_scores, "wordnet_found", lambda: False)
     said: list[str] = []
     columns = {"text": ["name"], "target": ["pub"], "references": [["pub"]]}
     task.encode(Dataset.from_dict(columns), word_tokenizer(ends=False), said.append)
     assert "meteor" not in task.measured and "METEOR is not measured" in said[0]
-    monkeypatch.setattr(written, "wordnet_found", lambda: True)
+    monkeypatch.setattr(text_scores, "wordnet_found", lambda: True)
     assert "meteor" in task.measured
 
 
 def test_a_search_needs_no_packages_for_scores_and_a_run_says_before_the_work_which(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(written, "find_spec", lambda name: None if name == "nltk" else object())
-    monkeypatch.setattr(written, "scores", lambda *_, **__: pytest.fail("scored"))
+    monkeypatch.setattr(text_scores, "find_spec", lambda name: None if name == "nltk" else object())
+    monkeypatch.setattr(text_scores, "scores", lambda *_, **__: pytest.fail("scored"))
     rows()["train"].to_json(tmp_path / "rows.jsonl")
     base = generation_config(gpt2(tmp_path / "model"), ["c_attn"]).model_dump(mode="json")
     config = RunConfig.load(base, f"data.source={tmp_path / 'rows.jsonl'}")

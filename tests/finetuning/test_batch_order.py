@@ -5,9 +5,9 @@ import torch
 from datasets import Dataset
 from torch.utils.data import DataLoader
 
-from autolora_meta.bilevel.batches import Batches
+from autolora_meta.bilevel.feed import Batches
 from autolora_meta.errors import InputError
-from autolora_meta.finetuning.batches import BatchStream, LoaderStream
+from autolora_meta.finetuning.batch_order import BatchStream, LoaderStream
 
 DATA = Dataset.from_dict({"x": list(range(10))})
 

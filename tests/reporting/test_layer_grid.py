@@ -2,7 +2,7 @@
 
 import pytest
 
-from autolora_meta.reporting.grid import layer_grid
+from autolora_meta.reporting.layer_grid import layer_grid
 from tests.reporting.plots.drawn import NAMES
 
 

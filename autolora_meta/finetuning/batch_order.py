@@ -1,4 +1,4 @@
-"""Endless batches with a position that can be saved, so that a resumed search goes on exactly."""
+"""The order of training and validation rows: endless batches, whose place can be saved."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -68,9 +68,13 @@ class BatchStream:
     def load_state_dict(self, state: Mapping[str, int]) -> None:
         """Go to a place that `state_dict` gave."""
         if state["epoch"] != self._epoch:
-            generator = torch.Generator().manual_seed(derive(self._seed, "epoch", state["epoch"]))
-            self._order = torch.randperm(len(self._dataset), generator=generator).tolist()
+            self._order = self._order_of(state["epoch"])
         self._epoch, self._position = state["epoch"], state["position"]
+
+    def _order_of(self, epoch: int) -> list[int]:
+        """Return the numbers of the rows in the order of an epoch."""
+        generator = torch.Generator().manual_seed(derive(self._seed, "epoch", epoch))
+        return torch.randperm(len(self._dataset), generator=generator).tolist()
 
 
 class LoaderStream:

@@ -1,0 +1,166 @@
+"""Retrain many adapters in one pass over the base that they share: arms, replicates, budgets."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import cycle, islice
+
+import torch
+from torch import Tensor
+from transformers import Trainer
+
+from autolora_meta.errors import InputError
+from autolora_meta.finetuning.buffers import refuse_moving_buffers, standing_still
+from autolora_meta.finetuning.lora import unwrapped_afterwards
+from autolora_meta.finetuning.retrain import started
+from autolora_meta.finetuning.stacked import Stack, stacked
+from autolora_meta.finetuning.stacked_adamw import StackedAdamW
+from autolora_meta.finetuning.stacked_batches import Order, batches, parts, workers_beside
+from autolora_meta.finetuning.stacked_jobs import Job, refuse_unlike
+from autolora_meta.finetuning.stacked_rows import refuse_mixed_rows
+from autolora_meta.foundation.progress import Progress, Silent
+from autolora_meta.foundation.randomness import derive, seeded
+
+_READ_EVERY = 10  # steps; each reading of a loss waits for the device
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What came of a job.
+
+    Args:
+        state: adapter and head by the names that PEFT loads, on the CPU.
+        metrics: the task's metrics on the test rows.
+        log: {"step", "loss", "learning_rate"} of each step.
+        parameters: trained parameters of the adapter, head excluded.
+    """
+
+    state: dict[str, Tensor]
+    metrics: dict[str, float]
+    log: list[dict[str, float]]
+    parameters: int
+
+
+def retrain_stacked(
+    jobs: Sequence[Job],
+    *,
+    dropout: float = 0.0,
+    device: torch.device | str = "cpu",
+    progress: Progress | None = None,
+) -> list[Trained | InputError]:
+    """Do what `retrain` does for each of the jobs, all in one pass.
+
+    Each job has the factors, head, order of rows, schedule, decay and clipping that its own
+    retraining has: without dropout it ends at the same weights, to rounding. Dropout masks are
+    drawn for all jobs together.
+
+    Args:
+        jobs: they share base, task, layers and scale.
+        dropout: on the input of the adapters.
+        device: cpu, or an accelerator.
+        progress: told after each step of all.
+
+    Returns:
+        What came of each job, or why nothing did: its loss is no longer a number.
+
+    Raises:
+        InputError: the jobs cannot be trained in one pass.
+    """
+    refuse_unlike(jobs)
+    first, follow = jobs[0].prepared, progress or Silent()
+    states = [job.state(dropout) for job in jobs]
+    ranks = zip(*(job.pattern.ranks for job in jobs), strict=True)
+    k = max(job.pattern.k for job in jobs)
+    widest = replace(jobs[0].pattern, ranks=tuple(map(max, ranks)), k=k)
+    seed = derive(jobs[0].seed, "stack", *(job.seed for job in jobs))
+    with unwrapped_afterwards(first.model), seeded(seed):
+        model = started(first.model, first, widest, dropout, seed, None).to(device).train()
+        with standing_still(model), stacked(model, states) as stack:
+            follow.start("retrain", max(job.options.steps for job in jobs))
+            try:
+                losses = _train(stack, jobs, follow)
+            finally:
+                follow.close()
+            return [_result(stack, r, job, losses[r]) for r, job in enumerate(jobs)]
+
+
+def _train(stack: Stack, jobs: Sequence[Job], progress: Progress) -> list[list[float]]:
+    """Train all jobs and return the loss of each step of each."""
+    orders = [job.order() for job in jobs]
+    steps = max(map(len, orders))
+    rates = stack.vector.new_tensor(
+        [
+            job.rates() + [0.0] * (steps - len(order))
+            for job, order in zip(jobs, orders, strict=True)
+        ]
+    )  # (R, T)
+    losses = torch.zeros_like(rates)
+    loss, adamw = jobs[0].prepared.task.loss, _adamw(stack, jobs)
+    _refuse(stack, jobs, orders)
+    device = stack.vector.device
+    ahead = batches(jobs, orders, device, workers=workers_beside(device))
+    for step in range(steps):
+        gradients = torch.zeros_like(stack.vector)
+        for chosen in parts(orders, step):
+            with stack.only(chosen):
+                given = stack.losses(loss, next(ahead))
+                gradients += stack.gradient(given)
+            given = given.detach()
+            losses[chosen, step] = given.to(losses.dtype)
+        adamw.step(gradients, rates[:, step])
+        read = (step + 1) % _READ_EVERY == 0
+        progress.step(float(given.mean()) if read else None)
+    return [row[: len(order)] for row, order in zip(losses.tolist(), orders, strict=True)]
+
+
+def _adamw(stack: Stack, jobs: Sequence[Job]) -> StackedAdamW:
+    """Return the optimizer of a Trainer, with the decay and the clipping of each job."""
+    new = stack.vector.new_tensor
+    decayed = Trainer.get_decay_parameter_names(None, stack.model)  # pyright: ignore[reportArgumentType]
+    sizes = [parameter[0].numel() for parameter in stack.parameters]
+    each = [new(name in decayed).expand(n) for name, n in zip(stack.names, sizes, strict=True)]
+    given = jobs[0].arguments
+    return StackedAdamW(
+        stack.vector,
+        decay=new([job.options.weight_decay for job in jobs]),
+        decayed=torch.cat(each),
+        max_norm=new([job.options.max_grad_norm for job in jobs]),
+        betas=(given.adam_beta1, given.adam_beta2),
+        eps=given.adam_epsilon,
+    )
+
+
+def _refuse(stack: Stack, jobs: Sequence[Job], orders: Sequence[Order]) -> None:
+    """Refuse a model that trains adapters otherwise in one pass than one at a time."""
+    loss, chosen = jobs[0].prepared.task.loss, next(parts(orders, 0))
+    size = len(orders[chosen[0]][0])
+    # The rows of the first step and others of as many: of the last.
+    halves = [[list(islice(cycle(order[at]), size)) for at in (0, -1)] for order in orders]
+    rows = [jobs[r].rows.__getitems__(halves[r][half]) for half in (0, 1) for r in chosen]
+    both = jobs[0].prepared.collate([row for own in rows for row in own])
+    first, last = (
+        {name: part.to(stack.vector.device).chunk(2)[half] for name, part in both.items()}
+        for half in (0, 1)
+    )
+    with stack.only(chosen):
+        refuse_moving_buffers(stack.model, lambda: stack.losses(loss, first))
+        if len(chosen) > 1:
+            refuse_mixed_rows(stack, loss, first, last)
+
+
+def _result(stack: Stack, r: int, job: Job, losses: list[float]) -> Trained | InputError:
+    for step, loss in enumerate(losses, 1):
+        if not math.isfinite(loss):
+            return InputError(
+                f"the loss of the retraining is {loss} at step {step}; lower retrain.learning_rate"
+            )
+    log = [
+        {"step": step, "loss": loss, "learning_rate": rate}
+        for step, (loss, rate) in enumerate(zip(losses, job.rates(), strict=True), 1)
+    ]
+    model, test = stack.model.eval(), job.prepared.rows["test"]
+    with stack.only([r]):
+        metrics = job.prepared.evaluate(model, test, job.options.eval_batch_size)  # pyright: ignore[reportArgumentType]
+    state = {key: value.cpu() for key, value in stack.state(r).items()}
+    parameters = sum(value.numel() for key, value in state.items() if "lora_" in key)
+    return Trained(state, metrics, log, parameters)

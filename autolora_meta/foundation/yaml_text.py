@@ -1,0 +1,92 @@
+"""YAML that people write: plain values, each key once, and nothing that grows when it is read."""
+
+from io import StringIO
+from typing import Any
+
+import yaml
+
+from autolora_meta.errors import InputError
+
+_DEEPEST = 50  # levels; the deepest option stands on the fourth
+_LARGEST = 1 << 20  # characters of a text, and keys of a mapping that others are merged into
+_PLAIN = ("null", "bool", "int", "float", "str", "seq", "map")
+
+
+class _Loader(yaml.SafeLoader):
+    """A SafeLoader of what JSON holds, too: a date is a text, and a set is refused.
+
+    It refuses repeated keys, of which YAML keeps the last in silence, and what is nested deep.
+    """
+
+    depth = 0
+    yaml_constructors = {  # noqa: RUF012
+        kind: build
+        for kind, build in yaml.SafeLoader.yaml_constructors.items()
+        if kind is None or kind.rpartition(":")[2] in _PLAIN
+    }
+    yaml_implicit_resolvers = {  # noqa: RUF012
+        first: [(tag, form) for tag, form in forms if not tag.endswith(":timestamp")]
+        for first, forms in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.depth > _DEEPEST:
+            raise yaml.MarkedYAMLError(
+                problem=f"nested too deep, in more than {_DEEPEST} levels",
+                problem_mark=self.peek_event().start_mark,
+            )
+        self.depth += 1
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+    def construct_object(self, node: Any, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        # What the constructors of numbers stumble over: !!int x, 0x_, 5,000 digits.
+        except (ValueError, KeyError, OverflowError):
+            kind = node.tag.rpartition(":")[2]
+            raise yaml.MarkedYAMLError(
+                problem=f"no {kind}: {str(node.value)[:40]!r}", problem_mark=node.start_mark
+            ) from None
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        seen, repeated = set[str](), set[str]()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                (repeated if key.value in seen else seen).add(key.value)
+        if repeated:
+            raise yaml.MarkedYAMLError(
+                problem=f"{', '.join(sorted(repeated))} stands twice", problem_mark=node.start_mark
+            )
+        return super().construct_mapping(node, deep)
+
+    def flatten_mapping(self, node: Any) -> None:
+        super().flatten_mapping(node)  # merges; each level of aliases may multiply the keys
+        if len(node.value) > _LARGEST:
+            raise yaml.MarkedYAMLError(
+                problem="a mapping grows beyond measure by what is merged into it",
+                problem_mark=node.start_mark,
+            )
+
+
+def yaml_content(text: str, place: str) -> Any:
+    """Return what `text` holds: what JSON can hold, too; a date stays a text.
+
+    Values that `*names` repeat are one object: `plain.refuse_odd` finds what they grow to.
+
+    Args:
+        text: YAML.
+        place: where it is from, for the message.
+
+    Raises:
+        InputError: it is not valid YAML, repeats a key, or is too deep or too long.
+    """
+    if len(text) > _LARGEST:
+        raise InputError(f"{place} holds {len(text):,} characters; at most {_LARGEST:,} are read")
+    try:
+        stream = StringIO(text)
+        stream.name = place  # messages then name it
+        return yaml.load(stream, _Loader)  # a SafeLoader
+    except yaml.YAMLError as error:
+        raise InputError(f"{place} is not valid YAML: {error}") from None
