@@ -73,17 +73,23 @@ def damages(folder: Path, draw: random.Random, other: Path | None = None) -> Ite
                 yield Damage(name, kind, draw.randrange(size * (8 if kind == "flip" else 1)))
 
 
-def readers(config: Path, folder: Path) -> dict[str, Callable[[], object]]:
+Readers = dict[str, Callable[[], object]]
+
+
+def said(*arguments: object) -> str:
+    """What a command prints.
+
+    Raises:
+        InputError: it refuses something, with status 2.
+    """
+    told = command(*arguments)
+    if told.status == 2:
+        raise InputError(told.err)
+    return f"{told.status} {told.out}"
+
+
+def readers(config: Path, folder: Path) -> Readers:
     """Return what the commands read of a finished run, by command; none draws or trains."""
-
-    def shown(*arguments: object) -> Callable[[], str]:
-        def call() -> str:
-            said = command(*arguments)
-            if said.status != 2:
-                return said.out
-            raise InputError(said.err)
-
-        return call
 
     def retrained() -> object:
         found = RunConfig.of_folder(folder)
@@ -102,18 +108,24 @@ def readers(config: Path, folder: Path) -> dict[str, Callable[[], object]]:
         return (folder / "summary.md").read_bytes(), page(folder).read_bytes()
 
     return {
-        "compare": shown("compare", folder),
-        "allocate": shown("allocate", folder, "budget=uniform:2"),
-        "export": shown("export", folder),
+        "compare": lambda: said("compare", folder),
+        "allocate": lambda: said("allocate", folder, "budget=uniform:2"),
+        "export": lambda: said("export", folder),
         "retrain": retrained,
         "run": gone_on,
         "plot": told,
     }
 
 
-def fault(damage: Damage, folder: Path, whole: dict[str, object], config: Path) -> str | None:
-    """Return what a damaged folder was taken for, if it was not refused by the file's name."""
-    for name, read in readers(config, folder).items():
+def fault(damage: Damage, read_by: Readers, whole: dict[str, object]) -> str | None:
+    """Return what a damaged folder was taken for, if it was not refused by the file's name.
+
+    Args:
+        damage: that was done.
+        read_by: readers of the folder.
+        whole: what each gave before.
+    """
+    for name, read in read_by.items():
         try:
             found = read()
         except InputError as error:

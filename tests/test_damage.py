@@ -14,8 +14,9 @@ def test_every_reader_names_the_damaged_file_or_gives_what_it_gave(
 ) -> None:
     folder = tmp_path / "tiny"
     shutil.copytree(tiny.run, folder)
-    whole = {name: read() for name, read in readers(tiny.config, folder).items()}
+    read_by = readers(tiny.config, folder)
+    whole = {name: read() for name, read in read_by.items()}
     for damage in islice(damages(folder, random.Random(0)), 60):
         damage.do(folder, None)
-        assert (said := fault(damage, folder, whole, tiny.config)) is None, said
+        assert (said := fault(damage, read_by, whole)) is None, said
         shutil.copy(tiny.run / damage.name, folder / damage.name)

@@ -6,6 +6,7 @@ from pathlib import Path
 from peft import LoraConfig
 from typing_extensions import TypedDict
 
+from autolora_meta.config.fingerprint import refuse_other_config
 from autolora_meta.config.run import CHANGED, RunConfig
 from autolora_meta.errors import InputError
 from autolora_meta.exporting.stored import CONFIG, read_adapter
@@ -15,12 +16,20 @@ from autolora_meta.foundation import manifest
 from autolora_meta.foundation.json_files import read_json
 from autolora_meta.ranks.pattern import RankPattern
 
+# Of the search that the ranks follow from.
+_FILES = (
+    *("alphas.safetensors", "metrics.jsonl"),
+    *("search/importance.safetensors", "search/search.json"),
+)
+
 
 class _Searched(TypedDict, total=False):
     """What an export reads of search.json."""
 
     task_type: str | None
     architecture: str | None
+    fingerprint: str | None
+    version: str
 
 
 @dataclass(frozen=True)
@@ -75,8 +84,9 @@ def _found(folder: Path, base: str | None) -> Source:
     if of_run is not None and (folder / "ranks.json").is_file():
         pattern = RankPattern.load(folder / "ranks.json")
         about = folder / "search" / "search.json"
-        manifest.refuse_damaged(folder, "search again", "search/search.json")
+        manifest.refuse_damaged(folder, "search again", *_FILES)
         searched = read_json(about, _Searched) if about.is_file() else {}
+        refuse_other_config(folder, searched.get("fingerprint"), searched.get("version"))
         known = {key: searched.get(key) for key in ("task_type", "architecture")}
         config = lora_config(pattern, dropout=of_run.lora.dropout, **known)
         model = of_run.model

@@ -26,7 +26,7 @@ from autolora_meta.studies.outcomes import keep as keep_outcome
 from autolora_meta.studies.plan import Planned, plan
 from autolora_meta.studies.pool import ended_jobs
 from autolora_meta.studies.questions import ARM
-from autolora_meta.studies.sharing import jobs_behind
+from autolora_meta.studies.sharing import jobs_behind, refuse_damaged
 from autolora_meta.studies.table import FILE, StudyTable
 from autolora_meta.studies.work import Keep
 
@@ -192,6 +192,7 @@ class Study:
             if executor is None:
                 ledger.sweep()
             todo = standing.left(self.planned, ledger, retry_failed)
+            refuse_damaged(todo, ledger.folder)
             runs = {run.id: run for run in todo}
             jobs = jobs_behind(todo, ledger.folder, self._kept(keep))
             if restart:
