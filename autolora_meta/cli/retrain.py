@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from autolora_meta.cli.arguments import Restart, Run, Trust, existing
+from autolora_meta.errors import InputError
 
 
 def retrain(
@@ -53,8 +54,15 @@ def retrain(
         trust_remote_code=trust_remote_code,
     )
     pattern = RankPattern.load(existing(ranks or run / "ranks.json"))
+    searched = SearchResult.load(run) if (run / "search").is_dir() else None
+    if ranks is None and searched is not None and searched.ranks != pattern:
+        raise InputError(
+            f"{run / 'ranks.json'} holds other ranks than follow from the search beside it; write "
+            f"them again (autolora-meta allocate {run} --output FILE), and give a file of ranks "
+            "with --ranks"
+        )
     prepared = prepare(config)
-    trained = SearchResult.load(run).start if config.retrain.start == "search" else None
+    trained = searched.start if searched and config.retrain.start == "search" else None
     saved = output.with_name(f"{output.name}-checkpoints")
     if restart:
         shutil.rmtree(saved, ignore_errors=True)

@@ -60,8 +60,8 @@ def retrain(
     """
     if config.retrain.start == "search" and start is None:
         raise InputError(
-            "retrain.start is search, and no start was given; give start=result.start (None in "
-            "results of older versions: search again), or set retrain.start to scratch"
+            "retrain.start is search, and no start was given; give start=result.start (None where "
+            "search/start.safetensors is missing: search again), or set retrain.start to scratch"
         )
     seed = config.seed if seed is None else seed
     if start is not None and start.seed != seed:
