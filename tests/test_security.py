@@ -19,6 +19,7 @@ from autolora_meta.exporting.source import find
 from autolora_meta.finetuning.lora import layer_costs, quiet_peft
 from autolora_meta.finetuning.lora_config import lora_config
 from autolora_meta.finetuning.targets import target_layers
+from autolora_meta.foundation import manifest
 from autolora_meta.ranks.pattern import RankPattern
 from autolora_meta.reporting.sections_use import adapter, again
 from autolora_meta.reporting.summary import summary
@@ -100,6 +101,7 @@ def planted(tiny: Tiny, tmp_path: Path) -> Path:
     model, run = tmp_path / "model", tmp_path / "run"
     shutil.copytree(tiny.model, model)
     shutil.copytree(tiny.run, run)
+    (run / manifest.FILE).unlink()  # whoever plants code can write it anew, too
     trace = tmp_path / "ran"
     (model / "evil.py").write_text(
         f"from transformers import BertConfig as Evil\nopen({str(trace)!r}, 'w').close()\n"

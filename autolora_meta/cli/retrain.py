@@ -38,6 +38,7 @@ def retrain(
     Example: `autolora-meta retrain runs/quickstart --ranks wide.json --output adapters/wide`
     """
     from autolora_meta.config.run import RunConfig
+    from autolora_meta.foundation import manifest
     from autolora_meta.foundation.places import unused
     from autolora_meta.foundation.progress import Bar
     from autolora_meta.pipeline.prepare import prepare
@@ -55,7 +56,8 @@ def retrain(
     )
     pattern = RankPattern.load(existing(ranks or run / "ranks.json"))
     searched = SearchResult.load(run) if (run / "search").is_dir() else None
-    if ranks is None and searched is not None and searched.ranks != pattern:
+    sealed = ranks is None and manifest.names(run)
+    if sealed and searched is not None and searched.ranks != pattern:
         raise InputError(
             f"{run / 'ranks.json'} holds other ranks than follow from the search beside it; write "
             f"them again (autolora-meta allocate {run} --output FILE), and give a file of ranks "
