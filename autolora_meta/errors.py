@@ -9,8 +9,20 @@ class InputError(ValueError):
     """Input that cannot be used as given.
 
     The message says what is wrong, what was given, what is allowed and how to mend it. The command
-    line prints it without a traceback and ends with status 2.
+    line prints it without a traceback and ends with `status`.
     """
+
+    status = 2
+
+
+class WorkFailed(InputError):
+    """Work that was begun on sound input and could not be ended, by what it did itself."""
+
+    status = 3
+
+
+class NotFinite(WorkFailed):
+    """A loss or a gradient that is no longer a number: nothing after it can be trusted."""
 
 
 def unknown(kind: str, given: object, allowed: Iterable[str], *, meant: Sequence[str] = ()) -> str:

@@ -1,6 +1,5 @@
 """Allocation: the ranks that an allocator chose, and what they cost."""
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -16,8 +15,9 @@ from autolora_meta.allocators.scored import by_scores
 from autolora_meta.errors import InputError
 from autolora_meta.foundation.cost import Cost, StoredCost
 from autolora_meta.foundation.device import threads
-from autolora_meta.foundation.json_files import Count, Figure, Size, read_json
+from autolora_meta.foundation.json_files import Count, Figure, Size, read_rows
 from autolora_meta.foundation.memory import peak
+from autolora_meta.foundation.sealed_lines import append
 from autolora_meta.ranks.pattern import RankPattern
 
 T = TypeVar("T")
@@ -64,23 +64,24 @@ class Scoring:
     spent: Spent
 
     def save(self, path: Path) -> None:
-        """Write it as JSON, in full precision."""
-        path.write_text(json.dumps({"scores": self.scores.tolist(), **asdict(self.spent)}))
+        """Write it as one sealed line of JSON, in full precision."""
+        append(path, {"scores": self.scores.tolist(), **asdict(self.spent)})
 
     @classmethod
     def load(cls, path: Path) -> "Scoring":
         """Read what `save` wrote.
 
         Raises:
-            InputError: it is something else.
+            InputError: it is something else, or damaged.
         """
-        held = read_json(path, _Stored, again="remove it, and it is measured again")
-        rows = held["scores"]
+        lines = read_rows(path, _Stored, again="remove it, and it is measured again")
+        rows = lines[0]["scores"] if len(lines) == 1 else []
         if len({len(row) for row in rows}) != 1 or not rows[0]:
             raise InputError(
                 f"{path} holds no table of scores, layers by components; remove it, and it is "
                 "measured again"
             )
+        held = lines[0]
         spent = Spent(Cost(**held["cost"]), held["seconds"], held["peak_memory"])
         return cls(torch.tensor(rows, dtype=torch.float64), spent)
 

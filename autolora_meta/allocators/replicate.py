@@ -10,6 +10,7 @@ from pathlib import Path
 from torch import Tensor
 
 from autolora_meta.bilevel.options import Selection
+from autolora_meta.config.fingerprint import fingerprint
 from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.lora import layer_costs
@@ -19,7 +20,7 @@ from autolora_meta.foundation import plugins
 from autolora_meta.foundation.cost import Cost
 from autolora_meta.foundation.progress import Progress, Row
 from autolora_meta.pipeline.prepare import prepare
-from autolora_meta.pipeline.program import fingerprint, program_of
+from autolora_meta.pipeline.program import program_of
 from autolora_meta.pipeline.result import SearchResult
 from autolora_meta.pipeline.search import search
 from autolora_meta.ranks.budget import Budget

@@ -95,9 +95,9 @@ class SearchEngine(Engine):
                 `state_dict` holds all that the search needs to go on.
 
         Raises:
-            InputError: the base cannot carry the hypergradient method, or a loss or a part of the
-                hypergradient is not finite: nothing after it can be trusted. `trajectory` and
-                `rows` hold what was good.
+            InputError: the base cannot carry the hypergradient method.
+            NotFinite: a loss or a part of the hypergradient is no number. `trajectory` and `rows`
+                hold what was good.
         """
         self.train()
         if self.outer_problem is not None and self.global_step == 0:

@@ -11,7 +11,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from autolora_meta.bilevel.base import coarse_dtype, quantisation
 from autolora_meta.bilevel.inner import Inner
 from autolora_meta.bilevel.watch import REPLAY
-from autolora_meta.errors import InputError
+from autolora_meta.errors import InputError, NotFinite
 from autolora_meta.foundation.cost import Cost
 from autolora_meta.hypergradients.finite_difference import FiniteDifferenceProducts
 from autolora_meta.hypergradients.methods import METHODS
@@ -132,7 +132,7 @@ def stop_unless_finite(
         solver: what the solver did.
 
     Raises:
-        InputError: a loss or a part is not finite; says which, the method, the step.
+        NotFinite: a loss or a part is not finite; says which, the method, the step.
     """
     bad = [name for name, vector in parts.items() if not math.isfinite(norm(vector))]
     if not math.isfinite(outer_loss):
@@ -142,7 +142,7 @@ def stop_unless_finite(
     if bad:
         assert inner.hypergradient is not None
         solved = f" ({solver.message})" if solver and solver.message else ""
-        raise InputError(
+        raise NotFinite(
             f"{bad[0]} is not finite at inner step {inner.count} of the search, with hypergradient "
             f"{inner.hypergradient.method}{solved}. The gates stay as the step before left them. "
             f"{_remedy(inner)}, or take another hypergradient method"
@@ -153,10 +153,10 @@ def stop_unless_finite_loss(inner: Inner) -> None:
     """Stop after an inner step whose loss was not a number.
 
     Raises:
-        InputError: says the loss and the step.
+        NotFinite: says the loss and the step.
     """
     if not math.isfinite(inner.loss):
-        raise InputError(
+        raise NotFinite(
             f"the loss of '{inner.name}' is {inner.loss} at inner step {inner.count} of the "
             f"search. {_remedy(inner)}"
         )

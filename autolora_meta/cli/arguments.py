@@ -1,12 +1,13 @@
 """Arguments and options that several commands take."""
 
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from autolora_meta.errors import InputError
+from autolora_meta.errors import InputError, WorkFailed
 from autolora_meta.foundation.reading import refuse_special
 
 Overlays = Annotated[
@@ -45,6 +46,14 @@ Trust = Annotated[
     ),
 ]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A folder that `run` or `search` wrote.")]
+
+
+def end_with(failed: Sequence[Mapping[str, Any]]) -> None:
+    """End with status 1 if runs of a study have failed; with 3 if the work itself failed in one."""
+    if failed:
+        kinds = [f"{kind.__name__}:" for kind in WorkFailed.__subclasses__()]
+        worked = any(kind in row["error"] for row in failed for kind in kinds)
+        raise typer.Exit(WorkFailed.status if worked else 1)
 
 
 def is_named(overlays: list[str]) -> bool:

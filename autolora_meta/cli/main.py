@@ -43,7 +43,7 @@ class _Teaching(TyperGroup):
             if not (isinstance(error, InputError) or error.errno in _OF_THE_DISK):
                 raise
             typer.secho(f"error: {_words(error)}", err=True, fg=typer.colors.RED)
-            raise typer.Exit(2) from None
+            raise typer.Exit(getattr(error, "status", 2)) from None
         except Exception as error:
             _point_to_settings(error)
             raise
@@ -77,7 +77,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Learn how much LoRA rank each layer needs.\n\n"
     "CONFIG is made of overlays, applied left to right: shipped configs by name (`quickstart`, "
-    "`cg`), YAML files by path, and `key=value` (`search.hypergradient=neumann`).",
+    "`cg`), YAML files by path, and `key=value` (`search.hypergradient=neumann`).\n\n"
+    "Status: 0 done; 1 some runs of a study failed; 2 the input cannot be used; 3 the work failed, "
+    "with numbers that are no longer finite or no memory; 130 stopped, and the same command goes "
+    "on.",
 )
 
 app.command()(run)

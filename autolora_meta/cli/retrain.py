@@ -1,11 +1,13 @@
 """`autolora-meta retrain`: an adapter with the ranks of a run, or with others."""
 
+import shutil
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from autolora_meta.cli.arguments import Run, Trust, existing
+from autolora_meta.cli.arguments import Restart, Run, Trust, existing
+from autolora_meta.errors import InputError
 
 
 def retrain(
@@ -26,8 +28,12 @@ def retrain(
         typer.Option(help="Folder or hub id of the base model, if it is elsewhere now."),
     ] = None,
     trust_remote_code: Trust = False,
+    restart: Restart = False,
 ) -> None:
     """Retrain a PEFT adapter with the ranks of a run, or with others.
+
+    The same command goes on with a retraining that was stopped, from its last checkpoint
+    (`runtime.checkpoint_minutes` of the run), which stands beside the output until it has ended.
 
     Example: `autolora-meta retrain runs/quickstart --ranks wide.json --output adapters/wide`
     """
@@ -48,10 +54,29 @@ def retrain(
         trust_remote_code=trust_remote_code,
     )
     pattern = RankPattern.load(existing(ranks or run / "ranks.json"))
+    searched = SearchResult.load(run) if (run / "search").is_dir() else None
+    if ranks is None and searched is not None and searched.ranks != pattern:
+        raise InputError(
+            f"{run / 'ranks.json'} holds other ranks than follow from the search beside it; write "
+            f"them again (autolora-meta allocate {run} --output FILE), and give a file of ranks "
+            "with --ranks"
+        )
     prepared = prepare(config)
-    trained = SearchResult.load(run).start if config.retrain.start == "search" else None
-    result = run_retrain(config, pattern, prepared=prepared, start=trained, progress=Bar())
+    trained = searched.start if searched and config.retrain.start == "search" else None
+    saved = output.with_name(f"{output.name}-checkpoints")
+    if restart:
+        shutil.rmtree(saved, ignore_errors=True)
+    result = run_retrain(
+        config,
+        pattern,
+        prepared=prepared,
+        start=trained,
+        progress=Bar(),
+        checkpoints=saved,
+        say=typer.echo,
+    )
     KeepAdapter(config, by_hand=ranks is not None)(result, pattern, prepared, output)
+    shutil.rmtree(saved, ignore_errors=True)
     for name, value in result.metrics.items():
         typer.echo(f"{name}: {value:.4f}")
     typer.echo(f"written to {output}")

@@ -11,6 +11,7 @@ from autolora_meta.cli.arguments import (
     RetryFailed,
     Runs,
     Wait,
+    end_with,
     is_named,
 )
 
@@ -53,5 +54,4 @@ def run(
         progress=Bar(),
         say=typer.echo,
     )
-    if table.failed:
-        raise typer.Exit(1)
+    end_with(table.failed)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from autolora_meta.cli.arguments import Restart
+from autolora_meta.cli.arguments import Restart, end_with
 
 
 def study(
@@ -71,5 +71,4 @@ def study(
         progress=Bar(),
         say=typer.echo,
     )
-    if table.failed:
-        raise typer.Exit(1)
+    end_with(table.failed)

@@ -22,12 +22,18 @@ from autolora_meta.finetuning.tasks import (
     task_names,
     unknown_task,
 )
-from autolora_meta.foundation import plugins
+from autolora_meta.foundation import manifest, plugins
 from autolora_meta.foundation.checkpoints import Every
 from autolora_meta.foundation.device import ALLOWED, known_device, usable_device
 from autolora_meta.foundation.options import FolderName, Options, read
 from autolora_meta.foundation.tracking import START
 from autolora_meta.ranks.options import RankOptions, bounds
+
+# What is said of a config.yaml that is not what the run wrote.
+CHANGED = (
+    "what stands beside it was made with other settings, or other ones would be used; put back "
+    f"what stood there or, if you changed it yourself, remove {manifest.FILE}"
+)
 
 
 class RuntimeOptions(Options):
@@ -171,13 +177,15 @@ class RunConfig(Options):
             trust_remote_code: consent to run code that comes with the model.
 
         Raises:
-            InputError: there is no config.yaml, or it asks for such code and consent is not given.
+            InputError: there is no config.yaml, it is not the one of the run, or it asks for such
+                code and consent is not given.
         """
         file = folder / "config.yaml"
         if not file.is_file():
             raise InputError(
                 f"there is no {file}; give a folder that `autolora-meta run` has written"
             )
+        manifest.refuse_damaged(folder, CHANGED, file.name)
         config = cls.load(file, *overlays)
         if config.model.trust_remote_code and not trust_remote_code:
             raise InputError(

@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.lora import quiet_peft
 from autolora_meta.finetuning.retrain import RetrainResult
+from autolora_meta.foundation import manifest
 from autolora_meta.foundation.places import scratch, sweep, usual_permissions
 
 
@@ -42,6 +43,7 @@ def save_adapter(
     with scratch(folder.parent, folder.name) as beside:
         written = beside / folder.name
         _write(result, written, card)
+        manifest.seal(written)
         _check(result, written, base)
         usual_permissions(written)
         if folder.exists():

@@ -26,6 +26,7 @@ from autolora_meta.exporting.limits import SUBTRACTED
 from autolora_meta.exporting.source import Source
 from autolora_meta.exporting.stored import CONFIG, WEIGHTS, read_adapter, read_config
 from autolora_meta.exporting.surgery import as_difference, merge, pad, untie
+from autolora_meta.foundation import manifest
 from autolora_meta.foundation.randomness import seeded
 
 # What tokenizers and image processors save; a Trainer's checkpoint holds its optimizer beside them.
@@ -95,7 +96,8 @@ def _name_base(source: Source, place: Path) -> None:
     about = json.loads((place / CONFIG).read_text(encoding="utf-8"))
     if about["base_model_name_or_path"] != source.name:
         about["base_model_name_or_path"] = source.name
-        (place / CONFIG).write_text(json.dumps(about, indent=2), encoding="utf-8")
+        with manifest.sealing_again(place / CONFIG):
+            (place / CONFIG).write_text(json.dumps(about, indent=2), encoding="utf-8")
 
 
 def _keep(adapter: Path, place: Path, also: tuple[str, ...] = ()) -> None:

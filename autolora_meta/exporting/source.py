@@ -6,13 +6,21 @@ from pathlib import Path
 from peft import LoraConfig
 from typing_extensions import TypedDict
 
-from autolora_meta.config.run import RunConfig
+from autolora_meta.config.fingerprint import refuse_other_config
+from autolora_meta.config.run import CHANGED, RunConfig
 from autolora_meta.errors import InputError
 from autolora_meta.exporting.stored import CONFIG, read_adapter
 from autolora_meta.finetuning.lora_config import lora_config
 from autolora_meta.finetuning.models import ModelOptions, local_name, public_name
+from autolora_meta.foundation import manifest
 from autolora_meta.foundation.json_files import read_json
 from autolora_meta.ranks.pattern import RankPattern
+
+# Of the search that the ranks follow from.
+_FILES = (
+    *("alphas.safetensors", "metrics.jsonl"),
+    *("search/importance.safetensors", "search/search.json"),
+)
 
 
 class _Searched(TypedDict, total=False):
@@ -20,6 +28,8 @@ class _Searched(TypedDict, total=False):
 
     task_type: str | None
     architecture: str | None
+    fingerprint: str | None
+    version: str
 
 
 @dataclass(frozen=True)
@@ -65,15 +75,18 @@ def find(folder: str | Path, base: str | None = None, *, trust_remote_code: bool
 
 def _found(folder: Path, base: str | None) -> Source:
     run = folder / "config.yaml"
+    manifest.refuse_damaged(folder, CHANGED, run.name)
     of_run = RunConfig.load(run) if run.is_file() else None
     model = of_run.model if of_run else None
     for place in (folder, folder / "adapter"):
-        if (place / CONFIG).is_file():
+        if (place / CONFIG).is_file() or CONFIG in manifest.names(place):
             return _adapter(folder, place, model, base)
     if of_run is not None and (folder / "ranks.json").is_file():
         pattern = RankPattern.load(folder / "ranks.json")
         about = folder / "search" / "search.json"
+        manifest.refuse_damaged(folder, "search again", *_FILES)
         searched = read_json(about, _Searched) if about.is_file() else {}
+        refuse_other_config(folder, searched.get("fingerprint"), searched.get("version"))
         known = {key: searched.get(key) for key in ("task_type", "architecture")}
         config = lora_config(pattern, dropout=of_run.lora.dropout, **known)
         model = of_run.model

@@ -13,8 +13,13 @@ from safetensors import SafetensorError, safe_open
 from typing_extensions import TypedDict
 
 from autolora_meta.errors import InputError
+<<<<<<< HEAD
 from autolora_meta.foundation.json_files import Count, read_json
 from autolora_meta.foundation.reading import refuse_special
+=======
+from autolora_meta.foundation import manifest
+from autolora_meta.foundation.reading import file_text, refuse_special
+>>>>>>> main
 from autolora_meta.ranks.pattern import RankPattern
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -97,6 +102,17 @@ def read_config(folder: Path) -> LoraConfig:
     raise InputError(f"{path} is of an adapter of type {kind}; only LORA has a rank for each layer")
 
 
+def refuse_damaged_adapter(folder: Path) -> None:
+    """Refuse an adapter of which a file is not what was written there, README.md apart.
+
+    Raises:
+        InputError: it is one; the message names the file.
+    """
+    again = "train it again with `autolora-meta retrain RUN --output FOLDER`"
+    read = (name for name in manifest.names(folder) if name != "README.md")
+    manifest.refuse_damaged(folder, f"{again}; or {manifest.AS_IT_IS}", *read)
+
+
 def read_adapter(folder: str | Path) -> StoredAdapter:
     """Read names, ranks, costs and scales of an adapter, whoever made it.
 
@@ -104,12 +120,13 @@ def read_adapter(folder: str | Path) -> StoredAdapter:
         folder: holds adapter_config.json and adapter_model.safetensors.
 
     Raises:
-        InputError: a file is missing or broken, or the adapter is not LoRA.
+        InputError: a file is missing, broken or damaged, or the adapter is not LoRA.
 
     >>> read_adapter("runs/quickstart/adapter").pattern.total_rank  # doctest: +SKIP
     23
     """
     folder = Path(folder)
+    refuse_damaged_adapter(folder)
     config, path = read_config(folder), folder / WEIGHTS
     try:
         refuse_special(path)

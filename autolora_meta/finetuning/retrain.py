@@ -1,25 +1,18 @@
 """Retrain: from a rank pattern to a trained PEFT adapter, with transformers' Trainer."""
 
 import copy
+import logging
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import gettempdir
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from datasets import concatenate_datasets
 from peft import PeftModel
 from pydantic import Field
-from torch import Tensor, nn
-from transformers import (
-    PreTrainedModel,
-    PrinterCallback,
-    Trainer,
-    TrainerCallback,
-    TrainingArguments,
-)
+from transformers import PreTrainedModel, PrinterCallback, TrainingArguments
 
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.architectures import model_type
@@ -31,11 +24,19 @@ from autolora_meta.finetuning.lora_config import lora_config
 from autolora_meta.finetuning.prepare import Prepared
 from autolora_meta.finetuning.start import Start
 from autolora_meta.finetuning.tasks import Processor
+from autolora_meta.finetuning.trainer import Follow, TaskTrainer
+from autolora_meta.foundation.checkpoints import Checkpoints
+from autolora_meta.foundation.content_hash import base_hash, content_hash
+from autolora_meta.foundation.interrupts import waiting
 from autolora_meta.foundation.options import Options
 from autolora_meta.foundation.places import scratch, sweep
-from autolora_meta.foundation.progress import Progress, Silent
-from autolora_meta.foundation.randomness import derive, seeded
+from autolora_meta.foundation.progress import Progress, Say, Silent
+from autolora_meta.foundation.randomness import RandomState, derive, replay, seeded
+from autolora_meta.foundation.version import __version__
 from autolora_meta.ranks.pattern import RankPattern
+
+_LOG = logging.getLogger("autolora_meta")
+_ROWS = 64  # of each split, by which a checkpoint knows its rows
 
 
 class RetrainOptions(Options):
@@ -103,6 +104,8 @@ def retrain(
     start: Start | None = None,
     device: torch.device | str = "cpu",
     progress: Progress | None = None,
+    checkpoints: Checkpoints | None = None,
+    say: Say = _LOG.info,
 ) -> RetrainResult:
     """Train LoRA with the ranks of `pattern` on train + validation rows; evaluate on test rows.
 
@@ -119,10 +122,13 @@ def retrain(
         start: what a search trained; None: from scratch, whatever `options` says.
         device: cpu, or an accelerator for the Trainer.
         progress: told after each step.
+        checkpoints: where it is saved, also at Ctrl-C and SIGTERM, and goes on from.
+        say: told from where it goes on.
 
     Raises:
         InputError: all ranks are 0, the pattern names layers that the model lacks, the loss is no
-            longer a number, or rows without texts are to be grouped by length.
+            longer a number, rows without texts are to be grouped by length, or the checkpoints are
+            of another retraining.
 
     Example:
         >>> result = retrain(prepared, pattern, RetrainOptions(), seed=0)  # doctest: +SKIP
@@ -132,15 +138,15 @@ def retrain(
     if options.group_by_length and "input_ids" not in rows["train"].column_names:
         raise InputError("retrain.group_by_length is for texts, and these rows hold none; leave it")
     wrapped = started(copy.deepcopy(prepared.model), prepared, pattern, dropout, seed, start)
-    follow = _Follow(progress or Silent(), options.steps)
+    follow = Follow(progress or Silent(), options.steps)
     test = by_length(rows["test"])
     sweep(temporary := Path(gettempdir()), "autolora")
     with scratch(temporary) as nothing_kept, seeded(derive(seed, "order")):
-        trainer = _Trainer(
+        trainer = TaskTrainer(
             task.loss,
+            prepared.collate,
             model=wrapped,
             args=training_arguments(options, str(nothing_kept), derive(seed, "order"), device),
-            data_collator=prepared.collate,
             train_dataset=concatenate_datasets([rows["train"], rows["validation"]]),
             callbacks=[follow],
         )
@@ -150,7 +156,13 @@ def retrain(
         try:
             with standing_still(wrapped):
                 refuse_moving_buffers(wrapped.train(), lambda: task.loss(wrapped, inputs))
-                trainer.train()
+                if checkpoints is None:
+                    trainer.train()
+                else:
+                    about = content_hash(asdict(pattern), options.model_dump(), dropout, seed)
+                    known = _known(about, wrapped, prepared)
+                    with waiting() as stop:
+                        trainer.train_from(checkpoints, known, stop, say)
         finally:
             follow.progress.close()
         wrapped.eval()
@@ -164,6 +176,20 @@ def retrain(
         parameters=sum(p.numel() for p in adapter_parameters(wrapped).values()),
         sample=dict(prepared.collate(few)),
     )
+
+
+def _known(about: str, wrapped: PeftModel, prepared: Prepared) -> dict[str, str]:
+    """Return hashes by which a retraining knows its checkpoints (`refuse_other`)."""
+    trained = {name: p for name, p in wrapped.named_parameters() if p.requires_grad}
+    each = [prepared.rows[split] for split in ("train", "validation")]
+    few = [rows.__getitems__([*range(0, len(rows), 1 + len(rows) // _ROWS)]) for rows in each]
+    with replay(RandomState.snapshot()):
+        some = [dict(prepared.collate(rows)) for rows in few]
+    return {
+        "configuration": content_hash(about, trained, __version__),
+        "base": base_hash(wrapped),
+        "batches": content_hash(some, [len(rows) for rows in each]),
+    }
 
 
 def started(
@@ -232,40 +258,3 @@ def training_arguments(
         report_to="none",
         disable_tqdm=True,
     )
-
-
-class _Trainer(Trainer):
-    """The Trainer, with the loss of the task."""
-
-    def __init__(
-        self, loss: Callable[[nn.Module, Mapping[str, Any]], Tensor], **settings: Any
-    ) -> None:
-        super().__init__(**settings)
-        self._loss = loss
-
-    def compute_loss(  # pyright: ignore[reportIncompatibleMethodOverride]
-        self, model: nn.Module, inputs: dict[str, Any], **_: Any
-    ) -> Tensor:
-        return self._loss(model, inputs)
-
-
-class _Follow(TrainerCallback):
-    """A callback that keeps and shows the loss of each step, and stops when it is not a number."""
-
-    def __init__(self, progress: Progress, steps: int) -> None:
-        self.progress = progress
-        self.log: list[dict[str, float]] = []
-        progress.start("retrain", steps)
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
-        if not logs or "loss" not in logs:
-            return
-        loss = float(logs["loss"])
-        if not math.isfinite(loss):
-            raise InputError(
-                f"the loss of the retraining is {loss} at step {state.global_step}; lower "
-                "retrain.learning_rate"
-            )
-        row = {"step": state.global_step, "loss": loss, "learning_rate": logs["learning_rate"]}
-        self.log.append(row)
-        self.progress.step(loss)

@@ -1,7 +1,7 @@
 """Retrain many adapters in one pass over the base that they share: arms, replicates, budgets."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import cycle, islice
 
@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 from transformers import Trainer
 
-from autolora_meta.errors import InputError
+from autolora_meta.errors import NotFinite
 from autolora_meta.finetuning.buffers import refuse_moving_buffers, standing_still
 from autolora_meta.finetuning.lora import unwrapped_afterwards
 from autolora_meta.finetuning.retrain import started
 from autolora_meta.finetuning.stacked import Stack, stacked
 from autolora_meta.finetuning.stacked_adamw import StackedAdamW
+from autolora_meta.finetuning.stacked_batches import Order, batches, parts, workers_beside
 from autolora_meta.finetuning.stacked_jobs import Job, refuse_unlike
 from autolora_meta.finetuning.stacked_rows import refuse_mixed_rows
 from autolora_meta.foundation.progress import Progress, Silent
@@ -46,7 +47,7 @@ def retrain_stacked(
     dropout: float = 0.0,
     device: torch.device | str = "cpu",
     progress: Progress | None = None,
-) -> list[Trained | InputError]:
+) -> list[Trained | NotFinite]:
     """Do what `retrain` does for each of the jobs, all in one pass.
 
     Each job has the factors, head, order of rows, schedule, decay and clipping that its own
@@ -96,12 +97,13 @@ def _train(stack: Stack, jobs: Sequence[Job], progress: Progress) -> list[list[f
     losses = torch.zeros_like(rates)
     loss, adamw = jobs[0].prepared.task.loss, _adamw(stack, jobs)
     _refuse(stack, jobs, orders)
+    device = stack.vector.device
+    ahead = batches(jobs, orders, device, workers=workers_beside(device))
     for step in range(steps):
         gradients = torch.zeros_like(stack.vector)
-        for chosen in _parts(orders, step):
-            numbers = {r: orders[r][step] for r in chosen}
+        for chosen in parts(orders, step):
             with stack.only(chosen):
-                given = stack.losses(loss, _batch(stack, jobs, numbers))
+                given = stack.losses(loss, next(ahead))
                 gradients += stack.gradient(given)
             given = given.detach()
             losses[chosen, step] = given.to(losses.dtype)
@@ -128,51 +130,28 @@ def _adamw(stack: Stack, jobs: Sequence[Job]) -> StackedAdamW:
     )
 
 
-def _parts(orders: Sequence[list[list[int]]], step: int) -> Iterator[list[int]]:
-    """Yield the jobs that train in this step, those with batches of one size together.
-
-    Sizes differ where the options do, and at the ends of epochs.
-    """
-    sizes = {r: len(order[step]) for r, order in enumerate(orders) if step < len(order)}
-    for size in sorted(set(sizes.values()), reverse=True):
-        yield [r for r, own in sizes.items() if own == size]
-
-
-def _batch(stack: Stack, jobs: Sequence[Job], *numbers: dict[int, list[int]]) -> dict[str, Tensor]:
-    """Return rows of the jobs as one batch, padded together, on the device.
-
-    Args:
-        stack: all adapters.
-        jobs: of all adapters.
-        numbers: adapter -> numbers of its rows; one after the other.
-    """
-    rows = [
-        row for of in numbers for r, own in of.items() for row in jobs[r].rows.__getitems__(own)
-    ]
-    batch = jobs[0].prepared.collate(rows)
-    return {name: tensor.to(stack.vector.device) for name, tensor in batch.items()}
-
-
-def _refuse(stack: Stack, jobs: Sequence[Job], orders: Sequence[list[list[int]]]) -> None:
+def _refuse(stack: Stack, jobs: Sequence[Job], orders: Sequence[Order]) -> None:
     """Refuse a model that trains adapters otherwise in one pass than one at a time."""
-    loss, chosen = jobs[0].prepared.task.loss, next(_parts(orders, 0))
-    first = {r: orders[r][0] for r in chosen}
-    last = {r: list(islice(cycle(orders[r][-1]), len(first[r]))) for r in chosen}
-    both = _batch(stack, jobs, first, last)
-    half = sum(map(len, first.values()))
-    batch, other = (
-        {n: part[at] for n, part in both.items()} for at in (slice(half), slice(half, None))
+    loss, chosen = jobs[0].prepared.task.loss, next(parts(orders, 0))
+    size = len(orders[chosen[0]][0])
+    # The rows of the first step and others of as many: of the last.
+    halves = [[list(islice(cycle(order[at]), size)) for at in (0, -1)] for order in orders]
+    rows = [jobs[r].rows.__getitems__(halves[r][half]) for half in (0, 1) for r in chosen]
+    both = jobs[0].prepared.collate([row for own in rows for row in own])
+    first, last = (
+        {name: part.to(stack.vector.device).chunk(2)[half] for name, part in both.items()}
+        for half in (0, 1)
     )
     with stack.only(chosen):
-        refuse_moving_buffers(stack.model, lambda: stack.losses(loss, batch))
+        refuse_moving_buffers(stack.model, lambda: stack.losses(loss, first))
         if len(chosen) > 1:
-            refuse_mixed_rows(stack, loss, batch, other)
+            refuse_mixed_rows(stack, loss, first, last)
 
 
-def _result(stack: Stack, r: int, job: Job, losses: list[float]) -> Trained | InputError:
+def _result(stack: Stack, r: int, job: Job, losses: list[float]) -> Trained | NotFinite:
     for step, loss in enumerate(losses, 1):
         if not math.isfinite(loss):
-            return InputError(
+            return NotFinite(
                 f"the loss of the retraining is {loss} at step {step}; lower retrain.learning_rate"
             )
     log = [

@@ -3,14 +3,23 @@
 import logging
 import shutil
 import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from autolora_meta.errors import InputError
+import torch
+
+from autolora_meta.errors import InputError, NotFinite
 from autolora_meta.foundation.state_files import SUFFIX, read_state, write_state
 
 _LOG = logging.getLogger("autolora_meta")
 _KEPT = 2
+_OTHERS = {
+    "configuration": "they are of another configuration or version",
+    "base": "the weights of the model are others now",
+    "batches": "the rows are others now, or their order comes from a generator of its own",
+}
 
 
 class Every(NamedTuple):
@@ -100,6 +109,58 @@ class Checkpoints:
         """Return the checkpoints, the last one first."""
         found = self.folder.glob(f"step-*-*{SUFFIX}") if self.folder.is_dir() else ()
         return sorted((file for file in found if _step(file) >= 0), key=_step, reverse=True)
+
+
+@contextmanager
+def naming_what_is_kept(kept: Checkpoints) -> Iterator[None]:
+    """Add to what is said of numbers that are no longer finite: which state before them is kept."""
+    try:
+        yield
+    except NotFinite as error:
+        if kept.step is None:
+            raise
+        raise NotFinite(
+            f"{error}. The state of step {kept.step} is kept in {kept.folder}"
+        ) from error
+
+
+def refuse_other(
+    kept: Checkpoints, work: str, held: Mapping[str, str], now: Mapping[str, str]
+) -> None:
+    """Refuse checkpoints that are not of this work.
+
+    Args:
+        kept: the checkpoints.
+        work: what it is, for the message.
+        held: hashes of `configuration`, `base` and `batches`, as they were.
+        now: some of them, as they are.
+
+    Raises:
+        InputError: one of them differs; the message says which.
+    """
+    for what in now:
+        if held.get(what) != now[what]:
+            raise InputError(
+                f"the checkpoints in {kept.folder} are not of this {work}: {_OTHERS[what]}. Put "
+                "back what was there, or begin anew (--restart; in Python, remove the folder)"
+            )
+
+
+def machine(device: torch.device | str) -> dict[str, str]:
+    """Return what the bytes of a result depend on beside its configuration."""
+    threads = str(torch.get_num_threads())
+    return {"device": str(device), "threads": threads, "torch": torch.__version__}
+
+
+def tell_elsewhere(held: Mapping[str, str], now: Mapping[str, str]) -> None:
+    """Warn where work goes on by other means than it was begun with (`machine`)."""
+    if held != now:
+        there, here = (", ".join(f"{k} {v}" for k, v in each.items()) for each in (held, now))
+        _LOG.warning(
+            "this goes on with %s, and was begun with %s: it ends the same within rounding, not "
+            "to the byte",
+            *(here, there),
+        )
 
 
 def _step(file: Path) -> int:

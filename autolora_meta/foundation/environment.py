@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch
 
+from autolora_meta.foundation import manifest
 from autolora_meta.foundation.json_files import read_json
-from autolora_meta.foundation.places import replace_text
 
 _PACKAGES = (
     "autolora-meta",
@@ -50,13 +50,13 @@ def environment() -> dict[str, str]:
 
 def record(folder: Path) -> None:
     """Write `environment.json` into `folder`."""
-    content = json.dumps(environment(), indent=2) + "\n"
-    replace_text(folder / FILE, content)
+    manifest.write_sealed(folder, {FILE: json.dumps(environment(), indent=2) + "\n"})
 
 
 def recorded(folder: Path) -> dict[str, str]:
     """Return what `record` wrote into `folder`; empty if it did not."""
     file = folder / FILE
+    manifest.refuse_damaged(folder, manifest.AS_IT_IS, FILE)
     return read_json(file, dict[str, str]) if file.is_file() else {}
 
 

@@ -2,52 +2,66 @@
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
+class Stop:
+    """A signal that may have come."""
+
+    def __init__(self) -> None:
+        self._came: list[int] = []
+        self._held: dict[int, Any] = {}
+
+    @property
+    def asked(self) -> bool:
+        """Whether it has come."""
+        return bool(self._came)
+
+    def now(self) -> None:
+        """Let it have the effect that it would have had, if it has come."""
+        if self._came:
+            signal.raise_signal(self._came.pop())
+
+    def _hold(self, number: int) -> None:
+        # None: the handler is not Python's, and could not be put back.
+        if (handler := signal.getsignal(number)) not in (signal.SIG_IGN, None):
+            self._held[number] = handler
+            signal.signal(number, self._note)
+
+    def _note(self, number: int, frame: object) -> None:
+        self._came.append(number)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        for number, handler in self._held.items():
+            signal.signal(number, handler)
+        self._held.clear()
+
+
 @contextmanager
-def waiting() -> Iterator[Callable[[Callable[[], None]], None]]:
+def waiting() -> Iterator[Stop]:
     """Hold back the first signal that would end this process; a second one ends it at once.
 
-    The body calls what is given, with a function that saves its work, wherever it could end. If a
-    signal has come, the work is saved, and the signal has the effect that it would have had. What
-    is ignored is still ignored. Outside the main thread nothing is held back.
+    What is ignored is still ignored. Outside the main thread nothing is held back. A signal that
+    the body has not answered has its effect at the end of it.
 
-    >>> with waiting() as end_if_asked:                    # doctest: +SKIP
+    >>> with waiting() as stop:                    # doctest: +SKIP
     ...     for step in steps:
     ...         take(step)
-    ...         end_if_asked(save)
+    ...         if stop.asked:
+    ...             save()
+    ...             stop.now()
     """
-    came: list[int] = []
-    held: dict[int, Any] = {}
-
-    def let_go() -> None:
-        for number, handler in held.items():
-            signal.signal(number, handler)
-        held.clear()
-
-    def hold(number: int, frame: object) -> None:
-        came.append(number)
-        let_go()
-
-    def end_if_asked(save: Callable[[], None]) -> None:
-        if came:
-            save()
-            signal.raise_signal(came.pop())
-
+    stop = Stop()
     if threading.current_thread() is threading.main_thread():
         for number in _SIGNALS:
-            # None: the handler is not Python's, and could not be put back.
-            if (handler := signal.getsignal(number)) not in (signal.SIG_IGN, None):
-                held[number] = handler
-                signal.signal(number, hold)
+            stop._hold(number)
     try:
-        yield end_if_asked
+        yield stop
     finally:
-        let_go()
-        if came:  # too late to save: the body has ended
-            signal.raise_signal(came.pop())
+        stop._let_go()
+        stop.now()

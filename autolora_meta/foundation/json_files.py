@@ -8,6 +8,7 @@ from pydantic import Field, StringConstraints, TypeAdapter, ValidationError, Wra
 
 from autolora_meta.errors import InputError, shown
 from autolora_meta.foundation.reading import content
+from autolora_meta.foundation.sealed_lines import unsealed
 
 Count = Annotated[int, Field(ge=0, le=2**53)]
 Figure = Annotated[float, Field(allow_inf_nan=False)]
@@ -47,9 +48,9 @@ def read_json(path: Path, kind: Any = Any, *, what: str = _WHAT, again: str = _P
 
 
 def read_rows(path: Path, kind: Any = dict[str, Any], *, again: str = _PUT_BACK) -> list[Any]:
-    """Return the objects of a JSON lines file.
+    """Return the objects of a JSON lines file, without the hashes of sealed lines.
 
-    A last line without a newline is still being written, and is left out.
+    A last line without a newline is still being written, and is left out; so is an empty one.
 
     Args:
         path: of the file.
@@ -57,16 +58,18 @@ def read_rows(path: Path, kind: Any = dict[str, Any], *, again: str = _PUT_BACK)
         again: how to mend the file, for the message.
 
     Raises:
-        InputError: the file cannot be read, or a line is not JSON or holds something else.
+        InputError: the file cannot be read, or a line is not JSON, holds something else, or is not
+            the one that was written there.
     """
-    each, found = TypeAdapter(kind), list[Any]()
+    each, found, number = TypeAdapter(kind), list[Any](), 0
     try:
-        for line in content(path).split(b"\n")[:-1]:
-            found.append(each.validate_json(line, strict=True))
+        for number, line in enumerate(content(path).split(b"\n")[:-1]):
+            if line:
+                found.append(each.validate_json(unsealed(number, line), strict=True))
     except OSError as error:
         raise _refusal(f"{path} {_WHAT}", error, again) from None
     except ValueError as error:
-        raise _refusal(f"{path}, line {len(found) + 1}, {_WHAT}", error, again) from None
+        raise _refusal(f"{path}, line {number + 1}, {_WHAT}", error, again) from None
     return found
 
 

@@ -1,30 +1,21 @@
 """A search that goes on where it was: to the same bytes, or not at all."""
 
-import hashlib
-import json
-import logging
-from collections.abc import Mapping
-from typing import Any
-
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from autolora_meta.bilevel.engine import SearchEngine
-from autolora_meta.errors import InputError
-from autolora_meta.foundation.checkpoints import Checkpoints
+from autolora_meta.foundation.checkpoints import (
+    Checkpoints,
+    machine,
+    naming_what_is_kept,
+    refuse_other,
+    tell_elsewhere,
+)
+from autolora_meta.foundation.content_hash import base_hash, content_hash
 from autolora_meta.foundation.interrupts import waiting
 from autolora_meta.foundation.progress import Say
 from autolora_meta.foundation.randomness import RandomState, replay
 from autolora_meta.foundation.version import __version__
 from autolora_meta.pipeline.program import Program
-
-_LOG = logging.getLogger("autolora_meta")
-_READ = 64  # numbers of each frozen tensor, by which the base is known again
-_OTHERS = {
-    "search": "they are of another configuration or version",
-    "base": "the weights of the model are others now",
-    "batches": "the rows are others now, or their order comes from a generator of its own",
-}
 
 
 def run_from_checkpoint(
@@ -51,23 +42,16 @@ def run_from_checkpoint(
 
     Raises:
         InputError: the checkpoint is of another search, or what it reads has changed.
+        NotFinite: a number is none; the message names the last checkpoint.
     """
-    known = {"search": _search_hash(program), "base": _base_hash(base)}
-    where = {
-        "device": str(engine.device),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-    }
+    known = {"configuration": _search_hash(program), "base": base_hash(base)}
     if (found := checkpoints.latest()) is not None:
         step, state = found
+        refuse_other(checkpoints, "search", state["known"], known)
         engine.load_state_dict(state["engine"])
-        _refuse_other(checkpoints, state["known"], known | {"batches": _batches_hash(engine)})
-        if state["where"] != where:
-            _LOG.warning(
-                "the search goes on with %s, and was begun with %s: its end is the same within "
-                "rounding, not to the byte",
-                *(", ".join(f"{k} {v}" for k, v in one.items()) for one in (where, state["where"])),
-            )
+        now = {"batches": _batches_hash(engine)}
+        refuse_other(checkpoints, "search", state["known"], now)
+        tell_elsewhere(state["where"], machine(engine.device))
         say(
             f"goes on at step {step} of {engine.train_iters} (a checkpoint in {checkpoints.folder})"
         )
@@ -76,30 +60,20 @@ def run_from_checkpoint(
 
     def save() -> None:
         about = known | {"batches": _batches_hash(engine)}
+        where = machine(engine.device)
         state = {"known": about, "where": where, "engine": engine.state_dict()}
         checkpoints.save(engine.global_step, state)
 
-    with waiting() as end_if_asked:
+    with waiting() as stop, naming_what_is_kept(checkpoints):
 
         def between() -> None:
-            if checkpoints.due(engine.global_step):
+            if stop.asked or checkpoints.due(engine.global_step):
                 save()
-            end_if_asked(save)
+                stop.now()
 
         engine.run(between)
     if ends:
         save()
-
-
-def _refuse_other(
-    checkpoints: Checkpoints, held: Mapping[str, str], now: Mapping[str, str]
-) -> None:
-    for what, reason in _OTHERS.items():
-        if held[what] != now[what]:
-            raise InputError(
-                f"the checkpoints in {checkpoints.folder} are not of this search: {reason}. Put "
-                "back what was there, or begin anew (--restart; in Python, remove the folder)"
-            )
 
 
 def _search_hash(program: Program) -> str:
@@ -108,40 +82,10 @@ def _search_hash(program: Program) -> str:
     sections = [one.model_dump(mode="json") for one in (program.lora, program.options)]
     ranks = program.ranks.model_dump(mode="json")
     about = [*sections, ranks, program.head, program.seed, program.selection, __version__]
-    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
-
-
-def _base_hash(model: nn.Module) -> str:
-    """Return a hash of names, shapes and a few numbers of each frozen tensor."""
-    found = hashlib.sha256()
-    for name, weight in model.named_parameters():
-        found.update(f"{name} {tuple(weight.shape)} {weight.dtype}".encode())
-        if not weight.requires_grad and weight.numel():
-            flat = weight.detach().flatten()
-            _add(found, flat[:: max(1, flat.numel() // _READ)])
-    return found.hexdigest()
+    return content_hash(about)
 
 
 def _batches_hash(engine: SearchEngine) -> str:
     """Return a hash of the batches that come next."""
-    found = hashlib.sha256()
-    for problem in engine.problems:
-        with replay(RandomState.snapshot()):
-            _add(found, problem.batches.peek())
-    return found.hexdigest()
-
-
-def _add(found: Any, value: Any) -> None:
-    if isinstance(value, Tensor):
-        value = value.detach().cpu().contiguous()
-        found.update(str(tuple(value.shape)).encode())
-        found.update(value.flatten().view(torch.uint8).numpy())
-    elif isinstance(value, Mapping):
-        for key in sorted(value, key=str):
-            found.update(str(key).encode())
-            _add(found, value[key])
-    elif isinstance(value, list | tuple):
-        for one in value:
-            _add(found, one)
-    elif isinstance(value, str | int | float):
-        found.update(repr(value).encode())
+    with replay(RandomState.snapshot()):
+        return content_hash([problem.batches.peek() for problem in engine.problems])

@@ -1,7 +1,5 @@
 """Program: what a search needs, from a configuration or from Python, and its gated model."""
 
-import hashlib
-import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +13,7 @@ from autolora_meta.bilevel.arrival import refuse_unreached
 from autolora_meta.bilevel.feed import Loss, to_device
 from autolora_meta.bilevel.gating import Gates, gated
 from autolora_meta.bilevel.options import SearchOptions, Selection
+from autolora_meta.config.fingerprint import fingerprint
 from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.batch_order import BatchStream
@@ -30,24 +29,7 @@ from autolora_meta.finetuning.lora import (
 from autolora_meta.finetuning.prepare import Prepared
 from autolora_meta.finetuning.targets import Targets, choose_targets
 from autolora_meta.foundation.randomness import derive, seeded
-from autolora_meta.foundation.version import __version__
 from autolora_meta.ranks.rules import RankOptions, bounds
-
-
-def fingerprint(config: RunConfig, seed: int, selection: str) -> str:
-    """Return a hash of all that a search depends on, to recognise a finished one.
-
-    Args:
-        config: of the run. Retraining and arms do not count; ranks count only if `search.patience`
-            reads them.
-        seed: of the search.
-        selection: of the gates; or the name of an arm that trains by the same sections.
-    """
-    read = {"model", "data", "task", "lora", "search"}
-    read |= {"ranks"} if config.search.patience is not None else set()
-    sections = config.model_dump(mode="json", include=read)
-    about = {**sections, "seed": seed, "selection": selection, "version": __version__}
-    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True)

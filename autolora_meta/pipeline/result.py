@@ -8,12 +8,14 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, NotRequired
 
+import torch
 from peft import LoraConfig
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 from typing_extensions import TypedDict
 
+from autolora_meta.config.fingerprint import refuse_other_config
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.lora_config import lora_config
 from autolora_meta.finetuning.start import Start
@@ -22,6 +24,7 @@ from autolora_meta.foundation.cost import Cost, StoredCost
 from autolora_meta.foundation.json_files import AS_IT_STANDS, Count, Figure, read_json, read_rows
 from autolora_meta.foundation.places import replace_bytes, replace_text
 from autolora_meta.foundation.progress import Row
+from autolora_meta.foundation.version import __version__
 from autolora_meta.ranks.importance import Components
 from autolora_meta.ranks.pattern import RankPattern
 from autolora_meta.ranks.rules import RankOptions, allocate
@@ -63,6 +66,7 @@ class _Stored(TypedDict):
     task_type: str | None
     architecture: NotRequired[str | None]
     fingerprint: str | None
+    version: NotRequired[str]
     settled: bool
     blind_loss: NotRequired[Figure | None]
     members: Count
@@ -83,7 +87,7 @@ class SearchResult:
         seconds: wall time.
         task_type: PEFT's name for the task, for `lora_config`.
         architecture: `model_type` of a transformers model, for `lora_config`.
-        fingerprint: of the configuration (`program.fingerprint`).
+        fingerprint: of the configuration (`config.fingerprint`).
         settled: whether the search ended early, its ranks unchanged for `search.patience` outer
             steps; of pooled searches, whether each did.
         members: the pooled searches, one by one; trajectories and rows are then those of the first.
@@ -182,13 +186,16 @@ class SearchResult:
     def save(self, folder: str | Path) -> None:
         """Write ranks.json, alphas.safetensors, metrics.jsonl and search/ into `folder`.
 
-        The last files are search.json, so that a search that has it is whole, and the manifest, by
-        which `load` finds damage. Pooled searches are written into `search/0`, `search/1` and so
+        The last file is search.json, so that a search that has it is whole; then the manifest is
+        written, by which `load` finds damage. Pooled searches go into `search/0`, `search/1` and so
         on.
         """
         folder = Path(folder)
         (folder / "search").mkdir(parents=True, exist_ok=True)
-        manifest.unseal(folder)
+        with manifest.sealing(folder, *_FILES, f"search/{START}"):
+            self._write(folder)
+
+    def _write(self, folder: Path) -> None:
         self.ranks.save(folder / "ranks.json")
         self.components.save(folder / "search" / "importance.safetensors")
         if self.start is not None and not self.members:
@@ -209,13 +216,12 @@ class SearchResult:
             "task_type": self.task_type,
             "architecture": self.architecture,
             "fingerprint": self.fingerprint,
+            "version": __version__,
             "settled": self.settled,
             "blind_loss": self.blind_loss,
             "members": len(self.members),
         }
         replace_text(folder / "search" / "search.json", json.dumps(about, indent=2) + "\n")
-        started = self.start is not None and not self.members
-        manifest.seal(folder, [*_FILES, *([f"search/{START}"] if started else [])])
 
     @classmethod
     def load(cls, folder: str | Path) -> "SearchResult":
@@ -225,21 +231,28 @@ class SearchResult:
             folder: of a run or a search, or of one run of a study.
 
         Raises:
-            InputError: `folder` holds no finished search, or a file of it is damaged.
+            InputError: `folder` holds no finished search, a file of it is damaged, or its files are
+                not of one search.
         """
         folder = Path(folder)
         if not (folder / "search").exists() and len(below := [*folder.glob("*/*/search")]) == 1:
             folder = below[0].parent
         try:
             # ranks.json is not read: the ranks follow from the components.
-            manifest.refuse_damaged(folder, _AGAIN, *_FILES[1:], f"search/{START}")
+            started = (folder / "search" / START).is_file()  # a copy may lack it
+            read = [*_FILES[1:], *([f"search/{START}"] if started else [])]
+            manifest.refuse_damaged(folder, _AGAIN, *read)
             about = read_json(folder / "search" / "search.json", _Stored, again=_AGAIN)
+            refuse_other_config(folder, about["fingerprint"], about.get("version"))
             courses = load_file(folder / "alphas.safetensors")
+            components = Components.load(folder / "search" / "importance.safetensors")
+            if not torch.equal(courses["gates"], components.gates):
+                raise InputError("alphas.safetensors and search/importance.safetensors differ")
             each = (folder / "search" / str(index) for index in range(about["members"]))
             first = folder / "search" / "0" if about["members"] else folder
             trained = first / "search" / START
             return cls(
-                components=Components.load(folder / "search" / "importance.safetensors"),
+                components=components,
                 trajectory=courses["trajectory"],
                 ranks_trajectory=courses["ranks_trajectory"],
                 importance_trajectory=courses.get("importance_trajectory"),

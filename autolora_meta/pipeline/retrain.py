@@ -1,15 +1,21 @@
 """Retrain: a configuration and ranks in; a trained PEFT adapter out."""
 
+import logging
+from pathlib import Path
+
 from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning import retrain as stock
 from autolora_meta.finetuning.prepare import Prepared
 from autolora_meta.finetuning.start import Start
 from autolora_meta.finetuning.tasks import refuse_lacking
+from autolora_meta.foundation.checkpoints import Checkpoints
 from autolora_meta.foundation.device import threads
-from autolora_meta.foundation.progress import Progress
+from autolora_meta.foundation.progress import Progress, Say
 from autolora_meta.pipeline.prepare import prepare
 from autolora_meta.ranks.pattern import RankPattern
+
+_LOG = logging.getLogger("autolora_meta")
 
 
 def retrain(
@@ -20,6 +26,8 @@ def retrain(
     prepared: Prepared | None = None,
     start: Start | None = None,
     progress: Progress | None = None,
+    checkpoints: str | Path | None = None,
+    say: Say = _LOG.info,
 ) -> stock.RetrainResult:
     """Train a stock PEFT LoRA with these ranks on train + validation rows, and test it.
 
@@ -36,6 +44,10 @@ def retrain(
         start: what a search trained (`SearchResult.start`), to go on from it, whatever
             `retrain.start` says.
         progress: told after each step.
+        checkpoints: a folder where it is saved as `config.runtime` says, at Ctrl-C and at SIGTERM.
+            A call with the same arguments goes on from there, to the same bytes. Remove it once you
+            have the result. None: nothing is saved.
+        say: told from where it goes on.
 
     Returns:
         The model with its adapter and head, the metrics on the test rows, and the losses.
@@ -43,12 +55,13 @@ def retrain(
     Raises:
         InputError: all ranks are 0, the pattern is of another model, the configuration cannot work
             on this model and data, the loss is no longer a number, or `retrain.start` is search and
-            no start is given, or the start is of another seed.
+            no start is given, or the start is of another seed, or the
+            checkpoints are of another retraining.
     """
     if config.retrain.start == "search" and start is None:
         raise InputError(
-            "retrain.start is search, and no start was given; give start=result.start (None in "
-            "results of older versions: search again), or set retrain.start to scratch"
+            "retrain.start is search, and no start was given; give start=result.start (None where "
+            "search/start.safetensors is missing: search again), or set retrain.start to scratch"
         )
     seed = config.seed if seed is None else seed
     if start is not None and start.seed != seed:
@@ -68,4 +81,8 @@ def retrain(
             seed=seed,
             device=config.runtime.resolved_device,
             progress=progress,
+            checkpoints=Checkpoints(Path(checkpoints), config.runtime.checkpoints)
+            if checkpoints
+            else None,
+            say=say,
         )

@@ -125,8 +125,8 @@ class RankPattern:
     def save(self, path: str | Path) -> None:
         """Write `to_json` to `path`, and its hash into the manifest that names it, if one does."""
         path = Path(path)
-        replace_text(path, self.to_json() + "\n")
-        manifest.seal_again(path.parent, path.name)
+        with manifest.sealing_again(path):
+            replace_text(path, self.to_json() + "\n")
 
     @classmethod
     def load(cls, path: str | Path) -> "RankPattern":

@@ -1,12 +1,13 @@
 """Course: how the searches with learned gates went, over the seeds of one point of a study."""
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from autolora_meta.bilevel.watch import STOPPED_EARLY
-from autolora_meta.config.run import RunConfig
+from autolora_meta.config.run import CHANGED, RunConfig
+from autolora_meta.foundation import manifest
 from autolora_meta.pipeline.result import SearchResult
 from autolora_meta.reporting.markdown import ranks_table
 from autolora_meta.reporting.ranked import LEARNED
@@ -194,10 +195,12 @@ def courses(table: StudyTable, folder: Path) -> dict[str, Course]:
         if (place / "search").is_dir():
             places.setdefault(words(row["settings"]), []).append(place)
     return {
-        setting: Course.of(RunConfig.load(_config(found)), [SearchResult.load(p) for p in found])
+        setting: Course.of(_config(found[0]), [SearchResult.load(p) for p in found])
         for setting, found in places.items()
     }
 
 
-def _config(places: Iterable[Path]) -> Path:
-    return next(iter(places)).parent.parent / "config.yaml"
+def _config(place: Path) -> RunConfig:
+    run = place.parent.parent
+    manifest.refuse_damaged(run, CHANGED, "config.yaml")
+    return RunConfig.load(run / "config.yaml")

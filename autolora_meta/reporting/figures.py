@@ -105,7 +105,7 @@ def _clear(folder: Path) -> None:
     """Remove the figures of what the folder held before."""
     for kind in ("contrast-*", "ranks-*", "cost", "parameters"):
         for old in (folder / "figures").glob(f"{kind}.*"):
-            old.unlink()
+            old.unlink(missing_ok=True)  # another process may draw them, too
 
 
 def _save(figure: Figure, folder: Path, name: str) -> None:

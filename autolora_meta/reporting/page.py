@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from autolora_meta.config.run import RunConfig
+from autolora_meta.config.run import CHANGED, RunConfig
 from autolora_meta.errors import InputError
+from autolora_meta.foundation import manifest
 from autolora_meta.foundation.places import replace_text
 from autolora_meta.reporting.caveats import reserves, warnings
 from autolora_meta.reporting.course import courses
@@ -86,6 +87,7 @@ def document(folder: Path) -> Document:
 def _question(table: StudyTable, folder: Path) -> str:
     """Return what is asked, where nobody has put it in words."""
     if (folder / "config.yaml").is_file() and table.asked:
+        manifest.refuse_damaged(folder, CHANGED, "config.yaml")
         config = RunConfig.load(folder / "config.yaml")
         return (
             f"Do LoRA ranks learned for {_short(config.model.name)} on "

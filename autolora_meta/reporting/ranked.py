@@ -13,6 +13,7 @@ from autolora_meta.studies.labels import value_label, words
 from autolora_meta.studies.ledger import STUDY
 from autolora_meta.studies.questions import ARM
 from autolora_meta.studies.runs import value_of
+from autolora_meta.studies.schema import pattern_of
 from autolora_meta.studies.table import FILE, StudyTable
 
 LEARNED = "learned"
@@ -114,7 +115,13 @@ def _left(table: StudyTable, folder: Path) -> list[tuple[Row, RankPattern]]:
     for row in table.rows:
         file = folder / "runs" / row["id"] / str(row["seed"]) / row["arm"] / "ranks.json"
         if row["status"] == "finished" and file.is_file():
-            found.append((row, RankPattern.load(file)))
+            pattern = RankPattern.load(file)
+            if row.get("pattern") not in (None, pattern_of(dict(pattern))):
+                raise InputError(
+                    f"{file} holds other ranks than {folder / FILE} tells of run {row['id']}; put "
+                    "back what stood there"
+                )
+            found.append((row, pattern))
     return found
 
 

@@ -3,6 +3,8 @@
 import shutil
 from pathlib import Path
 
+from autolora_meta.exporting.stored import refuse_damaged_adapter
+from autolora_meta.foundation.places import scratch
 from autolora_meta.pipeline.result import SearchResult
 from autolora_meta.reporting.figures import draw_all
 from autolora_meta.reporting.page import page
@@ -34,5 +36,8 @@ def _gather(folder: Path, first: Planned) -> None:
     if search.is_dir():
         SearchResult.load(search).under(first.config.ranks).save(folder)
     if (adapter := folder / "runs" / first.id / "adapter").is_dir():
-        shutil.rmtree(folder / "adapter", ignore_errors=True)
-        shutil.copytree(adapter, folder / "adapter")
+        refuse_damaged_adapter(adapter)
+        with scratch(folder, "adapter") as made:
+            shutil.copytree(adapter, made / "adapter")
+            shutil.rmtree(folder / "adapter", ignore_errors=True)
+            (made / "adapter").rename(folder / "adapter")

@@ -5,6 +5,8 @@ import re
 from pathlib import Path
 from shlex import quote
 
+from autolora_meta.config.run import CHANGED
+from autolora_meta.foundation import manifest
 from autolora_meta.foundation.environment import recorded
 from autolora_meta.foundation.json_files import read_json
 from autolora_meta.reporting.document import Code, Section, Table
@@ -38,6 +40,7 @@ if __name__ == "__main__":
 def rows(folder: Path) -> list[Section]:
     """Return the rows that the first run read, and their classes; none where not recorded."""
     file = folder / ROWS
+    manifest.refuse_damaged(folder, manifest.AS_IT_IS, ROWS)
     if not file.is_file():
         return []
     found = read_json(file, RowsRead, again="remove it: the page is then without these rows")
@@ -61,11 +64,12 @@ def rows(folder: Path) -> list[Section]:
 def adapter(table: StudyTable, folder: Path) -> list[Section]:
     """Return how to load the adapter of a run, or how to get one of a study."""
     card = folder / "adapter" / "README.md"
-    text = card.read_text(encoding="utf-8") if card.is_file() else ""
-    if found := re.search(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
+    if card.parent.is_dir():
         words = "The adapter of the first replicate is in adapter/, a stock PEFT adapter."
-        if not _only_loads(found[1]):
-            words += " Its README.md has other code than this tool writes, which is not shown here."
+        text = card.read_text("utf-8") if card.is_file() and manifest.whole(card) else ""
+        found = re.search(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+        if found is None or not _only_loads(found[1]):
+            words += " Its README.md is not what this tool wrote, so its code is not shown here."
             return [Section("Load the adapter", words=[words])]
         code = Code("In this folder:", found[1].replace("path/to/this/folder", "adapter"))
         return [Section("Load the adapter", words=[words], code=[code])]
@@ -129,6 +133,7 @@ def again(table: StudyTable, folder: Path) -> Section:
 
 def settings(folder: Path) -> Section:
     """Return the resolved configuration and what it ran on."""
+    manifest.refuse_damaged(folder, CHANGED, CONFIG, STUDY)
     found, file = recorded(folder), CONFIG if (folder / CONFIG).is_file() else STUDY
     table = Table("Versions and machine", ["what", "value"], list(found.items()))
     return Section(

@@ -7,10 +7,11 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from autolora_meta.config.run import RunConfig
+from autolora_meta.config.run import CHANGED, RunConfig
 from autolora_meta.errors import InputError
-from autolora_meta.foundation import lock
-from autolora_meta.foundation.places import replace_text, writable
+from autolora_meta.foundation import lock, manifest
+from autolora_meta.foundation.places import writable
+from autolora_meta.studies.ledger import STUDY
 from autolora_meta.studies.study import Study
 
 _CONFIG = "config.yaml"
@@ -47,6 +48,10 @@ def vacant(folder: Path, *, overwrite: bool = False) -> Path:
             "folder itself, or choose another name (name=...)"
         )
     if taken(folder) and not overwrite:
+        try:
+            manifest.refuse_damaged(folder, CHANGED, _CONFIG)
+        except InputError as error:
+            raise Taken(str(error)) from None
         raise Taken(
             f"{folder} exists, and finished work is not overwritten; choose another name "
             "(name=...), or replace it with --overwrite (overwrite=True in Python)"
@@ -119,7 +124,7 @@ def _claim(folder: Path, overwrite: bool, search: RunConfig | None) -> Iterator[
 
 def stopped_search(folder: Path, config: RunConfig) -> bool:
     """Return whether a folder holds a search of a configuration that was begun and not finished."""
-    if not os.path.isfile(folder / _CONFIG):
+    if not os.path.isfile(folder / _CONFIG) or not manifest.whole(folder / _CONFIG):
         return False
     if any(os.path.lexists(folder / name) for name in _FINISHED):
         return False
@@ -129,7 +134,7 @@ def stopped_search(folder: Path, config: RunConfig) -> bool:
 def fill(folder: Path, config: RunConfig) -> None:
     """Leave the resolved configuration in a folder that is claimed, and nothing else."""
     lock.clear(folder)
-    replace_text(folder / _CONFIG, config.to_yaml())
+    manifest.write_sealed(folder, {_CONFIG: config.to_yaml()})
 
 
 def refuse_other(study: Study, *, overwrite: bool = False) -> None:
@@ -146,6 +151,7 @@ def refuse_other(study: Study, *, overwrite: bool = False) -> None:
     if overwrite or not taken(folder):
         vacant(folder, overwrite=overwrite)
     elif not study.goes_on() and (folder / _CONFIG).is_file() and config is not None:
+        manifest.refuse_damaged(folder, CHANGED, STUDY, _CONFIG)
         apart = _apart(folder / _CONFIG, config)
         raise InputError(
             f"{folder} holds another run ({apart}), and finished work is not overwritten; choose "

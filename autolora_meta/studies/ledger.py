@@ -1,7 +1,6 @@
 """The folder of a study: what has finished, written by one process at a time."""
 
 import json
-import os
 import shutil
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from autolora_meta.errors import InputError
+from autolora_meta.foundation import manifest, sealed_lines
 from autolora_meta.foundation.json_files import (
     AS_IT_STANDS,
     Count,
@@ -22,7 +22,7 @@ from autolora_meta.foundation.json_files import (
     read_rows,
 )
 from autolora_meta.foundation.lock import clear, locked
-from autolora_meta.foundation.places import replace_text, sweep
+from autolora_meta.foundation.places import sweep
 
 STUDY = "study.yaml"
 CHECKPOINTS = "checkpoints"  # below it each job that was begun, by its key
@@ -123,7 +123,8 @@ class Ledger:
         Raises:
             InputError: another process works on it, or the folder holds something else.
         """
-        if not (anew or (self.folder / STUDY).is_file()) and self._taken():
+        ours = (self.folder / STUDY).is_file() or STUDY in manifest.names(self.folder)
+        if not (anew or ours) and self._taken():
             raise InputError(
                 f"{self.folder} holds no study (it has no {STUDY}); give another name "
                 "(name=...), or remove it yourself"
@@ -133,8 +134,7 @@ class Ledger:
         with locked(self.folder, otherwise, wait=wait):
             if anew:
                 clear(self.folder)
-            for name, text in files.items():
-                replace_text(self.folder / name, text)
+            manifest.write_sealed(self.folder, files)
             self._mend()
             yield
 
@@ -148,8 +148,7 @@ class Ledger:
         Raises:
             InputError: a file has changed, and what has finished read the old one.
         """
-        place = self.folder / "inputs.json"
-        known = read_json(place, dict[str, str]) if place.is_file() else {}
+        known = self._read("inputs.json", dict[str, str]) or {}
         changed = [path for path, found in inputs.items() if known.get(path, found) != found]
         changed = [path for path in changed if read is None or path in read]
         if changed:
@@ -158,7 +157,8 @@ class Ledger:
                 "finished there was run on the old content; put that back, or give another name "
                 "(name=...)"
             )
-        replace_text(place, json.dumps(known | dict(inputs), indent=1) + "\n")
+        said = json.dumps(known | dict(inputs), indent=1) + "\n"
+        manifest.write_sealed(self.folder, {"inputs.json": said})
 
     def rows(self) -> dict[str, dict[str, Any]]:
         """Id -> the last line that was written about that run.
@@ -168,20 +168,21 @@ class Ledger:
         """
         if not self.results.is_file():
             return {}
-        rows = read_rows(self.results, _Ended, again="repair or remove that line")
+        again = (
+            "make that line empty, and the same command runs again what it was about; where a line "
+            "before it is gone, put an empty one in its place"
+        )
+        rows = read_rows(self.results, _Ended, again=again)
         return {row["id"]: row for row in rows}
 
     def append(self, row: Mapping[str, Any]) -> None:
         """Record how a run ended; it is on the disk when this returns."""
-        with self.results.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        sealed_lines.append(self.results, row)
 
     def time(self, row: Mapping[str, Any]) -> None:
         """Record what a job took; apart from results, which are equal where studies are equal."""
-        with self.timings.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        with manifest.sealing(self.folder, self.timings.name):
+            sealed_lines.append(self.timings, row)
 
     def took(self) -> dict[str, Took]:
         """Return what each run took, where it and the searches that it read were timed."""
@@ -204,7 +205,11 @@ class Ledger:
         return [row["seconds"] for row in self._timed()]
 
     def _timed(self) -> list[Any]:
-        again = "remove it: the study goes on without what its runs took"
+        again = (
+            f"remove it and its line in {manifest.FILE}, if that names it: the study goes on "
+            "without what its runs took"
+        )
+        manifest.refuse_damaged(self.folder, again, self.timings.name)
         return read_rows(self.timings, _Timed, again=again) if self.timings.is_file() else []
 
     def looked(self, seeds: Sequence[int], primary: str) -> None:
@@ -216,12 +221,12 @@ class Ledger:
         """
         looks, look = self.looks(), {"seeds": sorted(set(seeds)), "primary": primary}
         if not looks or looks[-1] != look:
-            replace_text(self.folder / "looks.json", json.dumps([*looks, look]) + "\n")
+            said = json.dumps([*looks, look]) + "\n"
+            manifest.write_sealed(self.folder, {"looks.json": said})
 
     def looks(self) -> list[dict[str, Any]]:
         """`seeds` and `primary` of the results that there were, each time that they changed."""
-        place = self.folder / "looks.json"
-        return read_json(place, list[_Look]) if place.is_file() else []
+        return self._read("looks.json", list[_Look]) or []
 
     def sweep(self) -> None:
         """Remove the half-done work of processes of this machine that are no more."""
@@ -244,6 +249,11 @@ class Ledger:
         """Keys of the searches and measurements that are there."""
         places = [*self.folder.glob("searches/[!.]*"), *self.folder.glob("measured/[!.]*")]
         return {place.name.removesuffix(".json") for place in places}
+
+    def _read(self, name: str, kind: Any) -> Any:
+        """Return what a file holds; None if it is not there, and never was."""
+        manifest.refuse_damaged(self.folder, manifest.AS_IT_IS, name)
+        return read_json(self.folder / name, kind) if (self.folder / name).is_file() else None
 
     def _taken(self) -> bool:
         if not self.folder.is_dir():

@@ -11,11 +11,11 @@ from typing import Any
 
 from autolora_meta.allocators.replicate import allocator
 from autolora_meta.bilevel.options import Selection
+from autolora_meta.config.fingerprint import fingerprint
 from autolora_meta.config.overlay import nested
 from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import InputError
 from autolora_meta.foundation.version import __version__
-from autolora_meta.pipeline.program import fingerprint
 from autolora_meta.studies.labels import row_label, words
 from autolora_meta.studies.options import MOST_RUNS, StudyOptions
 from autolora_meta.studies.questions import VARIANT

@@ -4,8 +4,11 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from autolora_meta.allocators.allocation import Scoring
 from autolora_meta.allocators.replicate import allocator
 from autolora_meta.config.run import RunConfig
+from autolora_meta.errors import InputError
+from autolora_meta.pipeline.result import SearchResult
 from autolora_meta.studies import work
 from autolora_meta.studies.executor import Job
 from autolora_meta.studies.plan import Planned
@@ -52,6 +55,36 @@ def jobs_behind(
         job = Job(run.id, work.retrain_once, arguments, frozenset(needs), load)
         retrainings.append(job)
     return [*shared.values(), *retrainings]
+
+
+def refuse_damaged(runs: Sequence[Planned], folder: Path) -> None:
+    """Refuse a study whose runs would read a search or a measurement that is not what it was.
+
+    Args:
+        runs: of a study, those to do.
+        folder: of the study.
+
+    Raises:
+        InputError: a file of one is damaged, or it is another one; the message names it.
+    """
+    searches = [
+        (folder / "searches" / key, Path(str(run.seed), selection))
+        for run in runs
+        for selection, key in run.searches.items()
+    ]
+    for place, below in dict.fromkeys(searches):
+        try:
+            if not (place / below / "search").is_dir():
+                continue
+            held = SearchResult.load(place / below).fingerprint
+            if held is None or held[:12] != place.name:
+                raise InputError(f"{place / below} holds another search than its folder says")
+        except InputError as error:
+            again = f"remove {place}, and the same command searches again"
+            raise InputError(f"{error}; {again}") from None
+    for name in {run.measured for run in runs if run.measured}:
+        if (file := folder / "measured" / f"{name}.json").is_file():
+            Scoring.load(file)
 
 
 def _add_other_ranks(alike: list[RunConfig], config: RunConfig) -> None:

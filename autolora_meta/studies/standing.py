@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import InputError
+from autolora_meta.foundation import manifest
 from autolora_meta.studies.inputs import paths
 from autolora_meta.studies.ledger import STUDY, Ledger
-from autolora_meta.studies.options import read_study
+from autolora_meta.studies.options import StudyOptions, read_study
 from autolora_meta.studies.plan import Planned, plan
 
 
@@ -28,11 +30,15 @@ def beside(planned: Sequence[Planned], ledger: Ledger) -> int:
 
 def holds(folder: Path, planned: Sequence[Planned]) -> bool:
     """Return whether a folder holds this plan, or a part of it, begun or finished."""
-    file = folder / STUDY
-    if not file.is_file():
-        return False
+    file, config = folder / STUDY, folder / "config.yaml"
+    damaged = not manifest.whole(file) and manifest.whole(config)
     try:
-        held = plan(read_study(file))
+        if damaged:  # of a run it follows from the configuration
+            held = plan(StudyOptions.of(RunConfig.load(config)))
+        elif file.is_file():
+            held = plan(read_study(file))
+        else:
+            return False
     except InputError:  # of another version, say
         return False
     return {run.id for run in held} <= {run.id for run in planned}

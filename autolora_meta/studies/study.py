@@ -8,6 +8,7 @@ from typing import Any
 
 from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import InputError
+from autolora_meta.foundation import manifest
 from autolora_meta.foundation.environment import record
 from autolora_meta.foundation.options import read
 from autolora_meta.foundation.places import writable
@@ -25,7 +26,7 @@ from autolora_meta.studies.outcomes import keep as keep_outcome
 from autolora_meta.studies.plan import Planned, plan
 from autolora_meta.studies.pool import ended_jobs
 from autolora_meta.studies.questions import ARM
-from autolora_meta.studies.sharing import jobs_behind
+from autolora_meta.studies.sharing import jobs_behind, refuse_damaged
 from autolora_meta.studies.table import FILE, StudyTable
 from autolora_meta.studies.work import Keep
 
@@ -191,6 +192,7 @@ class Study:
             if executor is None:
                 ledger.sweep()
             todo = standing.left(self.planned, ledger, retry_failed)
+            refuse_damaged(todo, ledger.folder)
             runs = {run.id: run for run in todo}
             jobs = jobs_behind(todo, ledger.folder, self._kept(keep))
             if restart:
@@ -207,7 +209,8 @@ class Study:
                 ) from error
             finally:  # also of a study that is stopped: what has finished can be looked at
                 table = self.table()
-                table.save(self.folder / FILE)
+                with manifest.sealing(self.folder, FILE):
+                    table.save(self.folder / FILE)
                 if any(row["status"] == "finished" for row in table.rows):
                     ledger.looked(self.options.seeds, primary_words(table.asked, table.primary))
                 record(self.folder)

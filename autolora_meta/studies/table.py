@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autolora_meta.errors import InputError
+from autolora_meta.foundation import manifest
 from autolora_meta.foundation.json_files import read_json
 from autolora_meta.foundation.places import replace_text
 from autolora_meta.studies import schema
@@ -143,17 +144,19 @@ class StudyTable(Runs):
         lines = [json.dumps(value) for row in self.rows for value in schema.values_of(row)]
         rows = ",\n  ".join(lines)
         head = json.dumps(about | {"schema": {"fields": schema.fields(self.keys)}}, indent=1)
-        replace_text(Path(path), f'{head[:-2]},\n "data": [\n  {rows}\n ]\n}}\n')
+        with manifest.sealing_again(Path(path)):
+            replace_text(Path(path), f'{head[:-2]},\n "data": [\n  {rows}\n ]\n}}\n')
 
     @classmethod
     def load(cls, path: str | Path) -> "StudyTable":
         """Read a `table.json`, or that of the folder of a run or a study.
 
         Raises:
-            InputError: there is no such file, or it is no table of a study.
+            InputError: there is no such file, it is no table of a study, or it is damaged.
         """
         path = Path(path)
         path = path / FILE if path.is_dir() else path
+        manifest.refuse_damaged(path.parent, _AGAIN, path.name)
         content = read_json(path, schema.StoredTable, what="is no table of a study", again=_AGAIN)
         keys, asked, primary = tuple(content["keys"]), content["asked"], content["primary"]
         try:

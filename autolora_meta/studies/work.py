@@ -17,6 +17,7 @@ from autolora_meta.errors import InputError
 from autolora_meta.finetuning.prepare import Prepared
 from autolora_meta.finetuning.retrain import RetrainResult
 from autolora_meta.finetuning.tasks.blind import blind_answer
+from autolora_meta.foundation import manifest
 from autolora_meta.foundation.cost import plain_steps
 from autolora_meta.foundation.memory import peak
 from autolora_meta.foundation.places import becomes
@@ -126,14 +127,16 @@ def retrain_once(
         found = allocation(allocator(arm), replicate, known)
         share.close()
         own = effective(config, arm, plain_steps(found.spent.cost))
-        result = _retrained(own, arm, replicate, found.pattern)
+        saved = checkpoints_of(place)
+        result = _retrained(own, arm, replicate, found.pattern, saved)
         if keep is not None:
             keep(result, found.pattern, replicate.prepared, begun / "adapter")
         told = _told(own, arm, replicate, found.pattern, result, plain_steps(found.spent.cost))
         _leave(begun / str(seed) / arm, found.pattern, result, told | {"arm": arm, "seed": seed})
         # With this seed: `autolora-meta retrain` on the folder then takes the same split.
         own = own.model_copy(update={"seed": seed})
-        (begun / "config.yaml").write_text(own.to_yaml(), encoding="utf-8")
+        manifest.write_sealed(begun, {"config.yaml": own.to_yaml()})
+    shutil.rmtree(saved, ignore_errors=True)
     return told | _took(started, found.spent.seconds, found.spent.peak_memory)
 
 
@@ -175,7 +178,7 @@ def _measure(config: RunConfig, seed: int, arm: str, file: Path) -> None:
 
 
 def _retrained(
-    own: RunConfig, arm: str, replicate: Replicate, pattern: RankPattern
+    own: RunConfig, arm: str, replicate: Replicate, pattern: RankPattern, saved: Path
 ) -> RetrainResult:
     start = None
     if own.retrain.start == "search":
@@ -187,6 +190,7 @@ def _retrained(
         prepared=replicate.prepared,
         start=start,
         progress=whole_progress(),
+        checkpoints=saved,
     )
 
 
@@ -218,10 +222,13 @@ def _leave(
 ) -> None:
     """Write ranks.json, result.json and retrain.jsonl into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    pattern.save(folder / "ranks.json")
-    (folder / "result.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     lines = (json.dumps({"stage": "retrain"} | row) + "\n" for row in result.log)
-    (folder / "retrain.jsonl").write_text("".join(lines), encoding="utf-8")
+    texts = {
+        "ranks.json": pattern.to_json() + "\n",
+        "result.json": json.dumps(content, indent=2) + "\n",
+        "retrain.jsonl": "".join(lines),
+    }
+    manifest.write_sealed(folder, texts)
 
 
 def _took(started: float, seconds: float, peak_memory: int | None) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from autolora_meta.finetuning.models import ModelOptions, load_model
 from autolora_meta.finetuning.prepare import Prepared
 from autolora_meta.finetuning.retrain import RetrainOptions, RetrainResult, retrain
 from autolora_meta.finetuning.stacked import adapter_state
+from autolora_meta.finetuning.stacked_batches import batches
 from autolora_meta.finetuning.stacked_jobs import Job
 from autolora_meta.finetuning.stacked_retrain import Trained, retrain_stacked
 from autolora_meta.finetuning.start import Start
@@ -138,6 +139,20 @@ def test_a_job_whose_loss_is_no_number_does_not_harm_the_others(make: Make) -> N
     assert isinstance(lost, InputError) and "loss of the retraining is nan" in str(lost)
     assert isinstance(kept, Trained)
     same_weights(kept, stock(make(seed=1)))
+
+
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
+def test_batches_that_other_processes_collate_are_the_same(make: Make) -> None:
+    jobs = [make(rows=30), make(rows=20, seed=1, steps=5)]
+    orders, device = [job.order() for job in jobs], torch.device("cpu")
+    here = list(batches(jobs, orders, device, workers=0))
+    beside = list(batches(jobs, orders, device, workers=2))
+    assert len(here) == len(beside) > 20  # at ends of epochs, batches of two sizes
+    for one, other in zip(here, beside, strict=True):
+        assert one.keys() == other.keys()
+        assert all(torch.equal(rows, other[name]) for name, rows in one.items())
+    labels = jobs[0].rows["labels"]
+    assert here[0]["labels"][:16].tolist() == [labels[i] for i in orders[0][0]]
 
 
 def test_progress_counts_the_steps_of_all(make: Make) -> None:

@@ -11,13 +11,15 @@ from autolora_meta.foundation.interrupts import waiting
 
 def test_the_first_signal_waits_for_the_work_to_be_saved() -> None:
     done: list[str] = []
-    with pytest.raises(KeyboardInterrupt), waiting() as end_if_asked:
-        end_if_asked(lambda: done.append("not asked"))
+    with pytest.raises(KeyboardInterrupt), waiting() as stop:
+        stop.now()
+        assert not stop.asked
         os.kill(os.getpid(), signal.SIGINT)
         done.append("a step")
-        end_if_asked(lambda: done.append("saved"))
+        assert stop.asked
+        stop.now()
         done.append("another step")
-    assert done == ["a step", "saved"]
+    assert done == ["a step"]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
@@ -39,9 +41,9 @@ def test_a_signal_at_the_end_still_ends_the_process() -> None:
 def test_what_is_ignored_is_still_ignored() -> None:
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        with waiting() as end_if_asked:
+        with waiting() as stop:
             os.kill(os.getpid(), signal.SIGINT)
-            end_if_asked(lambda: pytest.fail("nobody asked"))
+            assert not stop.asked
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGINT, before)
@@ -49,9 +51,8 @@ def test_what_is_ignored_is_still_ignored() -> None:
 
 def test_another_thread_holds_nothing_back() -> None:
     def work() -> None:
-        with waiting() as end_if_asked:
+        with waiting():
             handlers.append(signal.getsignal(signal.SIGINT))
-            end_if_asked(lambda: None)
 
     handlers: list[object] = []
     thread = threading.Thread(target=work)

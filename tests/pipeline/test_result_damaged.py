@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from autolora_meta.errors import InputError
-from autolora_meta.foundation.manifest import unseal
+from autolora_meta.foundation import manifest
 from autolora_meta.pipeline.result import SearchResult
 from autolora_meta.ranks.pattern import RankPattern
 from autolora_meta.ranks.rules import RankOptions
@@ -18,7 +18,7 @@ def test_the_number_of_members_is_checked_and_does_not_hang(
     three: SearchResult, tmp_path: Path
 ) -> None:
     three.save(tmp_path)
-    unseal(tmp_path)
+    (tmp_path / manifest.FILE).unlink()
     file = tmp_path / "search" / "search.json"
     content = json.loads(file.read_text())
     for members in (1e30, -1, 2**60, 2**50, True, "3"):
@@ -29,7 +29,7 @@ def test_the_number_of_members_is_checked_and_does_not_hang(
 
 def test_a_damaged_search_is_refused_or_read(result: SearchResult, tmp_path: Path) -> None:
     result.save(tmp_path)
-    unseal(tmp_path)
+    (tmp_path / manifest.FILE).unlink()
     for name in ("search/search.json", "metrics.jsonl"):
         text = (tmp_path / name).read_text()
         first, *rest = [text] if name.endswith(".json") else text.splitlines()
@@ -56,7 +56,7 @@ def test_a_bit_that_flips_is_found_and_its_file_named(
                 if file.name == "ranks.json":
                     with pytest.raises(InputError, match=r"ranks\.json is damaged.*allocate RUN"):
                         RankPattern.load(file)
-                elif file.name == "manifest.json":  # what it is about is whole
+                elif file.name == manifest.FILE:  # what it is about is whole
                     survives(lambda place=folder: SearchResult.load(place))
                 else:
                     with pytest.raises(InputError, match=rf"{file.name} is damaged.*search again"):

@@ -29,7 +29,7 @@ def test_one_seed_gives_the_same_bytes_and_another_seed_others(
         "search/importance.safetensors",
         "search/start.safetensors",
         "search/search.json",
-        "search/manifest.json",
+        "manifest-sha256.txt",
     }
     assert files(search(config), tmp_path / "again") == first
     other = files(search(config, seed=1), tmp_path / "other")

@@ -11,6 +11,7 @@ import pytest
 
 from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import InputError
+from autolora_meta.foundation import manifest
 from autolora_meta.foundation.lock import FILES
 from autolora_meta.studies.folder import claimed, fill
 from tests.end_to_end import contents, tiny_setting
@@ -35,7 +36,7 @@ def test_a_folder_is_given_to_one_process(tmp_path: Path) -> None:
     with claimed(wanted, overwrite=True):
         assert (wanted / "old.txt").exists()  # until the new search can begin
         fill(wanted, CONFIG)
-    assert set(contents(wanted)) - FILES == {"config.yaml"}
+    assert set(contents(wanted)) - FILES == {"config.yaml", manifest.FILE}
     assert [path.name for path in wanted.parent.iterdir()] == ["mine"]
 
 
