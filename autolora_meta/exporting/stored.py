@@ -13,21 +13,15 @@ from safetensors import SafetensorError, safe_open
 from typing_extensions import TypedDict
 
 from autolora_meta.errors import InputError
-<<<<<<< HEAD
+from autolora_meta.foundation import manifest
 from autolora_meta.foundation.json_files import Count, read_json
 from autolora_meta.foundation.reading import refuse_special
-=======
-from autolora_meta.foundation import manifest
-from autolora_meta.foundation.reading import file_text, refuse_special
->>>>>>> main
 from autolora_meta.ranks.pattern import RankPattern
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 PREFIX = "base_model.model."
 # Ends of a factor's name in the file: A and B of linear layers and convolutions, of embeddings.
 FACTORS = ((".lora_A.weight", ".lora_B.weight"), (".lora_embedding_A", ".lora_embedding_B"))
-
-
 _NONE = "is not a configuration of a PEFT adapter"
 _AGAIN = "save the adapter again with PEFT's save_pretrained"
 _Number = Annotated[float, Field(allow_inf_nan=False)]

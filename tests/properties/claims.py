@@ -19,6 +19,7 @@ from autolora_meta.errors import InputError
 from autolora_meta.finetuning.data import DataOptions, load_rows
 from autolora_meta.finetuning.data.files import ENDINGS
 from autolora_meta.finetuning.tasks import TASKS, task_class
+from autolora_meta.foundation import manifest
 from autolora_meta.foundation.plain import refuse_odd
 from autolora_meta.foundation.yaml_text import yaml_content
 from autolora_meta.pipeline.result import SearchResult
@@ -26,6 +27,7 @@ from autolora_meta.ranks.pattern import RankPattern
 from autolora_meta.studies.options import read_study
 from autolora_meta.studies.plan import plan
 from tests.end_to_end import Tiny, command
+from tests.properties import files
 from tests.properties import strategies as odd
 from tests.properties.written import BASE, READERS, contents
 
@@ -112,7 +114,7 @@ def _stored(given: tuple[str, bytes], folder: Path) -> None:
     name, content = given
     (folder / "search").mkdir()
     for other, whole in contents().items():
-        if other != "search/manifest.json":  # it would find all damage
+        if other != manifest.FILE:  # it would find all damage
             (folder / other).write_bytes(whole)
     (folder / name).write_bytes(content)
     READERS[name](folder)
@@ -124,9 +126,9 @@ def _damaged_files(draw: st.DrawFn) -> tuple[str, bytes]:
     content = contents()[name]
     if name.endswith(("json", "jsonl")) and draw(st.integers(0, 3)):
         *lines, last = content.splitlines() if name.endswith("jsonl") else [content]
-        text = draw(odd.damaged_json(yaml.safe_load(last)))
+        text = draw(files.damaged_json(yaml.safe_load(last)))
         return name, b"\n".join([*lines, text.encode("utf-8", "surrogatepass"), b""])
-    return name, draw(odd.damaged_bytes(content))
+    return name, draw(files.damaged_bytes(content))
 
 
 def _pattern(given: RankPattern, folder: Path) -> None:
@@ -159,11 +161,11 @@ def _files_of_rows(draw: st.DrawFn) -> tuple[str, str, bytes, dict[str, Any]]:
     if ending in (".parquet", ".arrow"):
         content = _binary(draw, ending)
     elif ending in (".json", ".jsonl", ".ndjson"):
-        content = draw(odd.json_tables).encode("utf-8", "surrogatepass")
+        content = draw(files.json_tables).encode("utf-8", "surrogatepass")
     else:
-        content = draw(odd.table_texts())
+        content = draw(files.table_texts())
     if draw(st.integers(0, 3)) == 0:
-        content = draw(odd.damaged_bytes(content))
+        content = draw(files.damaged_bytes(content))
     names = st.sampled_from(["text", "label", "1", "2", "9", "", "\0"])
     columns = st.sampled_from(["text", "label", "tokens", "tags", "target", "group"])
     options = draw(st.dictionaries(columns, names, max_size=2))
@@ -174,7 +176,7 @@ def _files_of_rows(draw: st.DrawFn) -> tuple[str, str, bytes, dict[str, Any]]:
 def _binary(draw: st.DrawFn, ending: str) -> bytes:
     """Return the bytes of nine rows of two columns, of whatever kinds arrow can tell."""
     try:
-        table = pa.table({name: pa.array(draw(odd.columns)) for name in ("text", "label")})
+        table = pa.table({name: pa.array(draw(files.columns)) for name in ("text", "label")})
     except (pa.ArrowException, OverflowError):
         table = pa.table({"text": [f"row {i}" for i in range(9)], "label": list("abcabcabc")})
     sink = pa.BufferOutputStream()
@@ -204,7 +206,7 @@ CLAIMS: dict[str, Claim] = {
     "key=value of a study": Claim(odd.study_changes, _study, 60),
     "files of runs and studies": Claim(_damaged_files(), _stored, 200),
     "files of data": Claim(_files_of_rows(), _data, 120),
-    "rank patterns, written and read": Claim(odd.patterns(), _pattern),
+    "rank patterns, written and read": Claim(files.patterns(), _pattern),
     "arguments of a rank pattern": Claim(_pattern_arguments(), _arguments, 100),
 }
 

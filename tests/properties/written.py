@@ -13,6 +13,7 @@ from autolora_meta.allocators.allocation import Scoring, Spent
 from autolora_meta.config.run import RunConfig
 from autolora_meta.exporting.stored import read_adapter
 from autolora_meta.finetuning.start import Start
+from autolora_meta.foundation import manifest
 from autolora_meta.foundation.cost import Cost
 from autolora_meta.foundation.environment import record, recorded
 from autolora_meta.pipeline.result import SearchResult
@@ -61,7 +62,7 @@ READERS: dict[str, Callable[[Path], object]] = {
     "search/search.json": _search,
     "search/importance.safetensors": _search,
     "search/start.safetensors": _search,
-    "search/manifest.json": _search,
+    manifest.FILE: _search,
     "adapter_config.json": read_adapter,
     "adapter_model.safetensors": read_adapter,
 }
