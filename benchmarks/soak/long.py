@@ -70,7 +70,7 @@ def _held(model: nn.Module) -> dict[str, int]:
     process = psutil.Process()
     hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks")
     return {
-        "handles": process.num_fds() if hasattr(process, "num_fds") else process.num_handles(),
+        "handles": process.num_fds() if hasattr(process, "num_fds") else 0,
         "threads": threading.active_count(),
         "hooks": sum(len(getattr(part, name)) for part in model.modules() for name in hooks),
         "tensors": sum(issubclass(type(one), Tensor) for one in gc.get_objects()),
