@@ -1,8 +1,6 @@
 """Replicate: one seed of a run, and what its arms share. Allocator: a way to choose ranks."""
 
-import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +16,7 @@ from autolora_meta.finetuning.prepare import Prepared
 from autolora_meta.finetuning.tasks import refuse_lacking
 from autolora_meta.foundation import plugins
 from autolora_meta.foundation.cost import Cost
+from autolora_meta.foundation.json_files import begin_rows
 from autolora_meta.foundation.progress import Progress, Row
 from autolora_meta.pipeline.prepare import prepare
 from autolora_meta.pipeline.program import program_of
@@ -123,30 +122,26 @@ class Replicate:
 
     def _searched(self, selection: Selection) -> SearchResult:
         place = self._place(selection)
-        with _rows_kept(place) as observe:
-            result = search(
-                self.config,
-                seed=self.seed,
-                selection=selection,
-                prepared=self.prepared,
-                progress=self.progress,
-                observe=observe,
-                checkpoints=self.checkpoints and self.checkpoints / selection,
-            )
+        result = search(
+            self.config,
+            seed=self.seed,
+            selection=selection,
+            prepared=self.prepared,
+            progress=self.progress,
+            observe=_rows_of(place),
+            checkpoints=self.checkpoints and self.checkpoints / selection,
+        )
         if place is not None:
             result.save(place)
         return result
 
 
-@contextmanager
-def _rows_kept(place: Path | None) -> Iterator[Callable[[Row], None]]:
-    """Yield a function that writes rows to metrics.jsonl at once; a killed search leaves them."""
+def _rows_of(place: Path | None) -> Callable[[Row], None]:
+    """Return a function that writes rows to metrics.jsonl at once; a killed search leaves them."""
     if place is None:
-        yield lambda row: None
-        return
+        return lambda row: None
     place.mkdir(parents=True, exist_ok=True)
-    with (place / "metrics.jsonl").open("w", encoding="utf-8", buffering=1) as metrics:
-        yield lambda row: print(json.dumps(row), file=metrics)
+    return begin_rows(place / "metrics.jsonl")
 
 
 @dataclass(frozen=True)

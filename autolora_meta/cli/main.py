@@ -21,9 +21,9 @@ from autolora_meta.cli.verify import verify
 from autolora_meta.errors import InputError, shown
 from autolora_meta.foundation.foreign_names import foreign
 
-# What a disk or a name has against a file, wherever it turns up.
-_OF_THE_DISK = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
-_OF_THE_DISK += (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP)
+# What a name or its permissions have against a file, wherever it turns up.
+_OF_A_NAME = (errno.EACCES, errno.EPERM)
+_OF_A_NAME += (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP)
 
 
 _LONGEST = 10_000  # characters of a message
@@ -39,14 +39,25 @@ class _Teaching(TyperGroup):
             return super().invoke(ctx)
         except KeyboardInterrupt:  # what is kept has been said
             raise typer.Exit(130) from None
-        except (InputError, OSError) as error:
-            if not (isinstance(error, InputError) or error.errno in _OF_THE_DISK):
-                raise
-            typer.secho(f"error: {_words(error)}", err=True, fg=typer.colors.RED)
-            raise typer.Exit(getattr(error, "status", 2)) from None
         except Exception as error:
-            _point_to_settings(error)
-            raise
+            known = _explained(error)
+            if known is None:
+                _point_to_settings(error)
+                raise
+            typer.secho(f"error: {_words(known)}", err=True, fg=typer.colors.RED)
+            raise typer.Exit(getattr(known, "status", 2)) from None
+
+
+def _explained(error: Exception) -> Exception | None:
+    """Return an error that a person can mend; None if this one is ours to mend."""
+    if isinstance(error, InputError):
+        return error
+    if hasattr(error, "exit_code"):  # click's own
+        return None
+    from autolora_meta.foundation.disk import unwritten
+
+    of_a_name = isinstance(error, OSError) and error.errno in _OF_A_NAME
+    return unwritten(error) or (error if of_a_name else None)
 
 
 def _words(error: Exception) -> str:

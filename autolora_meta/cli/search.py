@@ -1,6 +1,5 @@
 """`autolora-meta search`: the search alone."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,6 +46,7 @@ def search(
 
 def _search(config: "RunConfig", folder: Path, trackers: "Trackers") -> None:
     from autolora_meta.foundation.checkpoints import Checkpoints
+    from autolora_meta.foundation.json_files import begin_rows
     from autolora_meta.foundation.progress import Bar
     from autolora_meta.pipeline.search import search as run_search
     from autolora_meta.reporting.course import search_words
@@ -54,21 +54,20 @@ def _search(config: "RunConfig", folder: Path, trackers: "Trackers") -> None:
 
     kept = Checkpoints(folder / "checkpoints", config.runtime.checkpoints)
     try:
-        with (folder / "metrics.jsonl").open("w", encoding="utf-8", buffering=1) as metrics:
-            result = run_search(
-                config,
-                progress=Bar(),
-                observe=lambda row: print(json.dumps(row), file=metrics),
-                checkpoints=kept.folder,
-                say=typer.echo,
-            )
+        result = run_search(
+            config,
+            progress=Bar(),
+            observe=begin_rows(folder / "metrics.jsonl"),
+            checkpoints=kept.folder,
+            say=typer.echo,
+        )
     except KeyboardInterrupt:
         typer.echo(f"\nstopped; the same command goes on from the last checkpoint in {kept.folder}")
         raise
-    result.save(folder)
+    draw_search(result, folder)
+    result.save(folder)  # the last: a search that has it has ended
     kept.clear()
     trackers.search("search", folder)
-    draw_search(result, folder)
     typer.echo(search_words(result))
     if unspent := result.options.unspent(result.ranks):
         typer.echo(unspent)

@@ -21,6 +21,7 @@ from autolora_meta.foundation.checkpoints import (
     tell_elsewhere,
 )
 from autolora_meta.foundation.interrupts import Stop
+from autolora_meta.foundation.places import replace_text
 from autolora_meta.foundation.progress import Progress, Say
 from autolora_meta.foundation.randomness import RandomState, derive, seeded
 
@@ -90,7 +91,7 @@ class TaskTrainer(Trainer):
             f"(a checkpoint in {checkpoints.folder})"
         )
         place = Path(str(self.args.output_dir))
-        (place / _STATE).write_text(self._found["trainer"], encoding="utf-8")
+        replace_text(place / _STATE, self._found["trainer"])
         self._to_restore = RandomState.of(self._found["random"])
         self._collator.count = step
         self.train(resume_from_checkpoint=str(place))

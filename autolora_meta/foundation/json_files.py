@@ -1,5 +1,6 @@
-"""Reading the JSON files of runs and studies: what does not fit its schema is refused."""
+"""The JSON files of runs and studies: what does not fit its schema is refused."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -7,6 +8,8 @@ from typing import Annotated, Any
 from pydantic import Field, StringConstraints, TypeAdapter, ValidationError, WrapValidator
 
 from autolora_meta.errors import InputError, shown
+from autolora_meta.foundation.places import naming, replace_text
+from autolora_meta.foundation.progress import Row
 from autolora_meta.foundation.reading import content
 from autolora_meta.foundation.sealed_lines import unsealed
 
@@ -71,6 +74,17 @@ def read_rows(path: Path, kind: Any = dict[str, Any], *, again: str = _PUT_BACK)
     except ValueError as error:
         raise _refusal(f"{path}, line {number + 1}, {_WHAT}", error, again) from None
     return found
+
+
+def begin_rows(file: Path) -> Callable[[Row], None]:
+    """Begin a JSON lines file, and return a function that writes a row to it at once."""
+    replace_text(file, "")
+
+    def write(row: Row) -> None:
+        with naming(file), file.open("ab") as opened:
+            opened.write(f"{json.dumps(row)}\n".encode())
+
+    return write
 
 
 def _refusal(what: str, error: Exception, again: str) -> InputError:

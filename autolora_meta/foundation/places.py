@@ -81,7 +81,7 @@ def replace_bytes(file: Path, content: bytes) -> None:
     beside = file.with_name(_begun(file.name) + "content")
     try:
         beside.unlink(missing_ok=True)
-        with beside.open("xb") as opened:
+        with naming(file), beside.open("xb") as opened:
             opened.write(content)
             opened.flush()
             os.fsync(opened.fileno())
@@ -101,6 +101,17 @@ def usual_permissions(place: Path) -> None:
     for file in [place, *place.rglob("*")]:
         if file.is_file() and not file.is_symlink():
             file.chmod(usual)
+
+
+@contextmanager
+def naming(place: Path) -> Iterator[None]:
+    """Add the place to an error of the body that says of a disk what is wrong, and not where."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(place)
+        raise
 
 
 @contextmanager

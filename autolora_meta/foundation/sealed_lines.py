@@ -13,11 +13,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from autolora_meta.foundation.places import naming
+
 _SEALED = re.compile(rb'(.*), "sha256": "([0-9a-f]{16})"\}')
 
 
 def append(file: Path, row: Mapping[str, Any]) -> None:
-    """Write a line; it is on the disk when this returns.
+    """Write a line; it is on the disk when this returns, and no part of it is when this fails.
 
     Args:
         file: of whole lines, or not there yet.
@@ -26,10 +28,15 @@ def append(file: Path, row: Mapping[str, Any]) -> None:
     number = file.read_bytes().count(b"\n") if file.is_file() else 0
     content = json.dumps(row).encode()
     line = content[:-1] + f', "sha256": "{_hash(number, content)}"}}\n'.encode()
-    with file.open("ab") as opened:
-        opened.write(line)
-        opened.flush()
-        os.fsync(opened.fileno())
+    with naming(file), file.open("ab", buffering=0) as opened:
+        before = opened.tell()
+        try:
+            while line:  # a disk that fills takes a part, and refuses the rest
+                line = line[opened.write(line) :]
+            os.fsync(opened.fileno())
+        except BaseException:
+            opened.truncate(before)
+            raise
 
 
 def unsealed(number: int, line: bytes) -> bytes:

@@ -11,12 +11,12 @@ from autolora_meta.config.run import CHANGED, RunConfig
 from autolora_meta.errors import InputError
 from autolora_meta.foundation import lock, manifest
 from autolora_meta.foundation.places import writable
-from autolora_meta.studies.ledger import STUDY
+from autolora_meta.studies.ledger import RESULTS, STUDY
 from autolora_meta.studies.study import Study
 
 _CONFIG = "config.yaml"
+_SEARCHED = "search/search.json"
 _NAMED = 4  # keys in a message
-_FINISHED = ("search/search.json", "results.jsonl")  # one of a search, the other of a run
 
 
 class Taken(InputError):
@@ -126,9 +126,16 @@ def stopped_search(folder: Path, config: RunConfig) -> bool:
     """Return whether a folder holds a search of a configuration that was begun and not finished."""
     if not os.path.isfile(folder / _CONFIG) or not manifest.whole(folder / _CONFIG):
         return False
-    if any(os.path.lexists(folder / name) for name in _FINISHED):
+    if os.path.lexists(folder / RESULTS) or _saved(folder):
         return False
     return not _differing(folder / _CONFIG, config)
+
+
+def _saved(folder: Path) -> bool:
+    """Return whether a folder holds a search that was saved to the end: its manifest names it."""
+    if not os.path.lexists(folder / _SEARCHED):
+        return False
+    return not (known := manifest.names(folder)) or _SEARCHED in known
 
 
 def fill(folder: Path, config: RunConfig) -> None:

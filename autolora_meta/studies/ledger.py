@@ -25,6 +25,7 @@ from autolora_meta.foundation.lock import clear, locked
 from autolora_meta.foundation.places import sweep
 
 STUDY = "study.yaml"
+RESULTS = "results.jsonl"
 CHECKPOINTS = "checkpoints"  # below it each job that was begun, by its key
 
 
@@ -105,7 +106,7 @@ class Ledger:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.results = folder / "results.jsonl"
+        self.results = folder / RESULTS
         self.timings = folder / "timings.jsonl"
 
     @contextmanager

@@ -4,6 +4,8 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from autolora_meta.foundation.disk import unwritten
+from autolora_meta.foundation.places import replace_text
 from autolora_meta.foundation.tracking import Trackers
 from autolora_meta.studies import work
 from autolora_meta.studies.executor import Ended
@@ -19,7 +21,13 @@ def keep(ended: Ended, run: Planned | None, ledger: Ledger, trackers: Trackers) 
         run: that it was the last job of; None of a search or a measurement.
         ledger: of the study.
         trackers: of the study.
+
+    Raises:
+        Unwritten: the job found no room on a disk, which is no fault of its own: it is not kept as
+            one that failed, so that the same command runs it again.
     """
+    if ended.failure is not None and (found := unwritten(ended.failure)):
+        raise found from ended.failure
     if ended.value is not None:
         ledger.time(_took(ended, run))
     if run is not None:
@@ -61,4 +69,4 @@ def _keep_trace(ended: Ended, folder: Path) -> None:
         place.unlink(missing_ok=True)
         return
     place.parent.mkdir(exist_ok=True)
-    place.write_text("".join(traceback.format_exception(ended.failure)), encoding="utf-8")
+    replace_text(place, "".join(traceback.format_exception(ended.failure)))

@@ -3,7 +3,7 @@
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import get_context
@@ -93,7 +93,7 @@ def _stop(pool: ProcessPoolExecutor) -> None:
 
 def ended_jobs(
     jobs: Sequence[Job], executor: Executor | None, base: RunConfig, progress: Progress
-) -> Iterator[Ended]:
+) -> Generator[Ended, None, None]:
     """Run jobs with progress, and yield how each ended.
 
     Args:

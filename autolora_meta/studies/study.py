@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Executor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -198,8 +199,9 @@ class Study:
             if restart:
                 ledger.forget(job.key for job in jobs)
             try:
-                for ended in ended_jobs(jobs, executor, self.base, progress):
-                    keep_outcome(ended, runs.get(ended.job.key), ledger, trackers)
+                with closing(ended_jobs(jobs, executor, self.base, progress)) as every:
+                    for ended in every:
+                        keep_outcome(ended, runs.get(ended.job.key), ledger, trackers)
             except BrokenExecutor as error:
                 if executor is None:
                     raise

@@ -1,6 +1,8 @@
 """A file of sealed lines: what changed, moved or went is found, half a last line is no damage."""
 
 import json
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -50,3 +52,26 @@ def test_lines_of_older_versions_are_taken(tmp_path: Path) -> None:
     file.write_text(json.dumps(ROWS[0]) + "\n")
     append(file, ROWS[1])
     assert read_rows(file) == ROWS[:2]
+
+
+@pytest.fixture
+def limit() -> Iterator[Callable[[int], None]]:
+    """Return what lets no file of this process grow over so many bytes, as a disk that is full."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_disk_that_fills_in_a_line_takes_none_of_it(
+    tmp_path: Path, limit: Callable[[int], None]
+) -> None:
+    file = tmp_path / "rows.jsonl"
+    whole = b"".join(written(file))
+    limit(len(whole) + 10)
+    with pytest.raises(OSError, match=re.escape(str(file))):
+        append(file, {"a": 4})
+    limit(len(whole) + 1000)
+    assert file.read_bytes() == whole
+    append(file, {"a": 4})
+    assert read_rows(file) == [*ROWS, {"a": 4}]

@@ -17,6 +17,7 @@ from autolora_meta.finetuning.data import conll, delimited, json_rows, text_file
 from autolora_meta.finetuning.data.part import Part, refuse_damaged
 from autolora_meta.finetuning.data.roles import Role
 from autolora_meta.finetuning.data.text_file import Read
+from autolora_meta.foundation.disk import unwritten
 from autolora_meta.foundation.progress import Say
 
 _DELIMITED = {".csv": ",", ".tsv": "\t"}
@@ -103,6 +104,8 @@ def read(path: Path, laid_out: Layout, name: str) -> Part:
         pa.ArrowException,
         DatasetGenerationError,
     ) as error:
+        if unwritten(error):  # what `datasets` writes beside it
+            raise
         reason = str(error).strip()
         if isinstance(error, RecursionError) or reason.startswith("Recursion level"):
             reason = "it is nested too deep"

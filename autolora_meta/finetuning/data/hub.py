@@ -8,6 +8,7 @@ from datasets.exceptions import DatasetGenerationError
 
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.data.part import refuse_damaged
+from autolora_meta.foundation.disk import unwritten
 
 
 def load(source: str, name: str | None = None, revision: str | None = None) -> Any:
@@ -20,6 +21,8 @@ def load(source: str, name: str | None = None, revision: str | None = None) -> A
         return datasets.load_dataset(source, name, revision=revision)
     # The hub's own errors are of the first three kinds.
     except (OSError, ValueError, RuntimeError, DatasetGenerationError) as error:
+        if unwritten(error):
+            raise
         wanted = f"'{source}'" + (f" (name '{name}')" if name else "")
         reason = (str(error).strip() or repr(error)).splitlines()[0]
         raise InputError(
@@ -47,6 +50,8 @@ def load_saved(folder: Path) -> Any:
                 refuse_damaged(batch)
         return found
     except Exception as error:  # whatever `datasets` stumbles over in a broken file
+        if unwritten(error):
+            raise
         raise InputError(
             f"data.source '{folder}' was written by save_to_disk and cannot be read: {error}; save "
             "it again"

@@ -1,0 +1,63 @@
+"""A disk that takes no more, told from the errors of every library that writes."""
+
+import errno
+import os
+import re
+import shutil
+from pathlib import Path
+
+from safetensors import SafetensorError
+
+from autolora_meta.errors import Unwritten, shown
+
+# What a disk has against writing, and how that is mended.
+_MENDED = {
+    errno.ENOSPC: "make room there",
+    errno.EDQUOT: "make room there, or have your quota raised",
+    errno.EFBIG: "allow larger files (ulimit -f)",
+    errno.EROFS: "make it writable",
+    errno.EIO: "see what is wrong with the disk",
+}
+# Libraries that write by themselves tell the number in their words alone.
+_TOLD = re.compile(r"\[Errno (\d+)\]|\(os error (\d+)\)")
+
+
+def unwritten(error: BaseException | None) -> Unwritten | None:
+    """Return in one sentence why a disk took no file; None if the error says something else.
+
+    Args:
+        error: of any library; what it was raised from is looked at, too.
+    """
+    while error is not None:
+        if isinstance(error, Unwritten):
+            return error
+        if isinstance(error, FileNotFoundError) and "No usable temporary dir" in str(error):
+            said = f"{error.strerror}: make room in one, or name another with TMPDIR"
+            return Unwritten(said)
+        if (number := _number(error)) in _MENDED:
+            place = getattr(error, "filename", None)
+            where = os.fsdecode(place) if isinstance(place, str | bytes) else ""
+            said = f"{shown(where)}: " if where else ""
+            return Unwritten(
+                f"{said}{os.strerror(number)}{_free(where)}. What has finished is kept, and whole; "
+                f"{_MENDED[number]}, and the same command does the rest"
+            )
+        error = error.__cause__
+    return None
+
+
+def _number(error: BaseException) -> int:
+    """Return the number of an error of the system; 0 if it is none."""
+    number = error.errno if isinstance(error, OSError) else None
+    if number is None and isinstance(error, OSError | SafetensorError):
+        found = _TOLD.search(str(error))
+        return int(found[1] or found[2]) if found else 0
+    return number or 0
+
+
+def _free(place: str) -> str:
+    """Return how much room is left where a file was to be written."""
+    for folder in Path(place).absolute().parents if place else ():
+        if folder.is_dir():
+            return f" ({shutil.disk_usage(folder).free / 2**20:,.0f} MiB are free in {folder})"
+    return ""
