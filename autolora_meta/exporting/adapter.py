@@ -13,6 +13,7 @@ from autolora_meta.errors import InputError
 from autolora_meta.finetuning.lora import quiet_peft
 from autolora_meta.finetuning.retrain import RetrainResult
 from autolora_meta.foundation import manifest
+from autolora_meta.foundation.disk import written_by_others
 from autolora_meta.foundation.places import scratch, sweep, usual_permissions
 
 
@@ -32,7 +33,7 @@ def save_adapter(
             shows that the head comes from the adapter.
 
     Raises:
-        InputError: `directory` exists and is not empty.
+        InputError: `directory` exists and is not empty, or its disk is full.
         RuntimeError: the loaded adapter gives other logits than the trained one.
     """
     folder = Path(directory).absolute()
@@ -40,7 +41,7 @@ def save_adapter(
         raise InputError(f"{folder} exists; give another folder, or an empty one")
     folder.parent.mkdir(parents=True, exist_ok=True)
     sweep(folder.parent, folder.name)
-    with scratch(folder.parent, folder.name) as beside:
+    with written_by_others(folder), scratch(folder.parent, folder.name) as beside:
         written = beside / folder.name
         _write(result, written, card)
         manifest.seal(written)

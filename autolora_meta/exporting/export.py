@@ -18,6 +18,7 @@ from autolora_meta.exporting.source import Source, find
 from autolora_meta.exporting.stored import read_adapter
 from autolora_meta.finetuning.loading import quiet_loading
 from autolora_meta.finetuning.lora import quiet_peft
+from autolora_meta.foundation.disk import written_by_others
 from autolora_meta.foundation.places import scratch, sweep, unused, usual_permissions
 
 
@@ -76,6 +77,7 @@ def export(
         quiet_peft(),
         warnings.catch_warnings(action="ignore", category=UserWarning),  # on how it was trained
         quiet_loading(),
+        written_by_others(place),
         scratch(place.parent, place.name) as beside,
     ):
         written = beside / place.name

@@ -4,6 +4,8 @@ import errno
 import os
 import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -22,11 +24,12 @@ _MENDED = {
 _TOLD = re.compile(r"\[Errno (\d+)\]|\(os error (\d+)\)")
 
 
-def unwritten(error: BaseException | None) -> Unwritten | None:
+def unwritten(error: BaseException | None, place: Path | None = None) -> Unwritten | None:
     """Return in one sentence why a disk took no file; None if the error says something else.
 
     Args:
         error: of any library; what it was raised from is looked at, too.
+        place: what was written, for an error that does not name it.
     """
     while error is not None:
         if isinstance(error, Unwritten):
@@ -35,8 +38,10 @@ def unwritten(error: BaseException | None) -> Unwritten | None:
             said = f"{error.strerror}: make room in one, or name another with TMPDIR"
             return Unwritten(said)
         if (number := _number(error)) in _MENDED:
-            place = getattr(error, "filename", None)
-            where = os.fsdecode(place) if isinstance(place, str | bytes) else ""
+            # Of a copy the second name is the one that is written.
+            names = (getattr(error, name, None) for name in ("filename2", "filename"))
+            named = next((name for name in names if isinstance(name, str | bytes)), place or "")
+            where = os.fsdecode(named)
             said = f"{shown(where)}: " if where else ""
             return Unwritten(
                 f"{said}{os.strerror(number)}{_free(where)}. What has finished is kept, and whole; "
@@ -44,6 +49,21 @@ def unwritten(error: BaseException | None) -> Unwritten | None:
             )
         error = error.__cause__
     return None
+
+
+@contextmanager
+def written_by_others(place: Path) -> Iterator[None]:
+    """Name the place where a disk fills in the body, in which a library writes there.
+
+    Raises:
+        Unwritten: it does.
+    """
+    try:
+        yield
+    except Exception as error:
+        if found := unwritten(error, place):
+            raise found from error
+        raise
 
 
 def _number(error: BaseException) -> int:

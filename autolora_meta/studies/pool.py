@@ -1,20 +1,28 @@
 """The processes of this machine that run jobs, and the progress that they tell."""
 
 import os
+import socket as socketlib
 import sys
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing.managers import SyncManager
+from pathlib import Path
+from tempfile import gettempdir
 from typing import Any
 
 import torch
 
 from autolora_meta.config.run import RunConfig
+from autolora_meta.errors import InputError
+from autolora_meta.foundation.places import scratch, sweep
 from autolora_meta.foundation.progress import Progress, Sender, Share, Silent, listening
 from autolora_meta.studies.executor import Ended, Job, run_jobs
 from autolora_meta.studies.main_guard import import_failed
 from autolora_meta.studies.orphans import Tied
+
+_NAME = "autolora"  # of its temporary folders
+_LONGEST_SOCKET = 100  # bytes of a path; systems take 104 or 108
 
 _progress: Progress = Silent()  # of the process that runs a job
 
@@ -44,7 +52,7 @@ def local_pool(config: RunConfig, progress: Progress) -> Iterator[ProcessPoolExe
     """A pool of fresh processes, which are stopped at once when the body fails.
 
     Raises:
-        InputError: they cannot import the main module.
+        InputError: they cannot import the main module, or have nowhere to wait for each other.
     """
     context = Tied()  # spawned: a forked torch hangs in its thread pool
     workers = config.runtime.workers
@@ -52,17 +60,10 @@ def local_pool(config: RunConfig, progress: Progress) -> Iterator[ProcessPoolExe
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
         cpu = config.runtime.resolved_device == "cpu"
         workers = max(1, (cores or 1) // config.runtime.threads) if cpu else 1
-    manager = SyncManager(ctx=context)
-    try:
-        manager.start()
-    except (EOFError, ConnectionError):
-        raise import_failed() from None
-    with manager:
+    with _manager(context) as manager:
         queue = manager.Queue()
         with listening(queue, progress):
-            pool = ProcessPoolExecutor(
-                workers, context, initializer=_start, initargs=(config.runtime.threads, queue)
-            )
+            pool = _pool(workers, context, (config.runtime.threads, queue))
             try:
                 yield pool
             except BaseException:
@@ -70,6 +71,33 @@ def local_pool(config: RunConfig, progress: Progress) -> Iterator[ProcessPoolExe
                 raise
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _manager(context: Tied) -> Iterator[SyncManager]:
+    """Start the process that holds queues; its socket is in a folder that `sweep` knows."""
+    sweep(temporary := Path(gettempdir()), _NAME)
+    with scratch(temporary, _NAME) as folder:
+        socket = str(folder / "s")
+        fits = hasattr(socketlib, "AF_UNIX") and len(os.fsencode(socket)) <= _LONGEST_SOCKET
+        manager = SyncManager(socket if fits else None, ctx=context)
+        try:
+            manager.start()
+        except (EOFError, ConnectionError):
+            raise import_failed() from None
+        with manager:
+            yield manager
+
+
+def _pool(workers: int, context: Tied, about: tuple[Any, ...]) -> ProcessPoolExecutor:
+    try:
+        return ProcessPoolExecutor(workers, context, initializer=_start, initargs=about)
+    except (OSError, NotImplementedError) as error:  # no place for its semaphores
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(
+            f"worker processes cannot wait for each other here ({reason}): make room in /dev/shm, "
+            "and let it be written to (docker run --shm-size=64m)"
+        ) from error
 
 
 def _stop(pool: ProcessPoolExecutor) -> None:
