@@ -8,9 +8,10 @@ from platform import node
 
 import pytest
 
+from autolora_meta import workflow
 from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import InputError
-from autolora_meta.foundation.lock import LOCK, OWNER
+from autolora_meta.foundation.lock import LOCK, OWNER, Busy, locked
 from autolora_meta.studies.ledger import STUDY, Ledger
 from autolora_meta.studies.study import Study
 from autolora_meta.studies.table import StudyTable
@@ -80,6 +81,26 @@ def test_clocks_that_jump_and_locks_that_are_left_change_nothing(
             os.utime(file, (stamp, stamp))
         assert study(tmp_path).run(executor) == whole
     assert not calls
+
+
+def test_summary_and_page_are_written_by_one_process_at_a_time(
+    tmp_path: Path, executor: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine, said = study(tmp_path), list[str]()
+    table = mine.run(executor)
+
+    def report(folder: Path, first: object) -> str:
+        with pytest.raises(Busy):
+            locked(folder, "").__enter__()
+        return "words"
+
+    monkeypatch.setattr(workflow, "report", report)
+    assert workflow.complete(mine, say=said.append) == table
+    assert said[-1].startswith("Everything is in")
+    monkeypatch.setattr(Study, "run", lambda *given, **named: table)
+    with locked(tmp_path, ""):  # by a process that came when the runs had ended
+        assert workflow.complete(mine, say=said.append) == table
+    assert "another process is working on" in said[-1] and "summary and page" in said[-1]
 
 
 def test_the_study_of_a_run_is_known_by_its_configuration_too(
