@@ -120,3 +120,15 @@ def test_the_study_of_a_run_is_known_by_its_configuration_too(
     other = RunConfig.load(BASE, "compare.replicates=2", "lora.k=2")
     file.write_text("")
     assert not Study.of(other, tmp_path / "mine").goes_on()
+
+
+def test_two_studies_on_one_folder_keep_what_the_other_has_done(
+    tmp_path: Path, executor: ThreadPoolExecutor
+) -> None:
+    one = study(tmp_path, arms=["learned"]).run(executor)
+    two = Study(BASE, vary={"lora.k": [8]}, arms=["uniform"], seeds=2, folder=tmp_path)
+    assert {row["arm"] for row in two.run(executor).finished} == {"uniform"}
+    assert two.beside() == len(one.finished)
+    calls.clear()
+    assert study(tmp_path, arms=["learned"]).run(executor) == one == StudyTable.load(tmp_path)
+    assert not calls
