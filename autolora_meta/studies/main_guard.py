@@ -3,13 +3,13 @@
 import ast
 import sys
 from concurrent.futures import Executor, ProcessPoolExecutor
-from multiprocessing import current_process, get_context, get_start_method
+from multiprocessing import current_process, get_start_method
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from autolora_meta.errors import InputError
-from autolora_meta.studies.orphans import end_with_parent
+from autolora_meta.studies.orphans import Tied
 
 _MEND = 'put what starts the work below `if __name__ == "__main__":`'
 
@@ -99,7 +99,7 @@ def _runs_at_import(source: str, line: int) -> bool | None:
 
 def _can_be_imported() -> bool:
     """Whether a process of our own can import the main module."""
-    process = get_context("spawn").Process(target=end_with_parent)
+    process = Tied().Process(target=len, args=("",))
     process.start()
     process.join()
     return process.exitcode == 0

@@ -1,12 +1,10 @@
 """The processes of this machine that run jobs, and the progress that they tell."""
 
 import os
-import signal
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
-from multiprocessing import get_context
 from multiprocessing.managers import SyncManager
 from typing import Any
 
@@ -16,7 +14,7 @@ from autolora_meta.config.run import RunConfig
 from autolora_meta.foundation.progress import Progress, Sender, Share, Silent, listening
 from autolora_meta.studies.executor import Ended, Job, run_jobs
 from autolora_meta.studies.main_guard import import_failed
-from autolora_meta.studies.orphans import end_with_parent
+from autolora_meta.studies.orphans import Tied
 
 _progress: Progress = Silent()  # of the process that runs a job
 
@@ -35,16 +33,8 @@ def progress_of(work: float) -> Share:
     return Share(_progress, work)
 
 
-def _belong_to_parent() -> None:
-    """Leave Ctrl-C, which a terminal sends to all processes, to the parent, and end with it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    end_with_parent()
-
-
 def _start(threads: int, queue: Any) -> None:
     global _progress
-    _belong_to_parent()
     torch.set_num_threads(threads)
     _progress = Sender(queue)
 
@@ -56,7 +46,7 @@ def local_pool(config: RunConfig, progress: Progress) -> Iterator[ProcessPoolExe
     Raises:
         InputError: they cannot import the main module.
     """
-    context = get_context("spawn")  # a forked torch hangs in its thread pool
+    context = Tied()  # spawned: a forked torch hangs in its thread pool
     workers = config.runtime.workers
     if not workers:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -64,7 +54,7 @@ def local_pool(config: RunConfig, progress: Progress) -> Iterator[ProcessPoolExe
         workers = max(1, (cores or 1) // config.runtime.threads) if cpu else 1
     manager = SyncManager(ctx=context)
     try:
-        manager.start(_belong_to_parent)
+        manager.start()
     except (EOFError, ConnectionError):
         raise import_failed() from None
     with manager:

@@ -36,6 +36,7 @@ ODD = {
     "hexadecimal digits": "seed: 0x" + "f" * 5000,
     "no digits": "seed: 0x_",
     "int": "seed: !!int x",
+    "empty int": "seed: !!int ",
     "float": "seed: !!float x",
     "bool": "seed: !!bool x",
     "timestamp": "seed: !!timestamp x",
