@@ -20,7 +20,7 @@ SAVED = ["runtime.checkpoint_steps=1", "search.outer_steps=30", "retrain.steps=3
 SAVED += ["compare.replicates=1"]
 ENDINGS = {
     "search": ("ranks.json", "alphas.safetensors", "metrics.jsonl", "search/start.safetensors"),
-    "run": ("table.json", "ranks.json", "summary.md", "adapter/adapter_model.safetensors"),
+    "run": ("table.json", "ranks.json", "alphas.safetensors", "adapter/adapter_model.safetensors"),
 }
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGINT, signal.SIGTERM)
 _MOST = 4  # kills of one piece of work
