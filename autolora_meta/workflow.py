@@ -6,6 +6,7 @@ from itertools import count
 from pathlib import Path
 
 from autolora_meta.config.run import RunConfig
+from autolora_meta.foundation.lock import Busy, locked
 from autolora_meta.foundation.progress import Progress
 from autolora_meta.reporting.keep_adapter import KeepAdapter
 from autolora_meta.reporting.report import report
@@ -100,7 +101,12 @@ def complete(
     except KeyboardInterrupt:
         say(kept_words(study))
         raise
-    words = report(study.folder, study.first)
+    try:
+        with locked(study.folder, "it writes summary and page when it has ended"):
+            words = report(study.folder, study.first)
+    except Busy as busy:
+        say(str(busy))
+        return table
     say(f"\n{words}")
     adapter = ", adapter/ (PEFT)" if (study.folder / "adapter").is_dir() else ""
     say(f"Everything is in {study.folder}: report.html, summary.md, table.json, figures/{adapter}")

@@ -9,6 +9,8 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ["MPLBACKEND"] = "Agg"
 
 import json
+import signal
+from collections.abc import Iterator
 from dataclasses import asdict
 
 import pytest
@@ -35,3 +37,13 @@ def tiny(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Tiny:
             assert said.status == 0, said.err
             (place / "said.json").write_text(json.dumps(asdict(said)), encoding="utf-8")
     return Tiny(place / "model", place / "rows.csv", place / "tiny.yaml", place / "runs" / "tiny")
+
+
+@pytest.fixture
+def both_signals() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM raise, also in a process that a shell began in the background."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, signal.default_int_handler) for number in numbers]
+    yield
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)

@@ -19,6 +19,7 @@ from autolora_meta.exporting.source import find
 from autolora_meta.finetuning.lora import layer_costs, quiet_peft
 from autolora_meta.finetuning.lora_config import lora_config
 from autolora_meta.finetuning.targets import target_layers
+from autolora_meta.foundation import manifest
 from autolora_meta.ranks.pattern import RankPattern
 from autolora_meta.reporting.sections_use import adapter, again
 from autolora_meta.reporting.summary import summary
@@ -100,6 +101,7 @@ def planted(tiny: Tiny, tmp_path: Path) -> Path:
     model, run = tmp_path / "model", tmp_path / "run"
     shutil.copytree(tiny.model, model)
     shutil.copytree(tiny.run, run)
+    (run / manifest.FILE).unlink()  # whoever plants code can write it anew, too
     trace = tmp_path / "ran"
     (model / "evil.py").write_text(
         f"from transformers import BertConfig as Evil\nopen({str(trace)!r}, 'w').close()\n"
@@ -259,3 +261,16 @@ def test_commands_and_summary_quote_the_name_of_a_study(tmp_path: Path) -> None:
     assert shlex.split(shell)[-1] == f"name={table.name}-again"
     ast.parse(script)
     assert summary(table).startswith("# a; touch mark #\\|\\<b> # b\n\nx\\`\\|")
+
+
+def test_tokens_of_the_environment_stand_in_no_file(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "WANDB_API_KEY"):
+        monkeypatch.setenv(name, "hf_SecretOfMine")
+    said = command("search", tiny.config, "--runs", tmp_path)
+    missing = command("search", tiny.config, "model.name=nobody/nothing", "--runs", tmp_path)
+    assert said.status == 0 and missing.status == 2
+    written = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    told = said.out + said.err + missing.out + missing.err
+    assert b"SecretOfMine" not in written and "SecretOfMine" not in told

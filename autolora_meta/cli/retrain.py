@@ -38,6 +38,7 @@ def retrain(
     Example: `autolora-meta retrain runs/quickstart --ranks wide.json --output adapters/wide`
     """
     from autolora_meta.config.run import RunConfig
+    from autolora_meta.foundation import manifest
     from autolora_meta.foundation.places import unused
     from autolora_meta.foundation.progress import Bar
     from autolora_meta.pipeline.prepare import prepare
@@ -54,15 +55,18 @@ def retrain(
         trust_remote_code=trust_remote_code,
     )
     pattern = RankPattern.load(existing(ranks or run / "ranks.json"))
-    searched = SearchResult.load(run) if (run / "search").is_dir() else None
-    if ranks is None and searched is not None and searched.ranks != pattern:
+    starts = config.retrain.start == "search"
+    beside = (run / "search").is_dir()  # of a run of a study it stands further below
+    searched = SearchResult.load(run) if beside or starts else None
+    own = ranks is None and beside and manifest.names(run)
+    if own and searched and searched.ranks != pattern:
         raise InputError(
             f"{run / 'ranks.json'} holds other ranks than follow from the search beside it; write "
             f"them again (autolora-meta allocate {run} --output FILE), and give a file of ranks "
             "with --ranks"
         )
     prepared = prepare(config)
-    trained = searched.start if searched and config.retrain.start == "search" else None
+    trained = searched.start if searched and starts else None
     saved = output.with_name(f"{output.name}-checkpoints")
     if restart:
         shutil.rmtree(saved, ignore_errors=True)

@@ -8,6 +8,7 @@ from typing import get_args
 from autolora_meta.bilevel.options import Selection
 from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import InputError
+from autolora_meta.foundation import manifest
 from autolora_meta.foundation.version import __version__
 
 
@@ -30,6 +31,8 @@ def fingerprint(config: RunConfig, seed: int, selection: str) -> str:
 def refuse_other_config(folder: Path, held: str | None, version: str | None) -> None:
     """Refuse a search that is not of the configuration that stands with it.
 
+    A folder without a manifest is read as it is.
+
     Args:
         folder: of a search, with config.yaml; or `SEED/SELECTION` in a folder with that file.
         held: fingerprint of the search; None: not known.
@@ -38,7 +41,7 @@ def refuse_other_config(folder: Path, held: str | None, version: str | None) -> 
     Raises:
         InputError: it is of another configuration.
     """
-    if held is None or version != __version__:
+    if held is None or version != __version__ or not manifest.names(folder):
         return
     places: list[tuple[Path, int | None, str]] = [(folder, None, "learned")]
     if folder.parent.name.isdigit() and folder.name in get_args(Selection):

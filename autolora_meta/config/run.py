@@ -29,10 +29,10 @@ from autolora_meta.foundation.options import FolderName, Options, read
 from autolora_meta.foundation.tracking import START
 from autolora_meta.ranks.options import RankOptions, bounds
 
-# What is said of a config.yaml that is not what the run wrote.
+# What to do about a config.yaml that is not what the run wrote.
 CHANGED = (
-    "what stands beside it was made with other settings, or other ones would be used; put back "
-    f"what stood there or, if you changed it yourself, remove {manifest.FILE}"
+    "put back what stood there or, if you changed it yourself, remove "
+    f"{manifest.FILE}: the folder is then read as it is"
 )
 
 

@@ -1,24 +1,52 @@
 """The ranks of an adapter on disk, read from its two files, without a base model."""
 
-import json
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NotRequired
 
 from peft import LoraConfig
 from peft.utils.other import get_pattern_key
+from pydantic import Field
 from safetensors import SafetensorError, safe_open
+from typing_extensions import TypedDict
 
 from autolora_meta.errors import InputError
 from autolora_meta.foundation import manifest
-from autolora_meta.foundation.reading import file_text, refuse_special
+from autolora_meta.foundation.json_files import Count, read_json
+from autolora_meta.foundation.reading import refuse_special
 from autolora_meta.ranks.pattern import RankPattern
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 PREFIX = "base_model.model."
 # Ends of a factor's name in the file: A and B of linear layers and convolutions, of embeddings.
 FACTORS = ((".lora_A.weight", ".lora_B.weight"), (".lora_embedding_A", ".lora_embedding_B"))
+_NONE = "is not a configuration of a PEFT adapter"
+_AGAIN = "save the adapter again with PEFT's save_pretrained"
+_Number = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class _Kind(TypedDict):
+    """What adapter_config.json holds of every adapter."""
+
+    peft_type: str
+
+
+class _Stored(TypedDict):
+    """What it holds of LoRA; of its settings those that are read here."""
+
+    r: NotRequired[Count]
+    lora_alpha: NotRequired[_Number]
+    rank_pattern: NotRequired[dict[str, Count] | None]
+    alpha_pattern: NotRequired[dict[str, _Number] | None]
+    use_rslora: NotRequired[bool]
+    base_model_name_or_path: NotRequired[str | None]
+    revision: NotRequired[str | None]
+    task_type: NotRequired[str | None]
+    modules_to_save: NotRequired[list[str] | None]
+    auto_mapping: NotRequired[dict[str, str | None] | None]
+    target_modules: NotRequired[list[str] | str | None]
 
 
 @dataclass(frozen=True)
@@ -51,18 +79,20 @@ def read_config(folder: Path) -> LoraConfig:
         InputError: it cannot be read, or is not of LoRA.
     """
     path = folder / CONFIG
+    kind = read_json(path, _Kind, what=_NONE, again=_AGAIN)["peft_type"]
     try:
-        content = json.loads(file_text(path))
-        kind = content["peft_type"]
         if kind == "LORA":
+            read_json(path, _Stored, what=_NONE, again=_AGAIN)
             config: Any = LoraConfig.from_pretrained(str(folder))
             if config.megatron_config:
                 raise ValueError(
                     "megatron_config names a module to import, and a file may not; remove it"
                 )
             return config
+    except InputError:
+        raise
     except Exception as error:  # whatever PEFT stumbles over in a broken file
-        raise InputError(f"{path} is not a configuration of a PEFT adapter: {error}") from None
+        raise InputError(f"{path} {_NONE}: {error}") from None
     raise InputError(f"{path} is of an adapter of type {kind}; only LORA has a rank for each layer")
 
 
@@ -127,7 +157,12 @@ def read_adapter(folder: str | Path) -> StoredAdapter:
 
 def _scale(config: LoraConfig, name: str, rank: int) -> float:
     alphas = config.alpha_pattern or {}
-    alpha = alphas.get(get_pattern_key(list(alphas), name), config.lora_alpha)
+    try:
+        alpha = alphas.get(get_pattern_key(list(alphas), name), config.lora_alpha)
+    except re.error as error:
+        raise InputError(
+            f"alpha_pattern of the adapter holds no pattern of names: {error}"
+        ) from None
     # c = alpha / r; rsLoRA: alpha / sqrt(r)
     return alpha / (math.sqrt(rank) if config.use_rslora else rank)
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from autolora_meta.errors import InputError
 from autolora_meta.foundation.places import replace_bytes
+from autolora_meta.foundation.reading import refuse_special
 from autolora_meta.ranks.directions import Factors, singular_directions
 
 
@@ -129,6 +130,7 @@ class Start:
         """
         parts: dict[str, dict[str, Tensor]] = {"left": {}, "right": {}, "head": {}}
         try:
+            refuse_special(Path(path))
             with safe_open(path, framework="pt") as file:
                 about = json.loads(file.metadata()["about"])
                 for key in file.keys():  # noqa: SIM118, it is no mapping

@@ -44,7 +44,7 @@ class _Loader(yaml.SafeLoader):
         try:
             return super().construct_object(node, deep)
         # What the constructors of numbers stumble over: !!int x, 0x_, 5,000 digits.
-        except (ValueError, KeyError, OverflowError):
+        except (ValueError, LookupError, OverflowError):
             kind = node.tag.rpartition(":")[2]
             raise yaml.MarkedYAMLError(
                 problem=f"no {kind}: {str(node.value)[:40]!r}", problem_mark=node.start_mark

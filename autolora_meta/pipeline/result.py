@@ -24,6 +24,7 @@ from autolora_meta.foundation.cost import Cost, StoredCost
 from autolora_meta.foundation.json_files import AS_IT_STANDS, Count, Figure, read_json, read_rows
 from autolora_meta.foundation.places import replace_bytes, replace_text
 from autolora_meta.foundation.progress import Row
+from autolora_meta.foundation.reading import refuse_special
 from autolora_meta.foundation.version import __version__
 from autolora_meta.ranks.importance import Components
 from autolora_meta.ranks.pattern import RankPattern
@@ -244,6 +245,7 @@ class SearchResult:
             manifest.refuse_damaged(folder, _AGAIN, *read)
             about = read_json(folder / "search" / "search.json", _Stored, again=_AGAIN)
             refuse_other_config(folder, about["fingerprint"], about.get("version"))
+            refuse_special(folder / "alphas.safetensors")
             courses = load_file(folder / "alphas.safetensors")
             components = Components.load(folder / "search" / "importance.safetensors")
             if not torch.equal(courses["gates"], components.gates):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from autolora_meta.errors import InputError
+from autolora_meta.errors import InputError, NotFinite
 
 Factors = tuple[Tensor, Tensor]  # A (k, in) or (k, in, kh, kw), B (out, k) or (out, k, 1, 1)
 _NOT_FINITE = (
@@ -36,7 +36,7 @@ def norms_and_singular_values(
     """
     gates = gates.detach().to("cpu", torch.float64)
     if not gates.isfinite().all():
-        raise InputError(f"the gates {_NOT_FINITE}")
+        raise NotFinite(f"the gates {_NOT_FINITE}")
     matrices = [_matrices(name, gates.shape[1], *f) for name, f in zip(names, factors, strict=True)]
     alike: dict[tuple[torch.Size, torch.Size], list[int]] = defaultdict(list)
     for layer, (a, b) in enumerate(matrices):
@@ -82,5 +82,5 @@ def _matrices(name: str, k: int, a: Tensor, b: Tensor) -> Factors:
         )
     a, b = (t.detach().to("cpu", torch.float64).flatten(1) for t in (a, b))
     if not (a.isfinite().all() and b.isfinite().all()):
-        raise InputError(f"the factors of layer '{name}' {_NOT_FINITE}")
+        raise NotFinite(f"the factors of layer '{name}' {_NOT_FINITE}")
     return a, b

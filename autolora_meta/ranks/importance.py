@@ -12,6 +12,7 @@ from torch import Tensor
 
 from autolora_meta.errors import InputError, unknown
 from autolora_meta.foundation.places import replace_bytes
+from autolora_meta.foundation.reading import refuse_special
 from autolora_meta.ranks.directions import Factors, norms_and_singular_values
 
 _TENSORS = ("gates", "norm_u", "norm_v", "singular")
@@ -174,6 +175,7 @@ class Components:
             InputError: there is no such file, or it does not hold components.
         """
         try:
+            refuse_special(Path(path))
             with safe_open(path, framework="pt") as file:
                 head = json.loads((file.metadata() or {})["components"])
                 optional = {"sensitivity"} & set(file.keys())

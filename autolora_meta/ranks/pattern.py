@@ -1,15 +1,17 @@
 """RankPattern: how many rank-1 components each layer gets."""
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, StringConstraints
 from typing_extensions import TypedDict
 
-from autolora_meta.errors import InputError
+from autolora_meta.errors import InputError, shown
 from autolora_meta.foundation import manifest
 from autolora_meta.foundation.json_files import Count, read_json
 from autolora_meta.foundation.places import replace_text
@@ -44,8 +46,8 @@ class RankPattern:
         scale: the constant c in front of B A, the same in search and retrain: alpha_i = c * r_i.
 
     Raises:
-        InputError: lengths differ, a name is repeated, a rank is negative or above k, or a cost is
-            below 1.
+        InputError: lengths differ, a name is repeated, a rank is negative or above k, a cost is
+            below 1, or something is no such number.
 
     >>> pattern = RankPattern(("q", "v"), (2, 0), (768, 768), k=4, scale=2.0)
     >>> pattern.parameters, pattern.total_rank, pattern["q"]
@@ -64,13 +66,29 @@ class RankPattern:
                 f"a rank pattern needs one rank and one cost for each name; given "
                 f"{len(self.names)} names, {len(self.ranks)} ranks, {len(self.costs)} costs"
             )
+        self._refuse_no_numbers()
         if len(set(self.names)) < len(self.names):
             raise InputError("a rank pattern names each layer once; a name stands twice")
         if any(cost < 1 for cost in self.costs):
-            raise InputError(f"a rank costs at least one parameter; given costs {self.costs}")
+            raise InputError(
+                f"a rank costs at least one parameter; given costs {shown(self.costs)}"
+            )
         wrong = {n: r for n, r in self if not 0 <= r <= self.k}
         if wrong:
-            raise InputError(f"ranks must lie in 0..k = {self.k}; given {wrong}")
+            raise InputError(f"ranks must lie in 0..k = {shown(self.k)}; given {shown(wrong)}")
+
+    def _refuse_no_numbers(self) -> None:
+        wrong = [name for name in self.names if not isinstance(name, str) or not name]
+        if wrong:
+            raise InputError(f"a rank pattern holds names of layers; given {shown(wrong[0])}")
+        for value in (*self.ranks, *self.costs, self.k):
+            if not isinstance(value, Integral) or isinstance(value, bool):
+                raise InputError(f"ranks, costs and k are whole numbers; given {shown(value)}")
+        scale = self.scale
+        if isinstance(scale, bool) or not (
+            isinstance(scale, Real) and -math.inf < scale < math.inf
+        ):
+            raise InputError(f"the scale is a finite number; given {shown(scale)}")
 
     def __iter__(self) -> Iterator[tuple[str, int]]:
         return iter(zip(self.names, self.ranks, strict=True))

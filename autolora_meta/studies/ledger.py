@@ -205,12 +205,11 @@ class Ledger:
         return [row["seconds"] for row in self._timed()]
 
     def _timed(self) -> list[Any]:
-        again = (
-            f"remove it and its line in {manifest.FILE}, if that names it: the study goes on "
-            "without what its runs took"
-        )
+        if not self.timings.is_file():
+            return []
+        again = "remove it: the study goes on without what its runs took"
         manifest.refuse_damaged(self.folder, again, self.timings.name)
-        return read_rows(self.timings, _Timed, again=again) if self.timings.is_file() else []
+        return read_rows(self.timings, _Timed, again=again)
 
     def looked(self, seeds: Sequence[int], primary: str) -> None:
         """Record that there were results to look at.

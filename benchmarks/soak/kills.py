@@ -35,6 +35,7 @@ def soak(seconds: float, seed: int, folder: Path) -> list[Line]:
         seed: of the moments.
         folder: to work in.
     """
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell may have ignored
     end, draw = time.monotonic() + seconds, random.Random(seed)
     tiny = tiny_setting(folder)
     lines = {

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 import torch
@@ -157,8 +158,10 @@ def test_hypergradient_passes_leave_batch_norm_alone(method):
 
 
 def test_a_hypergradient_that_is_no_number_stops_before_the_gates_move():
-    method = {"method": "one_step", "scale": 1e308}
-    with program(hypergradient=method, outer_steps=3, warmup_steps=2) as (_, gates, engine):
+    with program(hypergradient="one_step", outer_steps=3, warmup_steps=2) as (_, gates, engine):
+        method: Any = engine.inner_problem.hypergradient
+        steep = method.solver.model_copy(update={"scale": 1e308})  # more than may be asked for
+        engine.inner_problem.hypergradient = method.model_copy(update={"solver": steep})
         logits = gates.logits.detach().clone()
         with pytest.raises(InputError, match=r"implicit part.*inner step 3.*one_step"):
             engine.run()

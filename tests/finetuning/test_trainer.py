@@ -115,17 +115,14 @@ def test_a_collator_that_draws_sees_the_same_random_numbers(
     assert same(run(**kept), run(collate=collate))
 
 
+@pytest.mark.usefixtures("both_signals")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_when_it_is_saved(
     run: Run, tmp_path: Path, number: signal.Signals
 ) -> None:
     kept = Checkpoints(tmp_path, Every())
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            run(progress=Stopping(3, lambda: os.kill(os.getpid(), number)), checkpoints=kept)
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    with pytest.raises(KeyboardInterrupt):
+        run(progress=Stopping(3, lambda: os.kill(os.getpid(), number)), checkpoints=kept)
     assert kept.step == 4  # that of the step after the signal: it came when step 3 was logged
     assert same(run(checkpoints=kept), run())
 

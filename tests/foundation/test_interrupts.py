@@ -8,6 +8,8 @@ import pytest
 
 from autolora_meta.foundation.interrupts import waiting
 
+pytestmark = pytest.mark.usefixtures("both_signals")
+
 
 def test_the_first_signal_waits_for_the_work_to_be_saved() -> None:
     done: list[str] = []
@@ -39,14 +41,11 @@ def test_a_signal_at_the_end_still_ends_the_process() -> None:
 
 
 def test_what_is_ignored_is_still_ignored() -> None:
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        with waiting() as stop:
-            os.kill(os.getpid(), signal.SIGINT)
-            assert not stop.asked
-        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-    finally:
-        signal.signal(signal.SIGINT, before)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with waiting() as stop:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert not stop.asked
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 
 
 def test_another_thread_holds_nothing_back() -> None:

@@ -8,8 +8,11 @@ import pytest
 from autolora_meta import InputError, RankPattern, RunConfig
 from autolora_meta.finetuning.data import DataOptions, load_rows
 from autolora_meta.finetuning.tasks import task_class
+from autolora_meta.foundation import manifest
 from autolora_meta.studies.table import StudyTable
+from tests.damage import survives
 from tests.end_to_end import Tiny, command
+from tests.properties.written import READERS, contents
 
 
 @pytest.fixture(params=["a pipe", "a device", "a folder"])
@@ -52,3 +55,16 @@ def test_a_device_as_configuration() -> None:
     for name in ("config", "study"):
         said = command(name, "/dev/null")
         assert (said.status, said.err) == (2, "error: /dev/null is a device; give a file\n")
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_a_pipe_in_the_place_of_a_file_of_a_run(name: str, tmp_path: Path) -> None:
+    (tmp_path / "search").mkdir()
+    for other, content in contents().items():
+        if other not in (name, manifest.FILE):
+            (tmp_path / other).write_bytes(content)
+    os.mkfifo(tmp_path / name)
+    said = survives(lambda: READERS[name](tmp_path))  # nobody ever writes into it
+    optional = (manifest.FILE, "results.jsonl", "timings.jsonl", "looks.json", "inputs.json")
+    optional += ("environment.json", "rows.json", "search/start.safetensors")
+    assert said is not None or name in optional

@@ -36,6 +36,7 @@ ODD = {
     "hexadecimal digits": "seed: 0x" + "f" * 5000,
     "no digits": "seed: 0x_",
     "int": "seed: !!int x",
+    "empty int": "seed: !!int ",
     "float": "seed: !!float x",
     "bool": "seed: !!bool x",
     "timestamp": "seed: !!timestamp x",
@@ -48,11 +49,11 @@ ODD = {
 
 @pytest.mark.parametrize("case", ODD)
 def test_odd_yaml_is_refused_at_once(case: str) -> None:
-    start = time.monotonic()
+    start = time.process_time()
     with pytest.raises(InputError) as refused:
         refuse_odd(yaml_content(ODD[case], "mine.yaml"), "mine.yaml")
     assert len(str(refused.value)) < 500
-    assert time.monotonic() - start < 5
+    assert time.process_time() - start < 5
 
 
 def test_anchors_merges_and_dates_are_read() -> None:

@@ -103,19 +103,16 @@ def test_a_search_that_is_killed_while_it_measures_sensitivity_does_not_search_a
     assert unlike(config, tmp_path) == []
 
 
+@pytest.mark.usefixtures("both_signals")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_a_search_when_it_is_saved(
     config: RunConfig, tmp_path: Path, number: signal.Signals
 ) -> None:
     config = changed(config, "runtime.checkpoint_minutes=null")
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            stop = stopping(2, lambda: os.kill(os.getpid(), number))
-            search(config, observe=stop, checkpoints=tmp_path / "kept")
-        assert signal.getsignal(signal.SIGTERM) is signal.default_int_handler
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    stop = stopping(2, lambda: os.kill(os.getpid(), number))
+    with pytest.raises(KeyboardInterrupt):
+        search(config, observe=stop, checkpoints=tmp_path / "kept")
+    assert signal.getsignal(number) is signal.default_int_handler
     rows: list[dict[str, Any]] = []
     search(config, checkpoints=tmp_path / "kept", observe=rows.append)
     assert [row["outer_step"] for row in rows] == [1, 2, 3]  # those of before are given again

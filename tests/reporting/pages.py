@@ -4,10 +4,16 @@ from pathlib import Path
 
 from autolora_meta.reporting.figures import draw_all
 from autolora_meta.studies.options import StudyOptions
+from autolora_meta.studies.schema import pattern_of
 from autolora_meta.studies.table import StudyTable
 
 EVIL = "<script>window.evil = 1</script>"
 BUDGETS = {"uniform:1": 1000, "uniform:2": 2000}
+
+
+def ranks(seed: int, arm: str) -> dict[str, int]:
+    """The ranks of a run: layer -> rank."""
+    return {"h.0.q": seed % 3, "h.1.q": 2 if arm == "learned" else 1}
 
 
 def study_table(seeds: int = 4) -> StudyTable:
@@ -23,7 +29,11 @@ def study_table(seeds: int = 4) -> StudyTable:
                 + 0.01 * seed
                 + size / 1e5
             },
-            **{"compared": ["accuracy"], "parameters": size, "pattern": arm},
+            **{
+                "compared": ["accuracy"],
+                "parameters": size,
+                "pattern": pattern_of(ranks(seed, arm)),
+            },
             "cost": 70 + 150 * (arm == "learned") + seed,
         }
         for source in ("cola", EVIL)

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from autolora_meta.errors import InputError
+from autolora_meta.foundation import manifest
 from autolora_meta.foundation.environment import environment
+from autolora_meta.foundation.json_files import read_rows
 from autolora_meta.ranks.pattern import RankPattern
 from autolora_meta.reporting.document import Code, Document, Picture, Section, Table
 from autolora_meta.reporting.figures import draw_all
@@ -22,7 +24,7 @@ from autolora_meta.studies.questions import Question
 from autolora_meta.studies.table import StudyTable
 from tests.end_to_end import Tiny, command
 from tests.reporting.chromium import browser, find_chromium
-from tests.reporting.pages import EVIL, study_folder, study_table
+from tests.reporting.pages import EVIL, ranks, study_folder, study_table
 
 CHROMIUM = find_chromium()
 
@@ -56,7 +58,8 @@ def run(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("page") / "tiny"
     shutil.copytree(tiny.run, folder)
     card = folder / "adapter" / "README.md"
-    card.write_text(card.read_text().replace('"animal"', f'"{EVIL}"'), encoding="utf-8")
+    with manifest.sealing_again(card):
+        card.write_text(card.read_text().replace('"animal"', f'"{EVIL}"'), encoding="utf-8")
     return folder
 
 
@@ -173,8 +176,9 @@ def test_the_page_of_a_study_says_what_choosing_ranks_took_and_shows_them(tmp_pa
     for row in table.finished:
         place = folder / "runs" / row["id"] / str(row["seed"]) / row["arm"]
         place.mkdir(parents=True)
-        ranks = (row["seed"] % 3, 2)
-        RankPattern(("h.0.q", "h.1.q"), ranks, (8, 8), 2, 1.0).save(place / "ranks.json")
+        mine = ranks(row["seed"], row["arm"])
+        pattern = RankPattern(tuple(mine), tuple(mine.values()), (8, 8), 2, 1.0)
+        pattern.save(place / "ranks.json")
     draw_all(folder)
     sections = {section.heading: section for section in document(folder).sections}
     assert sections["What it cost"].tables[0].rows == [["learned", "4.5", "9.0", "5"]]
@@ -193,8 +197,10 @@ def test_equal_results_give_equal_pages_apart_from_seconds(tiny: Tiny, tmp_path:
     folder = tmp_path / "copy"
     shutil.copytree(tiny.run, folder)
     assert page(folder).read_bytes() == (tiny.run / "report.html").read_bytes()
-    slower = (folder / "timings.jsonl").read_text().replace('"seconds": ', '"seconds": 9')
-    (folder / "timings.jsonl").write_text(slower)
+    timed = read_rows(folder / "timings.jsonl")
+    (folder / "timings.jsonl").unlink()
+    for row in timed:
+        Ledger(folder).time(row | {"seconds": 9 * row["seconds"]})
     before, after = ((f / "report.html").read_text() for f in (tiny.run, Path(page(folder).parent)))
     cost = re.compile(r"<h2>What it cost</h2>.*?</section>", re.DOTALL)
     assert before != after and cost.sub("", before) == cost.sub("", after)

@@ -8,9 +8,10 @@ from platform import node
 
 import pytest
 
+from autolora_meta import workflow
 from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import InputError
-from autolora_meta.foundation.lock import LOCK, OWNER
+from autolora_meta.foundation.lock import LOCK, OWNER, Busy, locked
 from autolora_meta.studies.ledger import STUDY, Ledger
 from autolora_meta.studies.study import Study
 from autolora_meta.studies.table import StudyTable
@@ -82,6 +83,26 @@ def test_clocks_that_jump_and_locks_that_are_left_change_nothing(
     assert not calls
 
 
+def test_summary_and_page_are_written_by_one_process_at_a_time(
+    tmp_path: Path, executor: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine, said = study(tmp_path), list[str]()
+    table = mine.run(executor)
+
+    def report(folder: Path, first: object) -> str:
+        with pytest.raises(Busy):
+            locked(folder, "").__enter__()
+        return "words"
+
+    monkeypatch.setattr(workflow, "report", report)
+    assert workflow.complete(mine, say=said.append) == table
+    assert said[-1].startswith("Everything is in")
+    monkeypatch.setattr(Study, "run", lambda *given, **named: table)
+    with locked(tmp_path, ""):  # by a process that came when the runs had ended
+        assert workflow.complete(mine, say=said.append) == table
+    assert "another process is working on" in said[-1] and "summary and page" in said[-1]
+
+
 def test_the_study_of_a_run_is_known_by_its_configuration_too(
     tmp_path: Path, executor: ThreadPoolExecutor
 ) -> None:
@@ -99,3 +120,15 @@ def test_the_study_of_a_run_is_known_by_its_configuration_too(
     other = RunConfig.load(BASE, "compare.replicates=2", "lora.k=2")
     file.write_text("")
     assert not Study.of(other, tmp_path / "mine").goes_on()
+
+
+def test_two_studies_on_one_folder_keep_what_the_other_has_done(
+    tmp_path: Path, executor: ThreadPoolExecutor
+) -> None:
+    one = study(tmp_path, arms=["learned"]).run(executor)
+    two = Study(BASE, vary={"lora.k": [8]}, arms=["uniform"], seeds=2, folder=tmp_path)
+    assert {row["arm"] for row in two.run(executor).finished} == {"uniform"}
+    assert two.beside() == len(one.finished)
+    calls.clear()
+    assert study(tmp_path, arms=["learned"]).run(executor) == one == StudyTable.load(tmp_path)
+    assert not calls
