@@ -25,6 +25,10 @@ class NotFinite(WorkFailed):
     """A loss or a gradient that is no longer a number: nothing after it can be trusted."""
 
 
+class OutOfMemory(WorkFailed):
+    """Too little memory, of the host or of the device; says what to lower."""
+
+
 def unknown(kind: str, given: object, allowed: Iterable[str], *, meant: Sequence[str] = ()) -> str:
     """Return a sentence about an unknown name: the name, the nearest choice, all choices.
 

@@ -26,6 +26,12 @@ _OF_THE_DISK = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQU
 _OF_THE_DISK += (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP)
 
 
+_MADE_ROOM = "; what has finished is kept: {}, and give the same command again"
+_MENDED_BY = {
+    errno.ENOSPC: _MADE_ROOM.format("make room on the disk"),
+    errno.EDQUOT: _MADE_ROOM.format("make room in your quota"),
+    errno.EROFS: _MADE_ROOM.format("let the disk be written to"),
+}
 _LONGEST = 10_000  # characters of a message
 
 
@@ -51,8 +57,9 @@ class _Teaching(TyperGroup):
 
 def _words(error: Exception) -> str:
     """Return what an error says, cut where it is long: it may repeat what was given."""
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{shown(error.filename)}: {error.strerror}"
+    if isinstance(error, OSError):
+        where = f"{shown(error.filename)}: " if error.filename is not None else ""
+        return f"{where}{error.strerror}{_MENDED_BY.get(error.errno or 0, '')}"
     said = str(error)
     return said if len(said) <= _LONGEST else f"{said[:_LONGEST]}... ({len(said):,} characters)"
 

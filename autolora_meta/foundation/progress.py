@@ -3,7 +3,7 @@
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
 from tqdm.auto import tqdm
@@ -85,7 +85,10 @@ class Share:
 
 
 class Sender:
-    """Progress of a worker process: puts every step on a queue that the parent reads."""
+    """Progress of a worker process: puts every step on a queue that the parent reads.
+
+    Where the process that holds the queue was killed, the work goes on without progress.
+    """
 
     def __init__(self, queue: Any) -> None:
         self._queue = queue
@@ -94,7 +97,8 @@ class Sender:
         pass
 
     def step(self, loss: float | None = None, work: float = 1.0) -> None:
-        self._queue.put((loss, work))
+        with suppress(OSError, EOFError):
+            self._queue.put((loss, work))
 
     def close(self) -> None:
         pass
@@ -105,6 +109,10 @@ def listening(queue: Any, progress: Progress) -> Iterator[None]:
     """Run the body and pass the steps that workers put on `queue` to `progress`."""
 
     def listen() -> None:
+        with suppress(OSError, EOFError):
+            pass_on()
+
+    def pass_on() -> None:
         while (message := queue.get()) is not None:
             progress.step(*message)
 
@@ -113,6 +121,7 @@ def listening(queue: Any, progress: Progress) -> Iterator[None]:
     try:
         yield
     finally:
-        queue.put(None)
-        thread.join()
+        with suppress(OSError, EOFError):
+            queue.put(None)
+            thread.join()
         progress.close()

@@ -17,7 +17,7 @@ _SEALED = re.compile(rb'(.*), "sha256": "([0-9a-f]{16})"\}')
 
 
 def append(file: Path, row: Mapping[str, Any]) -> None:
-    """Write a line; it is on the disk when this returns.
+    """Write a line; it is on the disk when this returns, and none of it if it fails.
 
     Args:
         file: of whole lines, or not there yet.
@@ -26,10 +26,16 @@ def append(file: Path, row: Mapping[str, Any]) -> None:
     number = file.read_bytes().count(b"\n") if file.is_file() else 0
     content = json.dumps(row).encode()
     line = content[:-1] + f', "sha256": "{_hash(number, content)}"}}\n'.encode()
-    with file.open("ab") as opened:
-        opened.write(line)
-        opened.flush()
-        os.fsync(opened.fileno())
+    before = file.stat().st_size if file.is_file() else 0
+    try:
+        with file.open("ab") as opened:
+            opened.write(line)
+            opened.flush()
+            os.fsync(opened.fileno())
+    except OSError:  # a disk that is full took a part of it
+        if file.is_file():
+            os.truncate(file, before)
+        raise
 
 
 def unsealed(number: int, line: bytes) -> bytes:

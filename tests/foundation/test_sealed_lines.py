@@ -1,6 +1,8 @@
 """A file of sealed lines: what changed, moved or went is found, half a last line is no damage."""
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -50,3 +52,20 @@ def test_lines_of_older_versions_are_taken(tmp_path: Path) -> None:
     file.write_text(json.dumps(ROWS[0]) + "\n")
     append(file, ROWS[1])
     assert read_rows(file) == ROWS[:2]
+
+
+def test_a_line_that_does_not_fit_on_the_disk_leaves_none_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "rows.jsonl"
+    whole = b"".join(written(file))
+    with monkeypatch.context() as full, pytest.raises(OSError, match="No space"):
+        full.setattr(os, "fsync", _full)
+        append(file, ROWS[0])
+    assert file.read_bytes() == whole
+    append(file, ROWS[0])
+    assert read_rows(file) == [*ROWS, ROWS[0]]
+
+
+def _full(_: int) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
