@@ -1,6 +1,9 @@
 """The command line: one command for each thing that a few lines of Python do."""
 
 import errno
+import os
+import re
+import shutil
 import signal
 import threading
 from typing import Annotated, Any
@@ -45,21 +48,31 @@ class _Teaching(TyperGroup):
             return super().invoke(ctx)
         except KeyboardInterrupt:  # what is kept has been said
             raise typer.Exit(130) from None
-        except (InputError, OSError) as error:
-            if not (isinstance(error, InputError) or error.errno in _OF_THE_DISK):
+        except Exception as error:
+            if not (isinstance(error, InputError) or _errno(error) in _OF_THE_DISK):
+                _point_to_settings(error)
                 raise
             typer.secho(f"error: {_words(error)}", err=True, fg=typer.colors.RED)
             raise typer.Exit(getattr(error, "status", 2)) from None
-        except Exception as error:
-            _point_to_settings(error)
-            raise
+
+
+def _errno(error: Exception) -> int | None:
+    """Return the number of what the system had against a file, also where it stands in words."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno
+    # shutil tells of many files at once, safetensors of a system call of its own.
+    if isinstance(error, shutil.Error) or type(error).__name__ == "SafetensorError":
+        found = re.search(r"(?:Errno|os error) (\d+)", str(error))
+        return int(found[1]) if found else None
+    return None
 
 
 def _words(error: Exception) -> str:
     """Return what an error says, cut where it is long: it may repeat what was given."""
-    if isinstance(error, OSError):
-        where = f"{shown(error.filename)}: " if error.filename is not None else ""
-        return f"{where}{error.strerror}{_MENDED_BY.get(error.errno or 0, '')}"
+    if (number := _errno(error)) is not None:
+        name = getattr(error, "filename", None)
+        where = f"{shown(name)}: " if name is not None else ""
+        return f"{where}{os.strerror(number)}{_MENDED_BY.get(number, '')}"
     said = str(error)
     return said if len(said) <= _LONGEST else f"{said[:_LONGEST]}... ({len(said):,} characters)"
 

@@ -23,7 +23,7 @@ from tests.end_to_end import Tiny
 KILLS = 20
 ENDS = ("table.json", "ranks.json", "alphas.safetensors", "adapter/adapter_model.safetensors")
 # A checkpoint at each step, so that many kills come while one is written.
-SAVED = ["runtime.checkpoint_steps=1", "search.outer_steps=12", "retrain.steps=12"]
+SAVED = ["runtime.checkpoint_steps=1", "search.outer_steps=6", "retrain.steps=6"]
 SAVED += ["compare.replicates=1", "compare.arms=[learned, uniform]"]
 
 
