@@ -35,6 +35,24 @@ class Silent:
         pass
 
 
+class _Forgiving:
+    """Standard error whose reader may go: a bar is not worth the work, nor a lock that it holds."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    def write(self, text: str) -> None:
+        with suppress(OSError, ValueError):
+            self._file.write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            self._file.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+
 class Bar:
     """A tqdm bar on standard error: label, share done, remaining time and the latest loss."""
 
@@ -45,8 +63,9 @@ class Bar:
 
     def start(self, label: str, total: float) -> None:
         self.close()
+        shown: Any = _Forgiving(sys.stderr)
         self._bar = tqdm(
-            total=total, desc=label, file=sys.stderr, dynamic_ncols=True, bar_format=self.FORMAT
+            total=total, desc=label, file=shown, dynamic_ncols=True, bar_format=self.FORMAT
         )
 
     def step(self, loss: float | None = None, work: float = 1.0) -> None:
