@@ -25,6 +25,10 @@ class NotFinite(WorkFailed):
     """A loss or a gradient that is no longer a number: nothing after it can be trusted."""
 
 
+class OutOfMemory(WorkFailed):
+    """Too little memory, of the host or of the device; says what to lower."""
+
+
 class Unwritten(InputError):
     """A file that a disk does not take: it is full, read-only or damaged."""
 

@@ -11,12 +11,14 @@ from autolora_meta.errors import InputError
 from autolora_meta.pipeline.result import SearchResult
 from autolora_meta.ranks.pattern import RankPattern
 from autolora_meta.reporting.page import page
+from autolora_meta.reporting.ranked import read_ranked
 from autolora_meta.reporting.summary import write_summary
 from autolora_meta.studies.study import Study
 from tests.end_to_end import command
 
 # Written for people, or by a library for itself: no command reads them.
 UNREAD = ("report.html", "summary.md", "figures", ".lock", "trackers")
+READERS = ("compare", "allocate", "export", "retrain", "run", "figures", "page")
 KINDS = ("flip", "cut", "delete", "other")
 
 
@@ -105,6 +107,11 @@ def readers(config: Path, folder: Path) -> Readers:
         table = study.table()
         return study.goes_on(), {row["id"]: row for row in table.rows}, tuple(table.took.items())
 
+    def drawn() -> object:
+        ranked = read_ranked(folder)
+        result = ranked.result
+        return ranked.pattern, result and (result.rows, result.trajectory.tolist())
+
     def told() -> object:
         write_summary(folder)
         return (folder / "summary.md").read_bytes(), page(folder).read_bytes()
@@ -115,7 +122,8 @@ def readers(config: Path, folder: Path) -> Readers:
         "export": lambda: said("export", folder),
         "retrain": retrained,
         "run": gone_on,
-        "plot": told,
+        "figures": drawn,
+        "page": told,
     }
 
 

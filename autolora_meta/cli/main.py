@@ -18,14 +18,12 @@ from autolora_meta.cli.run import run
 from autolora_meta.cli.search import search
 from autolora_meta.cli.study import study
 from autolora_meta.cli.verify import verify
-from autolora_meta.errors import InputError, shown
+from autolora_meta.errors import InputError, OutOfMemory, shown
 from autolora_meta.foundation.foreign_names import foreign
 
 # What a name or its permissions have against a file, wherever it turns up.
 _OF_A_NAME = (errno.EACCES, errno.EPERM)
 _OF_A_NAME += (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP)
-
-
 _LONGEST = 10_000  # characters of a message
 
 
@@ -54,10 +52,13 @@ def _explained(error: Exception) -> Exception | None:
         return error
     if hasattr(error, "exit_code"):  # click's own
         return None
-    from autolora_meta.foundation.disk import unwritten
+    from autolora_meta.foundation.disk import number_of, unwritten
+    from autolora_meta.foundation.memory import lacked
 
-    of_a_name = isinstance(error, OSError) and error.errno in _OF_A_NAME
-    return unwritten(error) or (error if of_a_name else None)
+    if lacked(error):  # of work without a configuration, which says nothing of what to lower
+        said = (str(error) or type(error).__name__).splitlines()[0]
+        return OutOfMemory(f"memory is not enough ({said}); end other programs that take it")
+    return unwritten(error) or (error if number_of(error) in _OF_A_NAME else None)
 
 
 def _words(error: Exception) -> str:

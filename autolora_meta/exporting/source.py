@@ -81,7 +81,8 @@ def _found(folder: Path, base: str | None) -> Source:
     for place in (folder, folder / "adapter"):
         if (place / CONFIG).is_file() or CONFIG in manifest.names(place):
             return _adapter(folder, place, model, base)
-    if of_run is not None and (folder / "ranks.json").is_file():
+    ranked = (folder / "ranks.json").is_file() or "ranks.json" in manifest.names(folder)
+    if of_run is not None and ranked:
         pattern = RankPattern.load(folder / "ranks.json")
         about = folder / "search" / "search.json"
         manifest.refuse_damaged(folder, "search again", *_FILES)

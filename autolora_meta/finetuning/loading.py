@@ -10,6 +10,7 @@ from transformers.utils import logging as transformers_logging
 
 from autolora_meta.errors import InputError
 from autolora_meta.foundation.disk import unwritten
+from autolora_meta.foundation.memory import lacked
 
 _PICKLES = re.compile(r"pytorch_model.*\.bin|.*\.(pt|pth|ckpt)")
 _FAMILIAR = (OSError, ValueError, RuntimeError)  # whose messages stand for themselves
@@ -55,9 +56,9 @@ def refuse_pickled(folder: Path, name: str) -> None:
 def reason(error: Exception) -> str:
     """Return what an error of `from_pretrained` says, in a line.
 
-    One that says that a disk is full is raised again.
+    One that says that memory or a disk did not suffice is raised again.
     """
-    if unwritten(error):
+    if lacked(error) or unwritten(error):
         raise error
     lines = [line.strip() for line in str(error).splitlines() if line.strip()][:_LINES]
     kind = type(error).__name__

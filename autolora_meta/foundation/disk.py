@@ -14,10 +14,10 @@ from autolora_meta.errors import Unwritten, shown
 
 # What a disk has against writing, and how that is mended.
 _MENDED = {
-    errno.ENOSPC: "make room there",
-    errno.EDQUOT: "make room there, or have your quota raised",
+    errno.ENOSPC: "make room on the disk",
+    errno.EDQUOT: "make room in your quota",
     errno.EFBIG: "allow larger files (ulimit -f)",
-    errno.EROFS: "make it writable",
+    errno.EROFS: "let the disk be written to",
     errno.EIO: "see what is wrong with the disk",
 }
 # Libraries that write by themselves tell the number in their words alone.
@@ -37,15 +37,15 @@ def unwritten(error: BaseException | None, place: Path | None = None) -> Unwritt
         if isinstance(error, FileNotFoundError) and "No usable temporary dir" in str(error):
             said = f"{error.strerror}: make room in one, or name another with TMPDIR"
             return Unwritten(said)
-        if (number := _number(error)) in _MENDED:
+        if (number := number_of(error)) in _MENDED:
             # Of a copy the second name is the one that is written.
             names = (getattr(error, name, None) for name in ("filename2", "filename"))
             named = next((name for name in names if isinstance(name, str | bytes)), place or "")
             where = os.fsdecode(named)
             said = f"{shown(where)}: " if where else ""
             return Unwritten(
-                f"{said}{os.strerror(number)}{_free(where)}. What has finished is kept, and whole; "
-                f"{_MENDED[number]}, and the same command does the rest"
+                f"{said}{os.strerror(number)}{_free(where)}; what has finished is kept: "
+                f"{_MENDED[number]}, and give the same command again"
             )
         error = error.__cause__
     return None
@@ -66,7 +66,7 @@ def written_by_others(place: Path) -> Iterator[None]:
         raise
 
 
-def _number(error: BaseException) -> int:
+def number_of(error: BaseException) -> int:
     """Return the number of an error of the system; 0 if it is none."""
     number = error.errno if isinstance(error, OSError) else None
     if number is None and isinstance(error, OSError | SafetensorError):

@@ -1,6 +1,8 @@
 """Peak memory of a piece of work, over what was in use before it."""
 
 import ctypes
+import errno
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,6 +10,21 @@ from pathlib import Path
 import torch
 
 _STATUS, _REFERENCES = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+
+# How torch and its allocators say it, where they raise no exception of its own.
+_LACKED = re.compile(r"can't allocate memory|out of memory|CUBLAS_STATUS_ALLOC_FAILED", re.I)
+
+
+def lacked(error: Exception) -> bool:
+    """Return whether an error says that memory did not suffice, of the host or of the device.
+
+    >>> lacked(MemoryError()), lacked(RuntimeError("CUDA out of memory")), lacked(RuntimeError())
+    (True, True, False)
+    """
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    return isinstance(error, MemoryError) or bool(_LACKED.search(str(error)))
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from autolora_meta.errors import InputError
 
 # What is written below a folder has names of its own, and stands beside its place until then.
 _BELOW = Path("x" * 80, "x" * 80)
+_TRIED = "autolora-tried"
 _BESIDE = f".{{}}-9999999@{node()}-xxxxxxxx"
 
 
@@ -58,7 +59,8 @@ def writable(place: str | Path, option: str = "--output") -> Path:
         reason = f"{above} is {kind}; give a folder"
     try:
         if reason is None:
-            with scratch(above) as tried:
+            sweep(above, _TRIED)
+            with scratch(above, _TRIED) as tried:
                 inner = whole.parent.relative_to(above) / _BESIDE.format(whole.name) / _BELOW
                 (tried / inner).mkdir(parents=True)
     except (OSError, ValueError) as error:

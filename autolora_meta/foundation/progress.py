@@ -3,7 +3,7 @@
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
 from tqdm.auto import tqdm
@@ -35,6 +35,24 @@ class Silent:
         pass
 
 
+class _Forgiving:
+    """Standard error whose reader may go: a bar is not worth the work, nor a lock that it holds."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    def write(self, text: str) -> None:
+        with suppress(OSError, ValueError):
+            self._file.write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            self._file.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+
 class Bar:
     """A tqdm bar on standard error: label, share done, remaining time and the latest loss."""
 
@@ -45,8 +63,9 @@ class Bar:
 
     def start(self, label: str, total: float) -> None:
         self.close()
+        shown: Any = _Forgiving(sys.stderr)
         self._bar = tqdm(
-            total=total, desc=label, file=sys.stderr, dynamic_ncols=True, bar_format=self.FORMAT
+            total=total, desc=label, file=shown, dynamic_ncols=True, bar_format=self.FORMAT
         )
 
     def step(self, loss: float | None = None, work: float = 1.0) -> None:
@@ -85,7 +104,10 @@ class Share:
 
 
 class Sender:
-    """Progress of a worker process: puts every step on a queue that the parent reads."""
+    """Progress of a worker process: puts every step on a queue that the parent reads.
+
+    Where the process that holds the queue was killed, the work goes on without progress.
+    """
 
     def __init__(self, queue: Any) -> None:
         self._queue = queue
@@ -94,7 +116,8 @@ class Sender:
         pass
 
     def step(self, loss: float | None = None, work: float = 1.0) -> None:
-        self._queue.put((loss, work))
+        with suppress(OSError, EOFError):
+            self._queue.put((loss, work))
 
     def close(self) -> None:
         pass
@@ -105,6 +128,10 @@ def listening(queue: Any, progress: Progress) -> Iterator[None]:
     """Run the body and pass the steps that workers put on `queue` to `progress`."""
 
     def listen() -> None:
+        with suppress(OSError, EOFError):
+            pass_on()
+
+    def pass_on() -> None:
         while (message := queue.get()) is not None:
             progress.step(*message)
 
@@ -113,6 +140,7 @@ def listening(queue: Any, progress: Progress) -> Iterator[None]:
     try:
         yield
     finally:
-        queue.put(None)
-        thread.join()
+        with suppress(OSError, EOFError):
+            queue.put(None)
+            thread.join()
         progress.close()

@@ -7,6 +7,7 @@ from autolora_meta.config.run import RunConfig
 from autolora_meta.finetuning.buffers import running_statistics
 from autolora_meta.finetuning.tasks import refuse_lacking
 from autolora_meta.foundation.device import usable_device
+from autolora_meta.pipeline.memory import naming_what_to_lower
 from autolora_meta.pipeline.prepare import prepare
 from autolora_meta.pipeline.program import program_of
 
@@ -51,15 +52,16 @@ def check(config: RunConfig, *, tested: bool = False) -> Plan:
     """
     said: list[str] = []
     usable_device(config.runtime.device)  # refused before anything is loaded
-    prepared = prepare(config, say=said.append)
-    if tested:
-        refuse_lacking(prepared.task, config.compare.compared(prepared.task.compared))
-    program = program_of(config, prepared, config.seed)
-    said += program.targets().sentences()
-    with program.opened() as (wrapped, gates, costs):
-        if still := len(running_statistics(wrapped)):
-            said.append(
-                f"the running statistics of {still} layers (batch norm) stand still, in search and "
-                "retraining: an adapter does not hold them"
-            )
-        return Plan(gates.names, costs, tuple(said), prepared.classes)
+    with naming_what_to_lower(config, "search"):
+        prepared = prepare(config, say=said.append)
+        if tested:
+            refuse_lacking(prepared.task, config.compare.compared(prepared.task.compared))
+        program = program_of(config, prepared, config.seed)
+        said += program.targets().sentences()
+        with program.opened() as (wrapped, gates, costs):
+            if still := len(running_statistics(wrapped)):
+                said.append(
+                    f"the running statistics of {still} layers (batch norm) stand still, in "
+                    "search and retraining: an adapter does not hold them"
+                )
+            return Plan(gates.names, costs, tuple(said), prepared.classes)

@@ -12,6 +12,7 @@ from autolora_meta.finetuning.tasks import refuse_lacking
 from autolora_meta.foundation.checkpoints import Checkpoints
 from autolora_meta.foundation.device import threads
 from autolora_meta.foundation.progress import Progress, Say
+from autolora_meta.pipeline.memory import naming_what_to_lower
 from autolora_meta.pipeline.prepare import prepare
 from autolora_meta.ranks.pattern import RankPattern
 
@@ -57,6 +58,7 @@ def retrain(
             on this model and data, the loss is no longer a number, or `retrain.start` is search and
             no start is given, or the start is of another seed, or the
             checkpoints are of another retraining.
+        OutOfMemory: memory did not suffice; says what to lower.
     """
     if config.retrain.start == "search" and start is None:
         raise InputError(
@@ -69,7 +71,7 @@ def retrain(
             f"the start is of a search with seed {start.seed}, whose training rows may be test "
             f"rows of seed {seed}; give the start of a search with seed {seed}"
         )
-    with threads(config.runtime.threads):
+    with threads(config.runtime.threads), naming_what_to_lower(config, "retrain"):
         prepared = prepared or prepare(config, seed)
         refuse_lacking(prepared.task, config.compare.compared(prepared.task.compared))
         return stock.retrain(

@@ -11,6 +11,7 @@ from autolora_meta.finetuning.prepare import Prepared
 from autolora_meta.foundation.checkpoints import Checkpoints
 from autolora_meta.foundation.device import threads
 from autolora_meta.foundation.progress import Progress, Row, Say
+from autolora_meta.pipeline.memory import naming_what_to_lower
 from autolora_meta.pipeline.prepare import prepare
 from autolora_meta.pipeline.program import program_of, search_seeds
 from autolora_meta.pipeline.result import SearchResult
@@ -54,6 +55,7 @@ def search(
     Raises:
         InputError: the configuration cannot work on this model and data, or the checkpoints are of
             another search.
+        OutOfMemory: memory did not suffice; says what to lower.
     """
     if not isinstance(config, RunConfig):
         raise InputError(
@@ -61,7 +63,7 @@ def search(
             "own: search_model(model, train, validation, loss=...)"
         )
     seed = config.seed if seed is None else seed
-    with threads(config.runtime.threads):
+    with threads(config.runtime.threads), naming_what_to_lower(config, "search"):
         prepared = prepared or prepare(config, seed)
         seeds = search_seeds(seed, config.search.seeds)
         programs = [program_of(config, prepared, one, selection) for one in seeds]

@@ -19,6 +19,7 @@ class Job:
         arguments: what it is called with; they pickle too.
         needs: keys of the jobs that come first; one that is not among the jobs counts as done.
         work: plain steps, for progress.
+        if_killed: what to do about it, where its process dies.
     """
 
     key: str
@@ -26,6 +27,7 @@ class Job:
     arguments: tuple[Any, ...] = ()
     needs: frozenset[str] = frozenset()
     work: float = 0.0
+    if_killed: str = ""
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,7 @@ def run_jobs(
     suspects: set[str] = set()
     while waiting:
         running: dict[Future[Any], Job] = {}
+        used = False
         try:
             with nullcontext(executor) if executor else pool() as workers:
                 room = len(jobs) if executor else getattr(workers, "_max_workers", 1)
@@ -84,6 +87,7 @@ def run_jobs(
                         future = workers.submit(_readable, job.call, *job.arguments)
                         running[future] = waiting[job.key]
                         del waiting[job.key]
+                        used = True
                     done = wait(running, return_when=FIRST_COMPLETED).done
                     for future in sorted(done, key=_broken):  # what was finished first
                         ended = _ended(future, running[future])
@@ -94,14 +98,15 @@ def run_jobs(
                         yield ended
         except BrokenExecutor:
             begun = {job.key: job for job in running.values()}
-            if executor is not None or not begun:
+            if executor is not None or not used:
                 raise
             if len(begun) == 1:
                 (job,) = begun.values()
-                failed[job.key] = "its process died (killed, or out of memory)"
+                said = "its process died (killed, or out of memory)"
+                failed[job.key] = f"{said}; {job.if_killed}" if job.if_killed else said
                 suspects.discard(job.key)
                 yield Ended(job, error=failed[job.key])
-            else:
+            elif begun:
                 suspects |= begun.keys()
                 waiting = begun | waiting
         finally:

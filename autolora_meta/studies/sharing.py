@@ -8,6 +8,7 @@ from autolora_meta.allocators.allocation import Scoring
 from autolora_meta.allocators.replicate import allocator
 from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import InputError
+from autolora_meta.pipeline.memory import if_killed
 from autolora_meta.pipeline.result import SearchResult
 from autolora_meta.studies import work
 from autolora_meta.studies.executor import Job
@@ -35,7 +36,13 @@ def jobs_behind(
                 _add_other_ranks(alike[key], config)
                 load = config.search.total_work(selection)
                 arguments = alike[key], seed, selection, where
-                job = Job(key, work.search_once, arguments, work=load)
+                job = Job(
+                    key,
+                    work.search_once,
+                    arguments,
+                    work=load,
+                    if_killed=if_killed(config, "search"),
+                )
                 shared.setdefault(key, job)
         needs, load = {*run.searches.values()}, arm.total_work(config)
         beside = arm.work(config)
@@ -46,13 +53,20 @@ def jobs_behind(
             needs.add(measured.stem)
             _add_other_ranks(alike[measured.stem], config)
             arguments = alike[measured.stem], seed, run.arm, measured
-            job = Job(measured.stem, work.measure_once, arguments, work=beside)
+            job = Job(
+                measured.stem,
+                work.measure_once,
+                arguments,
+                work=beside,
+                if_killed=if_killed(config, "search"),
+            )
             shared.setdefault(measured.stem, job)
         read = tuple(folder / "searches" / key for key in run.searches.values())
         arguments = config, seed, run.arm, folder / "runs" / run.id, read, measured
         if keep and run.id in keep:
             arguments += (keep[run.id],)
-        job = Job(run.id, work.retrain_once, arguments, frozenset(needs), load)
+        advice = if_killed(config, "retrain")
+        job = Job(run.id, work.retrain_once, arguments, frozenset(needs), load, advice)
         retrainings.append(job)
     return [*shared.values(), *retrainings]
 

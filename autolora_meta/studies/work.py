@@ -5,7 +5,6 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,7 +12,7 @@ from autolora_meta.allocators.allocation import Scoring, allocation, scoring
 from autolora_meta.allocators.replicate import Replicate, allocator
 from autolora_meta.bilevel.options import Selection
 from autolora_meta.config.run import RunConfig
-from autolora_meta.errors import InputError
+from autolora_meta.errors import InputError, WorkFailed
 from autolora_meta.finetuning.prepare import Prepared
 from autolora_meta.finetuning.retrain import RetrainResult
 from autolora_meta.finetuning.tasks.blind import blind_answer
@@ -21,6 +20,7 @@ from autolora_meta.foundation import manifest
 from autolora_meta.foundation.cost import plain_steps
 from autolora_meta.foundation.memory import peak
 from autolora_meta.foundation.places import becomes
+from autolora_meta.pipeline.memory import naming_what_to_lower
 from autolora_meta.pipeline.result import START
 from autolora_meta.pipeline.retrain import retrain
 from autolora_meta.ranks.pattern import RankPattern
@@ -124,7 +124,8 @@ def retrain_once(
             shutil.copytree(search, begun, dirs_exist_ok=True, ignore=ignore)
         share = progress_of(0.0 if known else allocator(arm).work(config))
         replicate = Replicate(config, seed, folder=begun, progress=share)
-        found = allocation(allocator(arm), replicate, known)
+        with naming_what_to_lower(config, "search"):
+            found = allocation(allocator(arm), replicate, known)
         share.close()
         own = effective(config, arm, plain_steps(found.spent.cost))
         saved = checkpoints_of(place)
@@ -173,7 +174,8 @@ def _search(
 
 def _measure(config: RunConfig, seed: int, arm: str, file: Path) -> None:
     progress = progress_of(allocator(arm).work(config))
-    scoring(allocator(arm), Replicate(config, seed, progress=progress)).save(file)
+    with naming_what_to_lower(config, "search"):
+        scoring(allocator(arm), Replicate(config, seed, progress=progress)).save(file)
     progress.close()
 
 
@@ -241,7 +243,12 @@ def _first_possible(
     """Return what the first of the configurations that is no bad input gives; its files stay."""
     *others, last = configs
     for config in others:
-        with suppress(InputError), becomes(place) as begun:
-            return call(config, begun)
+        try:
+            with becomes(place) as begun:
+                return call(config, begun)
+        except WorkFailed:  # the others would fail as it did
+            raise
+        except InputError:
+            continue
     with becomes(place) as begun:
         return call(last, begun)

@@ -20,7 +20,7 @@ SAVED = ["runtime.checkpoint_steps=1", "search.outer_steps=30", "retrain.steps=3
 SAVED += ["compare.replicates=1"]
 ENDINGS = {
     "search": ("ranks.json", "alphas.safetensors", "metrics.jsonl", "search/start.safetensors"),
-    "run": ("table.json", "ranks.json", "summary.md", "adapter/adapter_model.safetensors"),
+    "run": ("table.json", "ranks.json", "alphas.safetensors", "adapter/adapter_model.safetensors"),
 }
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGINT, signal.SIGTERM)
 _MOST = 4  # kills of one piece of work
@@ -35,6 +35,7 @@ def soak(seconds: float, seed: int, folder: Path) -> list[Line]:
         seed: of the moments.
         folder: to work in.
     """
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell may have ignored
     end, draw = time.monotonic() + seconds, random.Random(seed)
     tiny = tiny_setting(folder)
     lines = {

@@ -15,10 +15,10 @@ from autolora_meta.foundation.disk import unwritten
 from autolora_meta.foundation.places import naming
 
 NUMBERS = {
-    errno.ENOSPC: "make room there",
+    errno.ENOSPC: "make room on the disk",
     errno.EDQUOT: "quota",
     errno.EFBIG: "ulimit -f",
-    errno.EROFS: "make it writable",
+    errno.EROFS: "let the disk be written to",
 }
 
 
@@ -33,7 +33,7 @@ def test_a_disk_that_takes_nothing_is_named_with_what_to_do(
     said = str(found)
     assert said.startswith(f"'{tmp_path / 'table.json'}': {os.strerror(number)} (")
     assert f"MiB are free in {tmp_path})" in said and mend in said
-    assert "What has finished is kept" in said and said.endswith("the same command does the rest")
+    assert "what has finished is kept: " in said and said.endswith("give the same command again")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """A file of sealed lines: what changed, moved or went is found, half a last line is no damage."""
 
+import errno
 import json
+import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -75,3 +77,20 @@ def test_a_disk_that_fills_in_a_line_takes_none_of_it(
     assert file.read_bytes() == whole
     append(file, {"a": 4})
     assert read_rows(file) == [*ROWS, {"a": 4}]
+
+
+def test_a_line_that_does_not_fit_on_the_disk_leaves_none_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "rows.jsonl"
+    whole = b"".join(written(file))
+    with monkeypatch.context() as full, pytest.raises(OSError, match="No space"):
+        full.setattr(os, "fsync", _full)
+        append(file, ROWS[0])
+    assert file.read_bytes() == whole
+    append(file, ROWS[0])
+    assert read_rows(file) == [*ROWS, ROWS[0]]
+
+
+def _full(_: int) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

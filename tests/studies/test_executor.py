@@ -94,14 +94,15 @@ def test_a_process_that_dies_fails_alone() -> None:
 
     jobs = [
         Job("beside", time.sleep, (0.5,)),
-        Job("dies", os._exit, (9,)),
+        Job("dies", os._exit, (9,), if_killed="lower lora.k"),
         *DIVIDE,
         Job("after", operator.neg, (1,), needs=frozenset({"dies"})),
     ]
     outcomes = ended(jobs, None, pool)
     holds(outcomes)
     assert outcomes["beside"].error is None
-    assert outcomes["dies"].error == "its process died (killed, or out of memory)"
+    said = "its process died (killed, or out of memory); lower lora.k"
+    assert outcomes["dies"].error == said
     assert "its process died" in (outcomes["after"].error or "")
     assert 2 <= len(opened) <= 3
 

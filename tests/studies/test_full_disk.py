@@ -26,7 +26,7 @@ def test_a_job_that_finds_no_room_ends_the_study_and_is_run_by_the_same_call(
         return full() if sum(calls.values()) > 3 else retrain(*arguments)
 
     monkeypatch.setattr(work, "retrain_once", fills)
-    with pytest.raises(Unwritten, match="make room there, and the same command does the rest"):
+    with pytest.raises(Unwritten, match="make room on the disk, and give the same command again"):
         study(tmp_path, vary={}).run(executor)
     kept = Ledger(tmp_path).rows()
     assert all(row["status"] == "finished" for row in kept.values())

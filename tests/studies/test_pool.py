@@ -31,6 +31,7 @@ if __name__ == "__main__":  # and not in the process that it starts
 """
 
 
+@pytest.mark.slow
 def test_what_a_killed_run_left_in_the_temporary_folder_goes_with_the_next_start(
     tmp_path: Path,
 ) -> None:

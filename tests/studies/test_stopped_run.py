@@ -36,6 +36,7 @@ def wait_for(results: Path, lines: int, process: subprocess.Popen[str]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("both_signals")
 def test_a_run_that_is_killed_and_stopped_ends_with_the_same_bytes(
     tiny: Tiny, tmp_path: Path
 ) -> None:

@@ -1,0 +1,74 @@
+"""Out of memory: what to lower, in order, with the numbers of this run."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from autolora_meta.config.run import RunConfig
+from autolora_meta.errors import OutOfMemory
+from autolora_meta.foundation.memory import lacked
+
+_LENGTHLESS = ("image-classification",)
+
+
+@contextmanager
+def naming_what_to_lower(config: RunConfig, *sections: str) -> Iterator[None]:
+    """Turn a lack of memory in the body into a sentence that says what to lower.
+
+    Args:
+        config: of the run.
+        sections: what the body does: `search`, `retrain`, or both.
+
+    Raises:
+        OutOfMemory: the host or the device has too little memory.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError, OSError) as error:
+        if not lacked(error):
+            raise
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise OutOfMemory(
+            f"{config.runtime.resolved_device} has too little memory for this {sections[0]} "
+            f"({reason[:200]}); {what_to_lower(config, *sections)}"
+        ) from None
+
+
+def what_to_lower(config: RunConfig, *sections: str) -> str:
+    """Return what to lower, in order: first what changes no result, then what changes little.
+
+    Args:
+        config: of the run.
+        sections: what is done: `search`, `retrain`, or both.
+
+    >>> what_to_lower(RunConfig.load("quickstart"), "retrain")
+    'lower retrain.batch_size (now 16), retrain.eval_batch_size (now 64), task.max_length (now 24), in this order'
+    """  # noqa: E501
+    search, retrain = config.search, config.retrain
+    sizes: list[tuple[str, int]] = []
+    if "search" in sections:
+        sizes += [("search.batch_size", search.batch_size)]
+        sizes += [("search.outer_batch_size", search.outer_batch_size)]
+    if "retrain" in sections:
+        sizes += [("retrain.batch_size", retrain.batch_size)]
+        sizes += [("retrain.eval_batch_size", retrain.eval_batch_size)]
+    if config.task.type not in _LENGTHLESS:
+        sizes += [("task.max_length", config.task.max_length)]
+    if "search" in sections:
+        sizes += [("lora.k", config.lora.k)]
+    said = [f"{key} (now {value})" for key, value in sizes if value > 1]
+    words = f"lower {', '.join(said)}, in this order" if said else "take a smaller model"
+    method = search.hypergradient
+    if "search" in sections and method.record.needs_double_backward:
+        words += (
+            f"; or set search.hypergradient=darts, which needs no double backward (now "
+            f"{method.method})"
+        )
+    return words
+
+
+def if_killed(config: RunConfig, *sections: str) -> str:
+    """Return what to do where the process of a job was killed, most often for its memory."""
+    workers = config.runtime.workers
+    now = "one for each core" if workers == 0 else str(workers)
+    fewer = f"set runtime.workers=1 (now {now}), or " if workers != 1 else ""
+    return f"if that was for lack of memory, {fewer}{what_to_lower(config, *sections)}"
