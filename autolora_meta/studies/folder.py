@@ -10,7 +10,7 @@ from typing import Any
 from autolora_meta.config.run import CHANGED, RunConfig
 from autolora_meta.errors import InputError
 from autolora_meta.foundation import lock, manifest
-from autolora_meta.foundation.places import writable
+from autolora_meta.foundation.places import sweep, writable
 from autolora_meta.studies.ledger import RESULTS, STUDY
 from autolora_meta.studies.study import Study
 
@@ -113,6 +113,8 @@ def _claim(folder: Path, overwrite: bool, search: RunConfig | None) -> Iterator[
     try:
         with lock.locked(folder, "wait until it has ended, or give another name (name=...)"):
             refuse_taken()  # of two that came at once, one was first
+            for place in (folder, *filter(Path.is_dir, folder.rglob("*"))):
+                sweep(place)
             yield
     finally:
         if above and not taken(folder):

@@ -230,7 +230,7 @@ class Ledger:
 
     def sweep(self) -> None:
         """Remove the half-done work of processes of this machine that are no more."""
-        for place in (".", "searches", "measured", "runs"):
+        for place in (".", "searches", "measured", "runs", "figures", "errors"):
             sweep(self.folder / place)
         for begun in self.folder.glob(f"{CHECKPOINTS}/*"):
             if any((self.folder / kind / begun.name).exists() for kind in ("searches", "runs")):

@@ -14,6 +14,7 @@ from autolora_meta.errors import InputError
 from autolora_meta.foundation import manifest
 from autolora_meta.foundation.lock import FILES
 from autolora_meta.studies.folder import claimed, fill
+from autolora_meta.studies.ledger import Ledger
 from tests.end_to_end import contents, tiny_setting
 
 CONFIG = RunConfig.load("quickstart")
@@ -82,3 +83,23 @@ def test_of_two_searches_started_at_once_one_is_refused(tmp_path: Path) -> None:
     assert "another process" in refused or "finished work is not overwritten" in refused
     assert f"outer_steps: {finished}" in (tiny.run / "config.yaml").read_text()
     assert len((tiny.run / "metrics.jsonl").read_text().splitlines()) >= finished
+
+
+@pytest.mark.parametrize("of", ["search", "study"])
+def test_half_written_files_of_a_killed_process_go(of: str, tmp_path: Path) -> None:
+    with claimed(tmp_path / "mine") as folder:
+        fill(folder, CONFIG)
+    (figures := folder / "figures").mkdir()
+    script = (
+        "import os, signal; from pathlib import Path\n"
+        "from autolora_meta.foundation.places import replace_text\n"
+        "os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "replace_text(Path('ranks.svg'), 'half')\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=False, cwd=figures)
+    assert len(list(figures.iterdir())) == 1
+    if of == "study":
+        Ledger(folder).sweep()
+    else:
+        claimed(folder, search=CONFIG).__enter__()
+    assert not list(figures.iterdir())
