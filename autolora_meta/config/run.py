@@ -5,7 +5,6 @@ A configuration is made of overlays, applied left to right (`autolora_meta.confi
 
 from pathlib import Path
 
-import yaml
 from pydantic import Field, field_validator, model_validator
 
 from autolora_meta.bilevel.options import SearchOptions
@@ -27,6 +26,7 @@ from autolora_meta.foundation.checkpoints import Every
 from autolora_meta.foundation.device import ALLOWED, known_device, usable_device
 from autolora_meta.foundation.options import FolderName, Options, read
 from autolora_meta.foundation.tracking import START
+from autolora_meta.foundation.yaml_text import yaml_of
 from autolora_meta.ranks.options import RankOptions, bounds
 
 # What to do about a config.yaml that is not what the run wrote.
@@ -210,4 +210,4 @@ class RunConfig(Options):
 
     def to_yaml(self) -> str:
         """Return the resolved configuration as YAML; loading it gives an equal one."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        return yaml_of(self.model_dump(mode="json"))

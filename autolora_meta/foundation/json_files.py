@@ -15,7 +15,7 @@ from autolora_meta.foundation.sealed_lines import unsealed
 
 Count = Annotated[int, Field(ge=0, le=2**53)]
 Figure = Annotated[float, Field(allow_inf_nan=False)]
-Size = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Size = Annotated[float, Field(ge=0, le=2**60, allow_inf_nan=False)]
 # Part of a path, such as an arm or an id: it cannot lead to another folder.
 Part = Annotated[str, StringConstraints(pattern=r"^[^/\\\x00]*[^/\\\x00.][^/\\\x00]*$")]
 

@@ -1,4 +1,4 @@
-"""YAML that people write: plain values, each key once, and nothing that grows when it is read."""
+"""YAML of plain values: each key once, nothing that grows when it is read, all as written."""
 
 from io import StringIO
 from typing import Any
@@ -68,6 +68,24 @@ class _Loader(yaml.SafeLoader):
                 problem="a mapping grows beyond measure by what is merged into it",
                 problem_mark=node.start_mark,
             )
+
+
+class _Dumper(yaml.SafeDumper):
+    """A SafeDumper of texts that read back as they were: rare ends of lines are escaped."""
+
+
+def _written(dumper: _Dumper, text: str) -> Any:
+    style = '"' if _ENDS & {*text} else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_ENDS = {"\x85", "\u2028", "\u2029"}
+_Dumper.add_representer(str, _written)
+
+
+def yaml_of(value: Any) -> str:
+    """Return YAML that `yaml_content` reads as `value`, keys in their order."""
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
 def yaml_content(text: str, place: str) -> Any:

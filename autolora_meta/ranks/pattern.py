@@ -29,7 +29,7 @@ class _Layer(TypedDict):
 class _Stored(TypedDict):
     """What a file of a rank pattern holds; sums beside it follow from these."""
 
-    k: Annotated[Count, Field(ge=1)]
+    k: Annotated[Count, Field(ge=1, le=2**14)]  # a colour for each is drawn
     scale: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     layers: list[_Layer]
 

@@ -37,8 +37,7 @@ def means(table: StudyTable, *, timed: bool = False) -> Cells:
         line.append(_size([row["parameters"] for row in rows]))
         for metric in metrics:
             each = [row["metrics"][metric] for row in rows]
-            spread = f" ± {statistics.stdev(each):.3f}" if len(each) > 1 else ""
-            line.append(f"{statistics.fmean(each):.3f}{spread}")
+            line.append(_mean(each))
         line.append(f"{statistics.fmean(row['cost'] for row in rows):.0f}")
         if timed:
             seconds = statistics.fmean(table.took[row["id"]].all_seconds for row in rows)
@@ -82,6 +81,13 @@ def differences(contrasts: Sequence[Contrast]) -> Cells:
     ]
     header = ["value", "baseline", "metric", "difference", "low", "high", "effect size", "p"]
     return [*header, "p (corrected)", "replicates"], rows
+
+
+def _mean(values: Sequence[float]) -> str:
+    if not all(map(math.isfinite, values)):
+        return "not finite"
+    spread = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
+    return f"{statistics.fmean(values):.3f}{spread}"
 
 
 def _finite(value: float, form: str) -> str:

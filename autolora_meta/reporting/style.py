@@ -1,5 +1,6 @@
 """How every figure looks: sizes for a column of a paper, colours that print in grey."""
 
+import re
 from collections.abc import Callable, Sequence
 from functools import wraps
 from io import BytesIO
@@ -14,6 +15,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colorbar import Colorbar
 from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 
 from autolora_meta.errors import InputError
@@ -38,6 +40,7 @@ _STYLE: dict[Any, Any] = {
     "savefig.dpi": 200,
     "svg.hashsalt": "autolora-meta",  # else the names inside an SVG are drawn by lot
 }
+_MARK = re.compile(r"\$\\mathdefault\{[-\u2212\d.^{} ]*\}\$")  # of a logarithmic axis
 _UNDATED = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}  # equal runs, equal bytes
 
 FORMATS = ("png", "svg", "pdf")
@@ -76,6 +79,7 @@ def save(figure: Figure, path: Path) -> None:
     Some of the style (resolution, the salt of names) counts only while a file is written.
     """
     ending, content = path.suffix.removeprefix("."), BytesIO()
+    _as_they_stand(figure)
     with matplotlib.rc_context(_STYLE):
         figure.savefig(content, format=ending, metadata=_UNDATED.get(ending))
     replace_bytes(path, content.getvalue())
@@ -83,6 +87,7 @@ def save(figure: Figure, path: Path) -> None:
 
 def save_all(figure: Figure, folder: Path, name: str) -> list[Path]:
     """Write a figure in every format of `FORMATS`; its parts are laid out once for all of them."""
+    _as_they_stand(figure)
     engine = figure.get_layout_engine()
     if engine is not None:
         with matplotlib.rc_context(_STYLE):
@@ -92,6 +97,14 @@ def save_all(figure: Figure, folder: Path, name: str) -> list[Path]:
     for file in files:
         save(figure, file)
     return files
+
+
+def _as_they_stand(figure: Figure) -> None:
+    """Let a name with a dollar stand as it is: it is no mathematics, as marks of an axis are."""
+    for text in figure.findobj(Text):
+        assert isinstance(text, Text)
+        if "$" in text.get_text() and not _MARK.fullmatch(text.get_text()):
+            text.set_parse_math(False)
 
 
 def axes(ax: Axes | None, width: float, height: float) -> tuple[Figure, Axes]:

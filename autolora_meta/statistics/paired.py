@@ -103,7 +103,8 @@ def paired_difference(
         raise InputError(
             f"paired arms need the same replicates, at least one; given {len(a)} and {len(b)}"
         )
-    d = np.asarray(a, dtype=float) - np.asarray(b, dtype=float)
+    with np.errstate(invalid="ignore"):  # inf - inf is refused below
+        d = np.asarray(a, dtype=float) - np.asarray(b, dtype=float)
     if not np.isfinite(d).all():
         raise InputError(f"the metric is not finite in replicate {int(np.argmin(np.isfinite(d)))}")
     rounding = _ROUNDING * float(np.abs([*a, *b]).max())

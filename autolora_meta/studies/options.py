@@ -7,7 +7,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import Field, field_validator, model_validator
 
 from autolora_meta.config.overlay import STUDIES, setting
@@ -16,7 +15,7 @@ from autolora_meta.errors import InputError, unknown
 from autolora_meta.foundation import plugins
 from autolora_meta.foundation.options import FolderName, Options, read
 from autolora_meta.foundation.reading import file_text
-from autolora_meta.foundation.yaml_text import yaml_content
+from autolora_meta.foundation.yaml_text import yaml_content, yaml_of
 from autolora_meta.studies.questions import (
     ARM,
     EVERY,
@@ -201,7 +200,7 @@ class StudyOptions(Options):
 
     def to_yaml(self) -> str:
         """As a study file; reading it gives an equal study."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        return yaml_of(self.model_dump(mode="json"))
 
 
 def read_study(file: str | Path, *changes: str, smoke: bool = False) -> StudyOptions:

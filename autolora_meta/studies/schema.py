@@ -6,6 +6,7 @@ The file is a Tabular Data Resource with a Table Schema (specs.frictionlessdata.
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
@@ -63,6 +64,7 @@ class StoredTable(TypedDict):
     data: list[Annotated[StoredValue, AS_IT_STANDS]]
 
 
+_BEYOND = 1e150  # its square is no double
 _OF_RUN = ("parameters", "cost", "pattern", "start", "blind", "blind_answer", "error")
 
 
@@ -123,6 +125,18 @@ def runs_of(values: Iterable[Mapping[str, Any]], keys: Sequence[str]) -> list[Ro
             row.setdefault("metrics", {})[value["metric"]] = value["value"]
             row.setdefault("compared", []).extend([value["metric"]] * value["compared"])
     return list(found.values())
+
+
+def refuse_beyond(rows: Iterable[Row]) -> None:
+    """Refuse metrics that no sum of replicates and no axis of a figure can hold.
+
+    Raises:
+        ValueError: a run has one.
+    """
+    for row in rows:
+        for name, value in row.get("metrics", {}).items():
+            if _BEYOND < abs(value) < math.inf:
+                raise ValueError(f"run {row['id']} has {name} {value:g}")
 
 
 def pattern_of(ranks: Mapping[str, int]) -> str:

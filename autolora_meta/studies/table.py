@@ -161,6 +161,7 @@ class StudyTable(Runs):
         keys, asked, primary = tuple(content["keys"]), content["asked"], content["primary"]
         try:
             rows = schema.runs_of(content["data"], keys)
+            schema.refuse_beyond(rows)
         except (KeyError, ValueError) as error:
             raise InputError(f"{path} is no table of a study ({error}); {_AGAIN}") from None
         if ARM not in keys or not 0 <= primary.question < max(len(asked), 1):

@@ -1,11 +1,13 @@
 """Files that a person or a crash has broken end in one sentence, whatever command reads them."""
 
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 
 from autolora_meta.foundation.json_files import read_rows
+from autolora_meta.ranks.pattern import RankPattern
 from tests.end_to_end import Tiny, command
 
 
@@ -69,3 +71,28 @@ def test_an_option_of_ranks_by_its_whole_name(tiny: Tiny) -> None:
 def test_verify_looks_for_the_model_before_it_measures(tiny: Tiny) -> None:
     said = command("verify", "--model", tiny.config, "model.name=./missing")
     assert said.status == 2 and "is not a folder here" in said.err and "measuring" not in said.err
+
+
+@pytest.mark.parametrize("name", ["$\\frac{0$", "$x", "a_b^{c}$%", "n" * 300])
+def test_names_of_layers_stand_in_a_figure_as_they_are(name: str, tmp_path: Path) -> None:
+    RankPattern((f"{name}.0", f"{name}.1"), (1, 2), (8, 8), k=4, scale=1.0).save(
+        tmp_path / "ranks.json"
+    )
+    said = command("plot", tmp_path / "ranks.json", "--output", tmp_path / "ranks.svg")
+    assert said.status == 0, said.err
+
+
+def test_ranks_of_more_components_than_there_are_colours(tmp_path: Path) -> None:
+    RankPattern(("q",), (1,), (8,), k=2**53, scale=1.0).save(tmp_path / "ranks.json")
+    said = command("plot", tmp_path / "ranks.json", "--output", tmp_path / "ranks.svg")
+    assert said.status == 2 and "k: should be less than or equal to 16384" in said.err
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "1e308"])
+def test_a_table_with_a_metric_that_no_mean_can_hold(
+    value: str, tiny: Tiny, tmp_path: Path
+) -> None:
+    table = (tiny.run / "table.json").read_text()
+    (tmp_path / "table.json").write_text(re.sub(r'"value": [^,]+,', f'"value": {value},', table))
+    said = command("compare", tmp_path)
+    assert said.status == 2 and ("not finite" in said.err or "is no table" in said.err)

@@ -7,7 +7,7 @@ import pytest
 
 from autolora_meta.errors import InputError
 from autolora_meta.foundation.plain import refuse_odd
-from autolora_meta.foundation.yaml_text import yaml_content
+from autolora_meta.foundation.yaml_text import yaml_content, yaml_of
 
 _NAMES = "abcdefghi"
 
@@ -62,3 +62,19 @@ def test_anchors_merges_and_dates_are_read() -> None:
     assert found["b"] == {"x": 1, "y": 2} and found["c"] == [{"x": 1}, {"x": 1}]
     assert found["name"] == "2024-01-01"
     refuse_odd(found, "mine.yaml")
+
+
+def test_what_is_written_is_read_as_it_was() -> None:
+    for text in (
+        "a\x85b",
+        "\u2028",
+        "\u2029\n",
+        "1e3",
+        "2024-01-01",
+        "yes",
+        "",
+        " x",
+        "\ufeff",
+        "\t",
+    ):
+        assert yaml_content(yaml_of({text: [text]}), "mine.yaml") == {text: [text]}
