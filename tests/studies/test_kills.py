@@ -69,6 +69,6 @@ def test_kills_at_random_moments(tiny: Tiny, tmp_path: Path) -> None:
             one, other = (folder / name for folder in (here, tmp_path / "whole"))
             told, meant = (text.read_bytes().replace(b"killed", b"whole") for text in (one, other))
             assert told == meant, name
-        assert not [*here.glob("checkpoints/*")]
+        assert not [*here.rglob(".*-*@*")] and not [*here.glob("checkpoints/*")]
         shutil.rmtree(here)
     assert ended
