@@ -1,4 +1,4 @@
-"""The one exception for input that a person can mend, and its wording."""
+"""What people see instead of a traceback: `InputError`, its kinds, and their wording."""
 
 import difflib
 from collections.abc import Iterable, Sequence

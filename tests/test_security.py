@@ -274,3 +274,13 @@ def test_tokens_of_the_environment_stand_in_no_file(
     written = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
     told = said.out + said.err + missing.out + missing.err
     assert b"SecretOfMine" not in written and "SecretOfMine" not in told
+
+
+def test_a_script_in_the_place_of_data_does_not_run(tiny: Tiny, tmp_path: Path) -> None:
+    script, trace = tmp_path / "rows" / "rows.py", tmp_path / "ran"
+    script.parent.mkdir()
+    script.write_text(f"open({str(trace)!r}, 'w').close()\n")
+    for source in (script, script.parent):
+        said = command("search", tiny.config, f"data.source={source}", "--runs", tmp_path / "runs")
+        assert said.status == 2 and "allowed: " in said.err
+    assert not trace.exists() and not (tmp_path / "runs").exists()

@@ -1,6 +1,5 @@
 """`autolora-meta retrain`: an adapter with the ranks of a run, or with others."""
 
-import shutil
 from pathlib import Path
 from typing import Annotated
 
@@ -39,6 +38,7 @@ def retrain(
     """
     from autolora_meta.config.run import RunConfig
     from autolora_meta.foundation import manifest
+    from autolora_meta.foundation.checkpoints import Checkpoints, saying_how_to_go_on
     from autolora_meta.foundation.places import unused
     from autolora_meta.foundation.progress import Bar
     from autolora_meta.pipeline.prepare import prepare
@@ -67,20 +67,21 @@ def retrain(
         )
     prepared = prepare(config)
     trained = searched.start if searched and starts else None
-    saved = output.with_name(f"{output.name}-checkpoints")
+    kept = Checkpoints(output.with_name(f"{output.name}-checkpoints"), config.runtime.checkpoints)
     if restart:
-        shutil.rmtree(saved, ignore_errors=True)
-    result = run_retrain(
-        config,
-        pattern,
-        prepared=prepared,
-        start=trained,
-        progress=Bar(),
-        checkpoints=saved,
-        say=typer.echo,
-    )
+        kept.clear()
+    with saying_how_to_go_on(kept, typer.echo):
+        result = run_retrain(
+            config,
+            pattern,
+            prepared=prepared,
+            start=trained,
+            progress=Bar(),
+            checkpoints=kept.folder,
+            say=typer.echo,
+        )
     KeepAdapter(config, by_hand=ranks is not None)(result, pattern, prepared, output)
-    shutil.rmtree(saved, ignore_errors=True)
+    kept.clear()
     for name, value in result.metrics.items():
         typer.echo(f"{name}: {value:.4f}")
     typer.echo(f"written to {output}")

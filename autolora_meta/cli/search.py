@@ -38,14 +38,14 @@ def search(
             config = config.model_copy(update={"name": folder.name})
         trackers = Trackers(config.runtime.report_to, config.name, folder / "trackers")
         typer.echo(check(config).sentences(config))
-        if restart or not stopped_search(folder, config):
+        if restart or overwrite or not stopped_search(folder, config):
             fill(folder, config)
         _search(config, folder, trackers)
     typer.echo(f"written to {folder}")
 
 
 def _search(config: "RunConfig", folder: Path, trackers: "Trackers") -> None:
-    from autolora_meta.foundation.checkpoints import Checkpoints
+    from autolora_meta.foundation.checkpoints import Checkpoints, saying_how_to_go_on
     from autolora_meta.foundation.json_files import begin_rows
     from autolora_meta.foundation.progress import Bar
     from autolora_meta.pipeline.search import search as run_search
@@ -53,7 +53,7 @@ def _search(config: "RunConfig", folder: Path, trackers: "Trackers") -> None:
     from autolora_meta.reporting.figures import draw_search
 
     kept = Checkpoints(folder / "checkpoints", config.runtime.checkpoints)
-    try:
+    with saying_how_to_go_on(kept, typer.echo):
         result = run_search(
             config,
             progress=Bar(),
@@ -61,9 +61,6 @@ def _search(config: "RunConfig", folder: Path, trackers: "Trackers") -> None:
             checkpoints=kept.folder,
             say=typer.echo,
         )
-    except KeyboardInterrupt:
-        typer.echo(f"\nstopped; the same command goes on from the last checkpoint in {kept.folder}")
-        raise
     draw_search(result, folder)
     result.save(folder)  # the last: a search that has it has ended
     kept.clear()

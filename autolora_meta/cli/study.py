@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from autolora_meta.cli.arguments import Restart, end_with
+from autolora_meta.cli.arguments import Restart, RetryFailed, Wait, end_with
 
 
 def study(
@@ -27,12 +27,8 @@ def study(
         bool,
         typer.Option("--dry-run", help="List the runs that are left, and run none; data are read."),
     ] = False,
-    retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Run those again that failed before.")
-    ] = False,
-    wait: Annotated[
-        bool, typer.Option("--wait", help="Wait for another process that works on this study.")
-    ] = False,
+    retry_failed: RetryFailed = False,
+    wait: Wait = False,
     restart: Restart = False,
     runs: Annotated[
         Path, typer.Option(help="The folder that the study's folder goes into, by its name.")

@@ -18,6 +18,7 @@ from autolora_meta.finetuning.stacked_adamw import StackedAdamW
 from autolora_meta.finetuning.stacked_batches import Order, batches, parts, workers_beside
 from autolora_meta.finetuning.stacked_jobs import Job, refuse_unlike
 from autolora_meta.finetuning.stacked_rows import refuse_mixed_rows
+from autolora_meta.finetuning.trainer import lost
 from autolora_meta.foundation.progress import Progress, Silent
 from autolora_meta.foundation.randomness import derive, seeded
 
@@ -151,9 +152,7 @@ def _refuse(stack: Stack, jobs: Sequence[Job], orders: Sequence[Order]) -> None:
 def _result(stack: Stack, r: int, job: Job, losses: list[float]) -> Trained | NotFinite:
     for step, loss in enumerate(losses, 1):
         if not math.isfinite(loss):
-            return NotFinite(
-                f"the loss of the retraining is {loss} at step {step}; lower retrain.learning_rate"
-            )
+            return lost(loss, step)
     log = [
         {"step": step, "loss": loss, "learning_rate": rate}
         for step, (loss, rate) in enumerate(zip(losses, job.rates(), strict=True), 1)

@@ -155,6 +155,13 @@ class _Numbered:
             return self._collate(rows)
 
 
+def lost(loss: float, step: int) -> NotFinite:
+    """Return what is to be said of a loss that is no number."""
+    return NotFinite(
+        f"the loss of the retraining is {loss} at step {step}; lower retrain.learning_rate"
+    )
+
+
 class Follow(TrainerCallback):
     """A callback that keeps and shows the loss of each step, and stops when it is not a number."""
 
@@ -174,9 +181,7 @@ class Follow(TrainerCallback):
     def _keep(self, step: int, logs: Mapping[str, float]) -> None:
         loss = float(logs["loss"])
         if not math.isfinite(loss):
-            raise NotFinite(
-                f"the loss of the retraining is {loss} at step {step}; lower retrain.learning_rate"
-            )
+            raise lost(loss, step)
         self.log.append({"step": step, "loss": loss, "learning_rate": logs["learning_rate"]})
         self.progress.step(loss)
 

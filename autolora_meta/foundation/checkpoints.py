@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 
 from autolora_meta.errors import InputError, NotFinite
+from autolora_meta.foundation.progress import Say
 from autolora_meta.foundation.state_files import SUFFIX, read_state, write_state
 
 _LOG = logging.getLogger("autolora_meta")
@@ -109,6 +110,19 @@ class Checkpoints:
         """Return the checkpoints, the last one first."""
         found = self.folder.glob(f"step-*-*{SUFFIX}") if self.folder.is_dir() else ()
         return sorted((file for file in found if _step(file) >= 0), key=_step, reverse=True)
+
+
+@contextmanager
+def saying_how_to_go_on(kept: Checkpoints, say: Say) -> Iterator[None]:
+    """Say from where the same command goes on, if Ctrl-C or SIGTERM ends the body."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if any(kept.folder.rglob(f"*{SUFFIX}")):  # of pooled searches they stand further below
+            say(f"\nstopped; the same command goes on from the last checkpoint in {kept.folder}")
+        else:
+            say("\nstopped before the first checkpoint; the same command begins anew")
+        raise
 
 
 @contextmanager

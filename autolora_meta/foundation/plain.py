@@ -5,8 +5,8 @@ from typing import Any
 
 from autolora_meta.errors import InputError, shown
 
-_DEEPEST = 50  # levels
-_LARGEST = 1 << 20  # values and characters, what stands in several places counted in each
+DEEPEST = 50  # levels; the deepest option stands on the fourth
+LARGEST = 1 << 20  # values and characters, what stands in several places counted in each
 _HIGHEST = 2**63  # of whole numbers: torch takes none above it
 
 
@@ -26,8 +26,8 @@ def refuse_odd(value: object, what: str) -> None:
     known: dict[int, tuple[int, int]] = {}  # by identity: levels below it, and its size
 
     def measure(value: Any, place: str, depth: int) -> tuple[int, int]:
-        if depth > _DEEPEST:
-            raise InputError(f"{what} is nested too deep, in more than {_DEEPEST} levels: {place}")
+        if depth > DEEPEST:
+            raise InputError(f"{what} is nested too deep, in more than {DEEPEST} levels: {place}")
         if isinstance(value, str):
             _refuse_no_text(value, place or what)
             return 0, len(value)
@@ -42,14 +42,14 @@ def refuse_odd(value: object, what: str) -> None:
                 name = str(key)[:40] if isinstance(key, str | int) else "?"
                 below, more = measure(part, f"{place}.{name}" if place else name, depth + 1)
                 height, size = max(height, below + 1), size + more + len(name)
-                if size > _LARGEST:
+                if size > LARGEST:
                     raise InputError(
-                        f"{place or what} holds more than {_LARGEST:,} values and characters"
+                        f"{place or what} holds more than {LARGEST:,} values and characters"
                     )
             known[id(value)] = height, size
         height, size = known[id(value)]
-        if depth + height > _DEEPEST:
-            raise InputError(f"{what} is nested too deep, in more than {_DEEPEST} levels: {place}")
+        if depth + height > DEEPEST:
+            raise InputError(f"{what} is nested too deep, in more than {DEEPEST} levels: {place}")
         return height, size
 
     measure(value, "", 0)

@@ -6,9 +6,8 @@ from typing import Any
 import yaml
 
 from autolora_meta.errors import InputError
+from autolora_meta.foundation.plain import DEEPEST, LARGEST
 
-_DEEPEST = 50  # levels; the deepest option stands on the fourth
-_LARGEST = 1 << 20  # characters of a text, and keys of a mapping that others are merged into
 _PLAIN = ("null", "bool", "int", "float", "str", "seq", "map")
 
 
@@ -30,9 +29,9 @@ class _Loader(yaml.SafeLoader):
     }
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.depth > _DEEPEST:
+        if self.depth > DEEPEST:
             raise yaml.MarkedYAMLError(
-                problem=f"nested too deep, in more than {_DEEPEST} levels",
+                problem=f"nested too deep, in more than {DEEPEST} levels",
                 problem_mark=self.peek_event().start_mark,
             )
         self.depth += 1
@@ -63,7 +62,7 @@ class _Loader(yaml.SafeLoader):
 
     def flatten_mapping(self, node: Any) -> None:
         super().flatten_mapping(node)  # merges; each level of aliases may multiply the keys
-        if len(node.value) > _LARGEST:
+        if len(node.value) > LARGEST:
             raise yaml.MarkedYAMLError(
                 problem="a mapping grows beyond measure by what is merged into it",
                 problem_mark=node.start_mark,
@@ -100,8 +99,8 @@ def yaml_content(text: str, place: str) -> Any:
     Raises:
         InputError: it is not valid YAML, repeats a key, or is too deep or too long.
     """
-    if len(text) > _LARGEST:
-        raise InputError(f"{place} holds {len(text):,} characters; at most {_LARGEST:,} are read")
+    if len(text) > LARGEST:
+        raise InputError(f"{place} holds {len(text):,} characters; at most {LARGEST:,} are read")
     try:
         stream = StringIO(text)
         stream.name = place  # messages then name it

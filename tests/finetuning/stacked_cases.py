@@ -21,16 +21,15 @@ from transformers import (
 
 from autolora_meta.finetuning.lora import quiet_peft
 
-TINY: dict[str, Any] = {
+SIZES: dict[str, Any] = {
     "vocab_size": 40,
     "hidden_size": 16,
     "num_hidden_layers": 2,
     "num_attention_heads": 2,
     "intermediate_size": 32,
-    "hidden_dropout_prob": 0.0,
-    "attention_probs_dropout_prob": 0.0,
     "num_labels": 3,
 }
+TINY: dict[str, Any] = SIZES | {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 GPT2: dict[str, Any] = {
     "vocab_size": 40,
     "n_embd": 16,

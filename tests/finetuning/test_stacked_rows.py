@@ -24,16 +24,9 @@ from autolora_meta.finetuning.buffers import standing_still
 from autolora_meta.finetuning.lora import LoraOptions, wrap_for_search
 from autolora_meta.finetuning.stacked import adapter_state, stacked
 from autolora_meta.finetuning.stacked_rows import refuse_mixed_rows
+from tests.finetuning.stacked_cases import SIZES
 
 ROWS = 2
-TINY: dict[str, Any] = {
-    "vocab_size": 40,
-    "hidden_size": 16,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "intermediate_size": 32,
-    "num_labels": 3,
-}
 
 
 class Small(nn.Module):
@@ -124,7 +117,7 @@ def test_rows_that_see_each_other_are_found(make: Callable[[], nn.Module]) -> No
 
 def test_weights_that_meet_positions_are_found() -> None:
     torch.manual_seed(0)
-    options = TINY | {"relative_attention": True, "pos_att_type": ["c2p", "p2c"]}
+    options = SIZES | {"relative_attention": True, "pos_att_type": ["c2p", "p2c"]}
     options |= {"share_att_key": True, "position_buckets": 6}
     model = DebertaV2ForSequenceClassification(DebertaV2Config(**options))
     layer = "deberta.encoder.layer.0.attention.self.key_proj"
@@ -139,7 +132,7 @@ def test_a_layer_that_fails_in_one_pass_is_refused() -> None:
 
 def test_rows_alone_are_let_through_and_the_model_is_as_before() -> None:
     torch.manual_seed(0)
-    model = BertForSequenceClassification(BertConfig(**TINY))  # with its dropout
+    model = BertForSequenceClassification(BertConfig(**SIZES))  # with its dropout
     numbers = {name: value.clone() for name, value in model.state_dict().items()}
     state = torch.get_rng_state()
     wrapped = check(model, ["bert.encoder.layer.1.attention.self.key"], ["classifier"], texts)
@@ -159,7 +152,7 @@ def test_running_statistics_that_stand_still_do_not_mix() -> None:
 
 def test_experts_and_decoders_do_not_mix() -> None:
     torch.manual_seed(0)
-    experts = MixtralConfig(**TINY, num_key_value_heads=2, num_local_experts=4, pad_token_id=0)
+    experts = MixtralConfig(**SIZES, num_key_value_heads=2, num_local_experts=4, pad_token_id=0)
     layer = "model.layers.0.self_attn.q_proj"
     check(MixtralForSequenceClassification(experts), [layer], ["score"], texts)
     sizes: dict[str, Any] = {"vocab_size": 40, "d_model": 16, "d_kv": 8, "d_ff": 32}

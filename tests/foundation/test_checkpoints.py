@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from autolora_meta.foundation import checkpoints as module
-from autolora_meta.foundation.checkpoints import Checkpoints, Every
+from autolora_meta.foundation.checkpoints import Checkpoints, Every, saying_how_to_go_on
 
 
 def test_the_last_two_are_kept(tmp_path: Path) -> None:
@@ -64,3 +64,16 @@ def test_other_files_are_left_alone(tmp_path: Path) -> None:
     for step in (1, 2, 3):
         kept.save(step, {})
     assert len([*tmp_path.iterdir()]) == 5
+
+
+@pytest.mark.parametrize(
+    ("below", "words"),
+    [(None, "before the first checkpoint"), (".", "goes on from the last"), ("0", "goes on from")],
+)
+def test_who_stops_work_is_told_how_to_go_on(tmp_path: Path, below: str | None, words: str) -> None:
+    kept, said = Checkpoints(tmp_path / "kept", Every()), list[str]()
+    if below is not None:
+        kept.below(below).save(1, {})
+    with pytest.raises(KeyboardInterrupt), saying_how_to_go_on(kept, said.append):
+        raise KeyboardInterrupt
+    assert len(said) == 1 and words in said[0]

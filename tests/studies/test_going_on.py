@@ -14,7 +14,8 @@ from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import InputError
 from autolora_meta.foundation.places import becomes
 from autolora_meta.studies import work
-from autolora_meta.studies.ledger import Ledger
+from autolora_meta.studies.ahead import ahead
+from autolora_meta.studies.ledger import CHECKPOINTS, Ledger
 from autolora_meta.studies.study import Study
 from autolora_meta.studies.table import StudyTable
 from tests.studies.stub_work import BASE, VARY, calls, retrain, study
@@ -196,3 +197,18 @@ def test_the_first_of_two_equal_jobs_is_kept(
     assert work.search_once(configs, 0, "learned", place)["allocation_seconds"] == 1.0
     assert work.search_once(configs, 0, "learned", place) == {"seconds": 0.0}
     assert (place / "search").read_text() == "first" and list(place.parent.iterdir()) == [place]
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_what_was_saved_of_a_job_is_there_when_it_begins_unless_anew(
+    tmp_path: Path, executor: ThreadPoolExecutor, restart: bool
+) -> None:
+    study(tmp_path, seeds=1).run(executor)
+    mine = study(tmp_path)
+    job, *_ = mine.jobs(mine.left())
+    saved = tmp_path / CHECKPOINTS / job.key
+    saved.mkdir(parents=True)
+    assert mine.begun() == 1
+    assert ("1 of these jobs were begun" in ahead(mine, restart=restart)) != restart
+    mine.run(executor, restart=restart)
+    assert saved.exists() != restart  # work that takes no time reads none of it
