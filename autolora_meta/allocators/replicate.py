@@ -16,6 +16,7 @@ from autolora_meta.finetuning.prepare import Prepared
 from autolora_meta.finetuning.tasks import refuse_lacking
 from autolora_meta.foundation import plugins
 from autolora_meta.foundation.cost import Cost
+from autolora_meta.foundation.device import begin
 from autolora_meta.foundation.json_files import begin_rows
 from autolora_meta.foundation.progress import Progress, Row
 from autolora_meta.pipeline.prepare import prepare
@@ -58,6 +59,7 @@ class Replicate:
     @cached_property
     def prepared(self) -> Prepared:
         """Base model with its head, tokenizer, and encoded rows of this seed's split."""
+        begin(self.config.runtime.resolved_device)  # before an allocator seeds what it draws
         prepared = prepare(self.config, self.seed)
         compared = self.config.compare.compared(prepared.task.compared)
         refuse_lacking(prepared.task, compared)

@@ -27,6 +27,7 @@ from autolora_meta.finetuning.tasks import Processor
 from autolora_meta.finetuning.trainer import Follow, TaskTrainer
 from autolora_meta.foundation.checkpoints import Checkpoints
 from autolora_meta.foundation.content_hash import base_hash, content_hash
+from autolora_meta.foundation.device import begin
 from autolora_meta.foundation.interrupts import waiting
 from autolora_meta.foundation.options import Options
 from autolora_meta.foundation.places import scratch, sweep
@@ -137,6 +138,7 @@ def retrain(
     task, rows = prepared.task, prepared.rows
     if options.group_by_length and "input_ids" not in rows["train"].column_names:
         raise InputError("retrain.group_by_length is for texts, and these rows hold none; leave it")
+    begin(device)
     wrapped = started(copy.deepcopy(prepared.model), prepared, pattern, dropout, seed, start)
     follow = Follow(progress or Silent(), options.steps)
     test = by_length(rows["test"])

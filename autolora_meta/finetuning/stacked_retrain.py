@@ -19,6 +19,7 @@ from autolora_meta.finetuning.stacked_batches import Order, batches, parts, work
 from autolora_meta.finetuning.stacked_jobs import Job, refuse_unlike
 from autolora_meta.finetuning.stacked_rows import refuse_mixed_rows
 from autolora_meta.finetuning.trainer import lost
+from autolora_meta.foundation.device import begin
 from autolora_meta.foundation.progress import Progress, Silent
 from autolora_meta.foundation.randomness import derive, seeded
 
@@ -68,6 +69,7 @@ def retrain_stacked(
         InputError: the jobs cannot be trained in one pass.
     """
     refuse_unlike(jobs)
+    begin(device)
     first, follow = jobs[0].prepared, progress or Silent()
     states = [job.state(dropout) for job in jobs]
     ranks = zip(*(job.pattern.ranks for job in jobs), strict=True)

@@ -51,6 +51,17 @@ def usable_device(name: str) -> str:
     return name
 
 
+def begin(device: torch.device | str) -> None:
+    """Make a device ready, before anything is seeded for work on it.
+
+    Until then torch only notes the seeds that CUDA is to get, and the last one counts: a seed that
+    was given for something else and taken back. So the first work of a process would draw other
+    dropout masks than the same work later.
+    """
+    if torch.device(device).type == "cuda":
+        torch.cuda.init()
+
+
 @contextmanager
 def threads(count: int) -> Iterator[None]:
     """Run the body with `count` threads of torch, then restore their number."""

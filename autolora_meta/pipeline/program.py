@@ -28,6 +28,7 @@ from autolora_meta.finetuning.lora import (
 )
 from autolora_meta.finetuning.prepare import Prepared
 from autolora_meta.finetuning.targets import Targets, choose_targets
+from autolora_meta.foundation.device import begin
 from autolora_meta.foundation.randomness import derive, seeded
 from autolora_meta.ranks.rules import RankOptions, bounds
 
@@ -83,6 +84,7 @@ class Program:
     @contextmanager
     def opened(self) -> Iterator[tuple[PeftModel, Gates, tuple[int, ...]]]:
         """Yield the model wrapped and gated, the gates and the costs; restore the model after."""
+        begin(self.device)
         refuse_new_and_frozen(self.model, self.head)
         names = self.targets().names
         # What no allocation could do is refused before anything runs.

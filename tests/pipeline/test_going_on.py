@@ -190,3 +190,23 @@ def test_a_loader_with_a_generator_of_its_own_is_refused(tmp_path: Path) -> None
     search_model(net(), loader, loader, **LOSS, **FEW)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="generator of its own"):
         search_model(net(), loader, loader, checkpoints=tmp_path, **LOSS, **FEW)  # type: ignore[arg-type]
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("method", METHODS)
+def test_a_search_on_a_gpu_goes_on_to_the_same_bytes(tmp_path: Path, method: str) -> None:
+    options = {**FEW["options"], "hypergradient": method}
+    kept = {"checkpoints": tmp_path, "every": Every(steps=1)}
+
+    def ends(**more: Any) -> Any:
+        torch.manual_seed(0)
+        net = torch.nn.TransformerEncoderLayer(32, 2, 64, dropout=0.1, batch_first=True)
+        model = torch.nn.Sequential(torch.nn.Linear(4, 32), net, torch.nn.Linear(32, 3))
+        rows = [(x.expand(8, 5, 4), y.expand(8, 5, 3)) for x, y in rows_of()]
+        given = {"options": options, "lora": {"k": 2}, "targets": ["0", "1.linear1", "2"]}
+        return search_model(model, rows, rows[::-1], device="cuda", **LOSS, **given, **more)  # type: ignore[arg-type]
+
+    with pytest.raises(Killed):
+        ends(observe=stopping(4, kill), **kept)
+    again, whole = ends(**kept), ends()
+    assert torch.equal(again.trajectory, whole.trajectory) and again.rows == whole.rows
