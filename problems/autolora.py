@@ -13,7 +13,7 @@ sum_j alpha_lj u_lj v_lj^T. One search step (section 3.3 of the paper):
 A control puts RandomGradients in place of Validation: the same search, with noise moving alpha.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -59,21 +59,24 @@ def autolora(
     device: torch.device | str = "cpu",
     progress: Progress | None = None,
     observe: Callable[[Row], None] = lambda row: None,
+    seeds: Sequence[int] | None = None,
 ) -> SearchEngine:
     """Return an engine with the two problems of AutoLoRA, ready to `run`.
 
     Args:
         model: a PeftModel whose components `gates` weigh (`autolora_meta.bilevel.gating.gated`).
-        gates: the selection variables.
+        gates: the selection variables; of several searches at once (`Gates.several`), whose
+            numbers `model` holds, too (`autolora_meta.finetuning.stacked`).
         train_batches: endless training batches, for the inner problem.
         validation_batches: endless validation batches, for the outer problem.
-        loss: (model, batch) -> scalar.
+        loss: (model, batch) -> scalar; of several searches one for each, (R,).
         options: schedule, optimizers and hypergradient method.
         selection: frozen leaves out Validation, so that gates stay at their start; random puts
-            RandomGradients in its place, seeded from torch's random state.
+            RandomGradients in its place, seeded from torch's random state or from `seeds`.
         device: of model, gates and batches.
         progress: told after each inner step.
         observe: given one row of figures after each outer step.
+        seeds: of several searches, of the noise of each.
     """
     bf16 = options.precision == "bf16"
     gates.to(device).requires_grad_(selection != "frozen")
@@ -88,6 +91,7 @@ def autolora(
         warmup_steps=options.warmup_steps,
         diagnostics_every=options.diagnostics_every,
         autocast=bf16,
+        members=gates.members,
     )
     engine = partial(
         SearchEngine,
@@ -101,7 +105,7 @@ def autolora(
         return engine([finetune], {"u2l": {}, "l2u": {}})
     optimizer = options.outer.build(gates.parameters())
     if selection == "random":
-        noise = RandomGradients("validation", gates=gates, optimizer=optimizer)
+        noise = RandomGradients("validation", gates=gates, optimizer=optimizer, seeds=seeds)
         return engine([noise, finetune], {"u2l": {}, "l2u": {finetune: [noise]}})
     validation = Validation(
         "validation",
@@ -109,6 +113,7 @@ def autolora(
         optimizer=optimizer,
         batches=validation_batches,
         autocast=bf16,
+        members=gates.members,
     )
     return engine(
         [validation, finetune],

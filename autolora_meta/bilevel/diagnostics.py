@@ -93,6 +93,7 @@ def _under_other_masks(
         inner.parameters(),
         hyper,
         precision=inner.precision,
+        members=inner.members,
     )
     update = inner_update(inner.optimizer, inner.parameters(), inner.loop.gradient)
     found, _ = implicit_gradient(method, products=products, v=v, inner=update)
@@ -108,12 +109,13 @@ def _difference_cosine(
     params = inner.parameters()
     # One attention kernel for both sides: another draws other dropout masks.
     with sdpa_kernel(SDPBackend.MATH):
-        taken = make_products(method, inner.replayed_loss, params, hyper, precision=inner.precision)
+        own = {"precision": inner.precision, "members": inner.members}
+        taken = make_products(method, inner.replayed_loss, params, hyper, **own)
         assert isinstance(taken, FiniteDifferenceProducts)
         found = taken.mixed(v)
         if quantisation(inner.module):
             other: AutogradProducts | FiniteDifferenceProducts = FiniteDifferenceProducts(
-                inner.replayed_loss, params, hyper, radius=2 * taken.radius
+                inner.replayed_loss, params, hyper, radius=2 * taken.radius, members=inner.members
             )
         else:
             other = AutogradProducts(inner.replayed_loss, params, hyper)

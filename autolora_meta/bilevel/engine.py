@@ -11,6 +11,7 @@ from betty.engine import Engine
 from betty.logging import get_logger
 from torch import Tensor
 
+from autolora_meta.bilevel.course import Course
 from autolora_meta.bilevel.gating import Gates
 from autolora_meta.bilevel.guards import check_replay, check_second_order, stop_unless_finite_loss
 from autolora_meta.bilevel.options import SearchOptions, Selection
@@ -20,7 +21,6 @@ from autolora_meta.foundation.cost import Cost, plain_steps
 from autolora_meta.foundation.progress import Progress, Row, Silent
 from autolora_meta.foundation.randomness import RandomState
 
-_COURSES = ("trajectory", "ranks_trajectory", "importance_trajectory")
 Dependencies = dict[Literal["u2l", "l2u"], dict[LoraProblem, list[LoraProblem]]]
 
 
@@ -32,19 +32,17 @@ class SearchEngine(Engine):
             which trains the gates; the inner one alone where they are frozen.
         dependencies: betty's: `u2l` from each upper problem to the lower ones it differentiates
             through, `l2u` from each lower problem to the upper ones whose variables its loss holds.
-        gates: whose course is kept.
+        gates: whose course is kept; of one search, or of several that share all passes.
         options: the schedule.
         device: where everything runs.
         progress: told once per inner step.
-        observe: told one row of figures after each outer step (each step of a frozen search).
+        observe: told one row of figures after each outer step (each step of a frozen search); of
+            several searches with the number of the search, as `search`.
 
     Attributes:
         inner_problem: the problem at the bottom; its steps are those of the engine.
         outer_problem: the one above it; None where there is none.
-        trajectory: the gates at the start and after every outer step, each (L, k).
-        ranks_trajectory: the allocation where `follow` began and at every row since, each (L,).
-        importance_trajectory: importance at the same times, each (L,); empty if it is not followed.
-        rows: the figures so far.
+        courses: what each search leaves behind.
         diagnostics_cost: passes that went into checks, not into the search.
     """
 
@@ -62,10 +60,6 @@ class SearchEngine(Engine):
         get_logger().setLevel(logging.WARNING)
         self.gates, self.options, self.observe = gates, options, observe
         self.progress = progress or Silent()
-        self.rows: list[Row] = []
-        self.trajectory: list[Tensor] = [gates().detach().cpu().clone()]
-        self.ranks_trajectory: list[Tensor] = []
-        self.importance_trajectory: list[Tensor] = []
         self._allocation: Callable[[], Tensor] | None = None
         self._importance: Callable[[], Tensor] | None = None
         self.diagnostics_cost = Cost()
@@ -80,6 +74,9 @@ class SearchEngine(Engine):
         self.inner_problem: LoraProblem = self.leaves[0]
         above = dependencies["l2u"].get(self.inner_problem)
         self.outer_problem: LoraProblem | None = above[0] if above else None
+        a_step = 1 if above else options.inner_steps
+        self.courses = [Course(start, options, a_step) for start in self._gates_now()]
+        self._held: list[tuple[Tensor, Tensor]] = []
 
     def configure_systems(self) -> dict[str, Any]:
         """betty takes CUDA wherever there is one; here the run's device counts."""
@@ -96,8 +93,8 @@ class SearchEngine(Engine):
 
         Raises:
             InputError: the base cannot carry the hypergradient method.
-            NotFinite: a loss or a part of the hypergradient is no number. `trajectory` and `rows`
-                hold what was good.
+            NotFinite: a loss or a part of the hypergradient is no number, in the only search;
+                among several `inner_problem.lost` says it. `courses` hold what was good.
         """
         self.train()
         if self.outer_problem is not None and self.global_step == 0:
@@ -107,11 +104,12 @@ class SearchEngine(Engine):
         work = self.options.work(self._selection)
         self.progress.start("search", work - plain_steps(self.cost))
         try:
-            while self.global_step < self.train_iters and not self.settled:
+            while self.global_step < self.train_iters and not self.ended:
                 done = plain_steps(self.cost)
                 self.global_step += 1
                 self.train_step()
                 stop_unless_finite_loss(self.inner_problem)
+                self._put_back()
                 if self.outer_problem is None or self.inner_problem.outer_is_due:
                     self._record()
                 self.progress.step(self.inner_problem.loss, plain_steps(self.cost) - done)
@@ -119,6 +117,26 @@ class SearchEngine(Engine):
                     between()
         finally:
             self.progress.close()
+
+    @property
+    def course(self) -> Course:
+        """Of the only search, or the first."""
+        return self.courses[0]
+
+    @property
+    def ended(self) -> bool:
+        """Every search has settled, or is no longer finite."""
+        lost = self.inner_problem.lost
+        return all(r in lost or course.settled for r, course in enumerate(self.courses))
+
+    def _hold(self, r: int) -> None:
+        """Remember the numbers of a search that has settled, while others in its passes go on."""
+        own = [p.data[r] for problem in self.problems for p in problem.parameters()]
+        self._held += [(numbers, numbers.clone()) for numbers in own]
+
+    def _put_back(self) -> None:
+        for numbers, kept in self._held:
+            numbers.copy_(kept)
 
     @property
     def _selection(self) -> Selection:
@@ -137,50 +155,60 @@ class SearchEngine(Engine):
         """Measure the allocation now and at every row from here on; `patience` reads it.
 
         Args:
-            allocation: the ranks that follow from factors and gates as they are; integers, (L,).
-            importance: of each layer at the latest allocation. (L,)
+            allocation: the ranks that follow from factors and gates as they are; integers, (L,),
+                of several searches (R, L).
+            importance: of each layer at the latest allocation, in the same shape.
         """
         self._allocation, self._importance = allocation, importance
-        if not self.ranks_trajectory:
-            self._look_at_ranks()
+        if not self.courses[0].ranks:
+            for course, look in zip(self.courses, self._looks(), strict=True):
+                course.look(*look)
 
-    def _look_at_ranks(self) -> None:
-        if self._allocation is not None:
-            self.ranks_trajectory.append(self._allocation())
-        if self._importance is not None:
-            self.importance_trajectory.append(self._importance())
+    def _looks(self) -> list[tuple[Tensor | None, Tensor | None]]:
+        """Return allocation and importance of each search now; None where it is not followed."""
+        looked = [look and look() for look in (self._allocation, self._importance)]
+        if self.inner_problem.members is None:
+            looked = [None if each is None else each[None] for each in looked]
+        none = [None] * len(self.courses)
+        ranks, importance = (none if each is None else [*each.unbind()] for each in looked)
+        return list(zip(ranks, importance, strict=True))
 
-    @property
-    def settled(self) -> bool:
-        """The allocation has stood still for as many outer steps as `patience` says."""
-        if self.options.patience is None:
-            return False
-        a_step = self.options.inner_steps if self.outer_problem is None else 1
-        last = self.rows[-self.options.patience * a_step :]
-        return (
-            len(last) == self.options.patience * a_step
-            and last[0]["step"] > self.options.warmup_steps
-            and all(row.get("ranks_moved") == 0 for row in last)
-        )
+    def _gates_now(self) -> list[Tensor]:
+        """Return a copy of the gates of each search, on the CPU. (L, k)"""
+        now = self.gates().detach().cpu().clone()
+        return [now] if self.inner_problem.members is None else [*now.unbind()]
 
     def _record(self) -> None:
         inner, outer = self.inner_problem, self.outer_problem
-        row: Row = {"step": self.global_step, "inner_loss": inner.loss}
-        if outer is not None:
-            self.trajectory.append(self.gates().detach().cpu().clone())
-            row |= {"outer_step": len(self.trajectory) - 1, "gate_entropy": self.gates.entropy()}
-            if outer.record is not None:
-                row |= {"outer_loss": outer.loss, **outer.record.figures()}
-                if outer.record.examined is not None:
-                    self.diagnostics_cost += outer.record.examined.cost
-            self._watch.look(row, self.trajectory)
-        if self._allocation is not None:
-            self._look_at_ranks()
-            before, now = self.ranks_trajectory[-2:]
-            # (1/2) sum_l |r_l(t) - r_l(t-1)|: a rank that goes from one layer to another counts 1
-            row["ranks_moved"] = float((now - before).abs().sum()) / 2
-        self.rows.append(row)
-        self.observe(row)
+        entropies, gates, looks = self.gates.entropies(), self._gates_now(), self._looks()
+        for r, course in enumerate(self.courses):
+            if course.cost is not None or r in inner.lost:
+                continue
+            row: Row = {"step": self.global_step, "inner_loss": inner.losses[r]}
+            if outer is not None:
+                course.trajectory.append(gates[r])
+                row |= {"outer_step": len(course.trajectory) - 1, "gate_entropy": entropies[r]}
+                if outer.records:
+                    row |= {"outer_loss": outer.losses[r], **outer.records[r].figures()}
+                self._watch.look(row, course.trajectory)
+            course.look(*looks[r])
+            course.add(row)
+            self._tell(r, row)
+            if course.settled:
+                course.cost = self.cost
+                if inner.members is not None:
+                    self._hold(r)
+        if outer is not None and outer.records and (examined := outer.records[0].examined):
+            self.diagnostics_cost += examined.cost
+
+    def _tell(self, r: int, row: Row) -> None:
+        self.observe(row if self.inner_problem.members is None else {"search": r, **row})
+
+    def observe_again(self) -> None:
+        """Tell all rows so far, when a search goes on elsewhere."""
+        for r, course in enumerate(self.courses):
+            for row in course.rows:
+                self._tell(r, row)
 
     def state_dict(self) -> dict[str, Any]:
         """All that the search needs to go on, taken between two outer steps (`run`)."""
@@ -188,8 +216,7 @@ class SearchEngine(Engine):
             "global_step": self.global_step,
             "problems": {problem.name: problem.state_dict() for problem in self.problems},
             "random": RandomState.snapshot().state_dict(),
-            **{name: _stacked(getattr(self, name)) for name in _COURSES},
-            "rows": [dict(row) for row in self.rows],
+            "courses": [course.state_dict() for course in self.courses],
             "diagnostics_cost": asdict(self.diagnostics_cost),
             "watch": self._watch.state_dict(),
         }
@@ -199,14 +226,12 @@ class SearchEngine(Engine):
         self.global_step = state["global_step"]
         for problem in self.problems:
             problem.load_state_dict(state["problems"][problem.name])
-        for name in _COURSES:
-            setattr(self, name, [*state[name]])
-        self.rows = [dict(row) for row in state["rows"]]
+        for course, held in zip(self.courses, state["courses"], strict=True):
+            course.load_state_dict(held)
+        if self.inner_problem.members is not None:
+            for r, course in enumerate(self.courses):
+                if course.cost is not None:
+                    self._hold(r)
         self.diagnostics_cost = Cost(**state["diagnostics_cost"])
         self._watch.load_state_dict(state["watch"])
         RandomState.of(state["random"]).restore()
-
-
-def _stacked(course: list[Tensor]) -> Tensor | list[Tensor]:
-    """Return a course as one tensor: a file holds one faster than thousands."""
-    return torch.stack(course) if course else []

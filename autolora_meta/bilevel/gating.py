@@ -55,7 +55,8 @@ class Gates(nn.Module):
         options: constraint and sum.
 
     Attributes:
-        logits: free parameters, zero at the start. (L, k)
+        logits: free parameters, zero at the start. (L, k), or (R, L, k) of `several` searches
+        members: R; None: of one search.
 
     Source: AutoLoRA (arXiv 2403.09113), section 3.2, whose gates are softmax with sum one.
     """
@@ -67,6 +68,12 @@ class Gates(nn.Module):
         self.constraint = options.constraint
         self.start = 1.0 if options.gate_sum == "k" else 1.0 / k
         self.logits = nn.Parameter(torch.zeros(len(self.names), k))
+        self.members: int | None = None
+
+    def several(self, searches: int) -> None:
+        """Hold the gates of so many searches, each at their start, whose rows share a batch."""
+        self.members = searches
+        self.logits = nn.Parameter(self.logits.new_zeros(searches, len(self.names), self.k))
 
     def forward(self, logits: Tensor | None = None) -> Tensor:
         """Gates of the given logits, of all of them by default. (..., k) -> (..., k)"""
@@ -77,15 +84,33 @@ class Gates(nn.Module):
             return self.start * 2 * logits.sigmoid()
         return self.start * (1 + logits)
 
-    def entropy(self) -> float:
-        """Mean entropy of the layers' shares |gate| / sum |gate|, over log k: 1 is uniform."""
+    def entropies(self) -> list[float]:
+        """Return for each search the mean over layers of the entropy of the shares
+        |gate| / sum |gate|, divided by log k: 1 is uniform."""
         if self.k == 1:
-            return 1.0
+            return [1.0] * (self.members or 1)
         with torch.no_grad():
             gates = self().abs()
-            shares = gates / gates.sum(-1, keepdim=True).clamp_min(1e-30)  # (L, k)
-            entropy = torch.special.entr(shares).sum(-1).mean()
-        return float(entropy) / float(torch.log(torch.tensor(self.k)))
+            shares = gates / gates.sum(-1, keepdim=True).clamp_min(1e-30)  # (..., L, k)
+            entropy = torch.special.entr(shares).sum(-1).mean(-1)
+        most = float(torch.log(torch.tensor(self.k)))
+        return [each / most for each in entropy.reshape(-1).tolist()]
+
+    def weigh(self, row: int, output: Tensor, axis: int) -> Tensor:
+        """Return the components of a layer, times their gates.
+
+        Args:
+            row: of the layer.
+            output: of its lora_A; of several searches the rows of each in turn. (N, ...)
+            axis: of the components in it, from the end.
+        """
+        gate = self(self.logits[..., row, :]).to(output.dtype)  # (k,) or (R, k)
+        if self.members is None:
+            return output * gate.view(-1, *[1] * (-1 - axis))
+        own = output.unflatten(0, (self.members, -1))  # (R, B, ..., k, ...)
+        shape = [self.members, *[1] * (own.ndim - 1)]
+        shape[axis] = self.k
+        return (own * gate.view(shape)).flatten(0, 1)
 
 
 def lora_layers(model: nn.Module, names: Sequence[str]) -> list[LoraLayer]:
@@ -146,12 +171,9 @@ def gated(
 
     def hook_for(row: int) -> Callable[[nn.Module, Any, Tensor], Tensor]:
         def hook(module: nn.Module, _: Any, output: Tensor) -> Tensor:
-            gate = gates(gates.logits[row]).to(output.dtype)  # (k,)
-            if isinstance(module, nn.Conv2d):
-                seen[row] = output.shape[1]
-                return output * gate[:, None, None]  # (N, k, H, W)
-            seen[row] = output.shape[-1]
-            return output * gate  # (..., k)
+            axis = -3 if isinstance(module, nn.Conv2d) else -1  # (N, k, H, W), (..., k)
+            seen[row] = output.shape[axis]
+            return gates.weigh(row, output, axis)
 
         return hook
 

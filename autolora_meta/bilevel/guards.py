@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -61,7 +61,9 @@ def check_second_order(inner: Inner, hyper: Vector) -> Cost:
             if "derivative" not in str(error) and "differentiate" not in str(error):
                 raise
             raise InputError(_refusal(method.method, str(error).splitlines()[0])) from None
-        differences = FiniteDifferenceProducts(loss, params, hyper, precision=coarse)
+        differences = FiniteDifferenceProducts(
+            loss, params, hyper, precision=coarse, members=inner.members
+        )
         by_difference = differences.mixed(v)
     apart = norm(add_scaled(by_autograd, -1.0, by_difference))
     apart /= max(norm(by_autograd), norm(by_difference)) or 1.0
@@ -121,45 +123,58 @@ def check_replay(inner: Inner) -> Cost:
 
 
 def stop_unless_finite(
-    inner: Inner, outer_loss: float, parts: Mapping[str, Vector], solver: SolverRecord | None
+    inner: Inner,
+    losses: Sequence[float],
+    sizes: Sequence[Mapping[str, float]],
+    solver: SolverRecord | None,
 ) -> None:
     """Stop before the gates step along a hypergradient that is not a number.
 
     Args:
         inner: the inner problem; the gates still hold their last good values.
-        outer_loss: f at this step.
-        parts: what the hypergradient is made of, by name, in the order in which it arises.
+        losses: f at this step, of each search.
+        sizes: of each search, the lengths of what the hypergradient is made of, by name, in the
+            order in which it arises.
         solver: what the solver did.
 
     Raises:
-        NotFinite: a loss or a part is not finite; says which, the method, the step.
+        NotFinite: a loss or a part is not finite; says which, the method, the step. Where several
+            searches share a pass, that one is left behind instead.
     """
-    bad = [name for name, vector in parts.items() if not math.isfinite(norm(vector))]
-    if not math.isfinite(outer_loss):
-        bad.insert(0, f"the validation loss ({outer_loss})")
-    if not math.isfinite(inner.loss):
-        bad.insert(0, f"the loss of '{inner.name}' ({inner.loss})")
-    if bad:
-        assert inner.hypergradient is not None
-        solved = f" ({solver.message})" if solver and solver.message else ""
-        raise NotFinite(
-            f"{bad[0]} is not finite at inner step {inner.count} of the search, with hypergradient "
-            f"{inner.hypergradient.method}{solved}. The gates stay as the step before left them. "
-            f"{_remedy(inner)}, or take another hypergradient method"
-        )
+    found = {}
+    for number, (loss, own) in enumerate(zip(losses, sizes, strict=True)):
+        bad = [name for name, size in own.items() if not math.isfinite(size)]
+        if not math.isfinite(loss):
+            bad.insert(0, f"the validation loss ({loss})")
+        if not math.isfinite(inner.losses[number]):
+            bad.insert(0, f"the loss of '{inner.name}' ({inner.losses[number]})")
+        if bad:
+            assert inner.hypergradient is not None
+            solved = f" ({solver.message})" if solver and solver.message else ""
+            found[number] = NotFinite(
+                f"{bad[0]} is not finite at inner step {inner.count} of the search, with "
+                f"hypergradient {inner.hypergradient.method}{solved}. The gates stay as the step "
+                f"before left them. {_remedy(inner)}, or take another hypergradient method"
+            )
+    inner.lose(found)
 
 
 def stop_unless_finite_loss(inner: Inner) -> None:
     """Stop after an inner step whose loss was not a number.
 
     Raises:
-        NotFinite: says the loss and the step.
+        NotFinite: says the loss and the step; as of `stop_unless_finite`.
     """
-    if not math.isfinite(inner.loss):
-        raise NotFinite(
-            f"the loss of '{inner.name}' is {inner.loss} at inner step {inner.count} of the "
-            f"search. {_remedy(inner)}"
-        )
+    inner.lose(
+        {
+            number: NotFinite(
+                f"the loss of '{inner.name}' is {loss} at inner step {inner.count} of the "
+                f"search. {_remedy(inner)}"
+            )
+            for number, loss in enumerate(inner.losses)
+            if not math.isfinite(loss)
+        }
+    )
 
 
 def _remedy(inner: Inner) -> str:

@@ -6,21 +6,21 @@ from typing import Any
 
 from torch import Tensor
 
-from autolora_meta.bilevel.diagnostics import Examination, cosine, examine
+from autolora_meta.bilevel.diagnostics import Examination, examine
 from autolora_meta.bilevel.guards import stop_unless_finite
 from autolora_meta.bilevel.implicit_part import implicit_part
 from autolora_meta.bilevel.inner import Inner
 from autolora_meta.foundation.cost import Cost
 from autolora_meta.hypergradients.solvers import SolverRecord
-from autolora_meta.hypergradients.vectors import add_scaled, gradients, norm, scale
+from autolora_meta.hypergradients.vectors import add_scaled, gradients, inner_products, scale
 
 
 @dataclass(frozen=True)
 class HypergradientRecord:
     """What one hypergradient was made of: df/da = direct + implicit.
 
-    `implicit_norm` is that of the implicit part before a balanced weight, `cost` that of finding
-    it.
+    `implicit_norm` is that of the implicit part before a balanced weight. Where several searches
+    share a pass, what is examined is all of them together.
     """
 
     direct_norm: float
@@ -28,7 +28,6 @@ class HypergradientRecord:
     cosine: float | None
     solver: SolverRecord | None
     examined: Examination | None
-    cost: Cost
 
     def figures(self) -> dict[str, Any]:
         """Return what a row of metrics.jsonl says of it."""
@@ -56,32 +55,42 @@ class HypergradientRecord:
 
 def hypergradient(
     loss: Tensor, hyper: Sequence[Tensor], inner: Inner
-) -> tuple[list[Tensor], HypergradientRecord]:
-    """Return df/da, in the shapes of a, and what it was made of.
+) -> tuple[list[Tensor], list[HypergradientRecord], Cost]:
+    """Return df/da, in the shapes of a, what it was made of in each search, and what it cost.
 
     One backward through the outer loss gives both f_a and v = f_w.
 
     Args:
-        loss: f at the weights after the inner steps.
+        loss: f at the weights after the inner steps; of each search, where several share a pass.
         hyper: a.
         inner: the inner problem, after its steps; says by which method.
 
     Raises:
-        InputError: a loss or a part of the hypergradient is not finite.
+        NotFinite: a loss or a part of the hypergradient is not finite.
     """
-    found = gradients(loss, [*hyper, *inner.parameters()])
+    found = gradients(loss.sum(), [*hyper, *inner.parameters()])
     direct, v = found[: len(hyper)], found[len(hyper) :]  # f_a, f_w
     part = implicit_part(inner, hyper, v)
     implicit = part.vector  # -J x
     examined = examine(inner, hyper, v, part) if inner.examination_is_due else None
-    parts = {"f_w": v, "the direct part f_a": direct, "the implicit part J x": implicit}
-    stop_unless_finite(inner, float(loss.detach()), parts, part.solver)
-    lengths = norm(direct), norm(implicit)
-    record = HypergradientRecord(
-        *lengths, cosine(direct, implicit), part.solver, examined, part.cost
-    )
+    pairs = [(v, v), (direct, direct), (implicit, implicit), (direct, implicit)]
+    products = inner_products(pairs, inner.members)
+    names = "f_w", "the direct part f_a", "the implicit part J x"
+    sizes = [{n: p**0.5 for n, p in zip(names, own[:3], strict=True)} for own in products]
+    stop_unless_finite(inner, loss.detach().reshape(-1).tolist(), sizes, part.solver)
+    lengths = [(own[names[1]], own[names[2]]) for own in sizes]
+    records = [
+        HypergradientRecord(*both, _cosine(together, *both), part.solver, examined)
+        for both, (*_, together) in zip(lengths, products, strict=True)
+    ]
     if inner.hypergradient is not None and inner.hypergradient.weight == "balanced":
         # J x <- J x norm(f_a) / norm(J x)
-        implicit = scale(lengths[0] / (lengths[1] or 1.0), implicit)
+        factors = [f_a / (j_x or 1.0) for f_a, j_x in lengths]
+        implicit = scale(loss.new_tensor(factors) if inner.members else factors[0], implicit)
     # df/da = f_a - J x
-    return add_scaled(direct, 1.0, implicit), record
+    return add_scaled(direct, 1.0, implicit), records, part.cost
+
+
+def _cosine(product: float, *lengths: float) -> float | None:
+    """Return the cosine of an angle; None where one of the two is zero."""
+    return product / (lengths[0] * lengths[1]) if lengths[0] * lengths[1] else None

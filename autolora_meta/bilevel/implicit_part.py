@@ -58,6 +58,7 @@ def implicit_part(inner: Inner, hyper: Sequence[Tensor], v: Sequence[Tensor]) ->
             hyper,
             centre=loop.centre if before else None,
             precision=inner.precision,
+            members=inner.members,
         )
         update = inner_update(inner.optimizer, params, loop.gradient)
         x, solver = solution(method, products=products, v=v, inner=update)

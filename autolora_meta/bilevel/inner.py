@@ -1,7 +1,7 @@
 """The inner problem as hypergradients, guards and diagnostics see it."""
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, NamedTuple, Protocol
@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
+from autolora_meta.errors import NotFinite
 from autolora_meta.foundation.randomness import RandomState
 from autolora_meta.hypergradients.choice import HypergradientOptions
 from autolora_meta.hypergradients.unrolled import RecordedStep, UnrolledOptions, record_step
@@ -75,7 +76,8 @@ class Inner(Protocol):
     """An inner problem whose loss can be evaluated again, at these weights and at others."""
 
     loop: InnerLoop
-    loss: float  # of its last step
+    losses: list[float]  # of its last step, one for each search
+    members: int | None  # searches in one pass, on a leading axis of all tensors; None: one alone
 
     @property
     def name(self) -> str: ...
@@ -114,4 +116,8 @@ class Inner(Protocol):
 
     def at(self, weights: Sequence[Tensor] | None) -> AbstractContextManager[None]:
         """Run the body with these weights (None: as they are); weights and buffers come back."""
+        ...
+
+    def lose(self, found: Mapping[int, NotFinite]) -> None:
+        """Leave the searches behind that are no longer finite; one that is alone stops."""
         ...

@@ -5,7 +5,8 @@ The overrides answer faults of its release 0.2.1, each named where it is answere
 """
 
 import copy
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from typing import Any
@@ -22,6 +23,7 @@ from autolora_meta.bilevel.hypergradient import HypergradientRecord, hypergradie
 from autolora_meta.bilevel.implicit_part import register
 from autolora_meta.bilevel.inner import InnerLoop, InnerStep
 from autolora_meta.bilevel.states import States, restored
+from autolora_meta.errors import NotFinite
 from autolora_meta.foundation.cost import Cost
 from autolora_meta.foundation.randomness import RandomState, replay
 from autolora_meta.hypergradients.choice import HypergradientOptions
@@ -45,11 +47,14 @@ class LoraProblem(ImplicitProblem):
         diagnostics_every: of an inner problem: outer steps from one examined hypergradient to the
             next (`bilevel.diagnostics`); 0: none.
         autocast: training passes under bfloat16 autocast; hypergradient passes stay float32.
+        members: searches in one pass, whose numbers the parameters hold on a leading axis, and
+            whose losses `training_step` returns, (R,); None: one search alone, a scalar.
 
     Attributes:
-        cost: passes so far.
-        loss: of the last step.
-        record: of an outer problem: its last hypergradient.
+        cost: passes so far, of each search.
+        losses: of the last step, one for each search.
+        records: of an outer problem: of its last hypergradient, one for each search.
+        lost: of an inner problem: number of a search among others -> what is not finite in it.
         loop: of an inner problem: what its steps since the last outer step left behind.
         precision: dtype of the base, where it is below float32.
     """
@@ -66,6 +71,7 @@ class LoraProblem(ImplicitProblem):
         warmup_steps: int = 0,
         diagnostics_every: int = 0,
         autocast: bool = False,
+        members: int | None = None,
     ) -> None:
         config = Config(type=register(), unroll_steps=inner_steps, warmup_steps=warmup_steps)
         super().__init__(name, config, module=module, optimizer=optimizer)
@@ -74,8 +80,10 @@ class LoraProblem(ImplicitProblem):
         self.diagnostics_every = diagnostics_every
         self.autocast = autocast
         self.cost = Cost()
-        self.loss: float = float("nan")
-        self.record: HypergradientRecord | None = None
+        self.members = members
+        self.losses = [math.nan] * (members or 1)
+        self.records: list[HypergradientRecord] = []
+        self.lost: dict[int, NotFinite] = {}
         self.loop = InnerLoop(self.hypergradient)
         self.precision = coarse_dtype(module)
         self._cached: States | None = None
@@ -100,7 +108,12 @@ class LoraProblem(ImplicitProblem):
         """Return the next batch, on this problem's device."""
         return to_device(self.batches.next(), self.device)
 
-    # -- passes: betty knows autocast on CUDA only -----------------------------------------------
+    # -- passes: betty knows autocast on CUDA only, and losses of one number ---------------------
+
+    def get_loss(self, batch: Any) -> tuple[Tensor, dict[str, Any]]:
+        """Return the loss of a training pass, and the same for reading."""
+        loss = self.training_step_exec(batch)
+        return loss, {"loss": loss.detach()}
 
     def training_step_exec(self, batch: Any) -> Tensor:
         """Take one counted training pass, under autocast where that is asked for."""
@@ -116,12 +129,13 @@ class LoraProblem(ImplicitProblem):
     def replayed_loss(self, step: InnerStep | None = None) -> Tensor:
         """Return the loss of an inner step (the last one) at the weights as they are now.
 
+        Of several searches it is the sum of their losses: no loss depends on another's numbers.
         Calling it twice evaluates the same function twice: the same batch and masks, in float32
         (docs/architecture.md, invariant 2).
         """
         step = step or self.loop.tape[-1]
         with replay(step.random_state), torch.autocast(self._device_type, enabled=False):
-            return self.training_step(step.batch)
+            return self.training_step(step.batch).sum()
 
     def next_step(self) -> InnerStep:
         """Return what the next inner step will see; batches and random numbers do not move on."""
@@ -139,12 +153,14 @@ class LoraProblem(ImplicitProblem):
         """Set the gradients of `params`; along a path to an inner problem, the hypergradient."""
         self.cost += Cost(backwards=1)
         if paths:
-            found, self.record = hypergradient(loss, params, inner=paths[0][1])
-            self.cost += self.record.cost
+            found, self.records, spent = hypergradient(loss, params, inner=paths[0][1])
+            self.cost += spent
         else:
             # A forward difference can start from this pass, if it is in float32.
             start = self._parents and self.loop.needs_centre and not self.autocast
-            both = gradients(loss, [*params, *(self._parents[0].parameters() if start else [])])
+            both = gradients(
+                loss.sum(), [*params, *(self._parents[0].parameters() if start else [])]
+            )
             found, g_a = both[: len(params)], both[len(params) :]
             self.loop.keep(found, g_a)
         self.set_grads(params, found)
@@ -206,8 +222,24 @@ class LoraProblem(ImplicitProblem):
             step = InnerStep(batch, RandomState.snapshot())
             self.loop.begin(step, self._trainable, self.optimizer, self.replayed_loss)
         losses = super().one_step_descent(batch)
-        self.loss = float(losses["loss"])
+        self.losses = losses["loss"].reshape(-1).tolist()
         return losses
+
+    @property
+    def loss(self) -> float:
+        """Loss of the last step; of several searches the mean of those that are numbers."""
+        finite = [loss for loss in self.losses if math.isfinite(loss)]
+        return sum(finite) / len(finite) if self.members and finite else self.losses[0]
+
+    def lose(self, found: Mapping[int, NotFinite]) -> None:
+        """Leave the searches behind that are no longer finite; one that is alone stops.
+
+        Raises:
+            NotFinite: the search is alone.
+        """
+        if found and self.members is None:
+            raise found[0]
+        self.lost = {**found, **self.lost}
 
     # -- states: betty copies the whole module --------------------------------------------------
 

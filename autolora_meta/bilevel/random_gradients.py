@@ -15,12 +15,12 @@ class Noise:
     """Endless Gaussian tensors in place of batches.
 
     Args:
-        shape: of each tensor.
-        seed: of the sequence.
+        shape: of each tensor of one seed.
+        seeds: of the sequences; of several, a first axis holds one after the other.
     """
 
-    def __init__(self, shape: Sequence[int], seed: int) -> None:
-        self._shape, self._seed, self._drawn = tuple(shape), seed, 0
+    def __init__(self, shape: Sequence[int], seeds: Sequence[int]) -> None:
+        self._shape, self._seeds, self._drawn = tuple(shape), tuple(seeds), 0
 
     def next(self) -> Tensor:
         noise = self.peek()
@@ -28,8 +28,11 @@ class Noise:
         return noise
 
     def peek(self) -> Tensor:
-        generator = torch.Generator().manual_seed(derive(self._seed, "noise", self._drawn))
-        return torch.randn(self._shape, generator=generator)
+        drawn = [self._of(derive(seed, "noise", self._drawn)) for seed in self._seeds]
+        return torch.stack(drawn) if len(drawn) > 1 else drawn[0]
+
+    def _of(self, seed: int) -> Tensor:
+        return torch.randn(self._shape, generator=torch.Generator().manual_seed(seed))
 
     def state_dict(self) -> dict[str, int]:
         return {"drawn": self._drawn}
@@ -47,11 +50,21 @@ class RandomGradients(LoraProblem):
         name: as of any problem.
         gates: alpha.
         optimizer: over its logits.
+        seeds: of the noise of each search; None: that of torch's random state.
     """
 
-    def __init__(self, name: str, *, gates: Gates, optimizer: torch.optim.Optimizer) -> None:
-        noise = Noise(gates.logits.shape, torch.initial_seed())
-        super().__init__(name, module=gates, optimizer=optimizer, batches=noise)
+    def __init__(
+        self,
+        name: str,
+        *,
+        gates: Gates,
+        optimizer: torch.optim.Optimizer,
+        seeds: Sequence[int] | None = None,
+    ) -> None:
+        noise = Noise(gates.logits.shape[-2:], seeds or [torch.initial_seed()])
+        super().__init__(
+            name, module=gates, optimizer=optimizer, batches=noise, members=gates.members
+        )
 
     def training_step(self, batch: Tensor) -> Tensor:
         return (batch * self.module.logits).sum()

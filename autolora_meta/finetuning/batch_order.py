@@ -1,6 +1,6 @@
 """The order of training and validation rows: endless batches, whose place can be saved."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -40,7 +40,7 @@ class BatchStream:
                 "take a smaller batch_size, at least 1, or more rows"
             )
         self._dataset = dataset
-        self._collate = collate
+        self.collate = collate
         self._batch_size = batch_size
         self._seed = seed
         self._epoch = -1
@@ -50,16 +50,23 @@ class BatchStream:
     def next(self) -> dict[str, torch.Tensor]:
         """Return the next batch: name -> tensor, first axis of length batch_size."""
         batch = self.peek()
-        self._position += 1
+        self.skip()
         return batch
 
     def peek(self) -> dict[str, torch.Tensor]:
         """The batch that `next` will give."""
+        return dict(self.collate(self.peek_rows()))
+
+    def peek_rows(self) -> list[dict[str, Any]]:
+        """Return the rows of the batch that `next` will give."""
         if self._position == len(self._dataset) // self._batch_size:
             self.load_state_dict({"epoch": self._epoch + 1, "position": 0})
         start = self._position * self._batch_size
-        rows = self._dataset.__getitems__(self._order[start : start + self._batch_size])
-        return dict(self._collate(rows))
+        return self._dataset.__getitems__(self._order[start : start + self._batch_size])
+
+    def skip(self) -> None:
+        """Go on as if the next batch had been taken."""
+        self._position += 1
 
     def state_dict(self) -> dict[str, int]:
         """The place: epoch, and batches already given in it."""
@@ -75,6 +82,46 @@ class BatchStream:
         """Return the numbers of the rows in the order of an epoch."""
         generator = torch.Generator().manual_seed(derive(self._seed, "epoch", epoch))
         return torch.randperm(len(self._dataset), generator=generator).tolist()
+
+
+class JoinedStream:
+    """Batches that hold the rows of a batch of each of several streams, padded together.
+
+    Args:
+        streams: one after the other in each batch; they collate alike.
+    """
+
+    def __init__(self, streams: Sequence[BatchStream]) -> None:
+        self._streams = streams
+        self.collate = streams[0].collate
+
+    def next(self) -> dict[str, torch.Tensor]:
+        """Return the next batch: name -> tensor, first axis of length streams x batch_size."""
+        batch = self.peek()
+        self.skip()
+        return batch
+
+    def peek(self) -> dict[str, torch.Tensor]:
+        """The batch that `next` will give."""
+        return dict(self.collate(self.peek_rows()))
+
+    def peek_rows(self) -> list[dict[str, Any]]:
+        """Return the rows of the batch that `next` will give."""
+        return [row for stream in self._streams for row in stream.peek_rows()]
+
+    def skip(self) -> None:
+        """Go on as if the next batch had been taken."""
+        for stream in self._streams:
+            stream.skip()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The place of each stream."""
+        return {"streams": [stream.state_dict() for stream in self._streams]}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go to a place that `state_dict` gave."""
+        for stream, place in zip(self._streams, state["streams"], strict=True):
+            stream.load_state_dict(place)
 
 
 class LoaderStream:

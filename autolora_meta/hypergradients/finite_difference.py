@@ -13,7 +13,16 @@ from autolora_meta.errors import InputError
 from autolora_meta.foundation.cost import Cost
 from autolora_meta.foundation.options import Options
 from autolora_meta.hypergradients.products import Closure
-from autolora_meta.hypergradients.vectors import Vector, add_scaled, filled, norm, scale, zeros_like
+from autolora_meta.hypergradients.vectors import (
+    Number,
+    Vector,
+    add_scaled,
+    filled,
+    move,
+    norm_of,
+    scale,
+    zeros_like,
+)
 
 Scheme = Literal["central", "forward"]
 
@@ -34,7 +43,9 @@ class FiniteDifferenceOptions(Options):
     )
 
 
-def default_radius(scheme: Scheme, precision: torch.dtype, params: Vector) -> float:
+def default_radius(
+    scheme: Scheme, precision: torch.dtype, params: Vector, members: int | None = None
+) -> Number:
     """Return the step length that balances truncation against rounding.
 
     Rounding error falls as u / R, with u the unit roundoff of the passes; truncation grows as R^2
@@ -45,9 +56,10 @@ def default_radius(scheme: Scheme, precision: torch.dtype, params: Vector) -> fl
         scheme: "central" or "forward".
         precision: dtype in which the passes are computed.
         params: w, at the point of the difference.
+        members: that w holds, on a leading axis; None: it has none.
 
     Returns:
-        R, an absolute length in weight space.
+        R, an absolute length in weight space, or that of each member.
 
     Example:
         >>> w = [torch.ones(4)]
@@ -55,7 +67,7 @@ def default_radius(scheme: Scheme, precision: torch.dtype, params: Vector) -> fl
         True
     """
     roundoff = torch.finfo(precision).eps
-    length = 1.0 + norm(params) / max(len(params), 1) ** 0.5
+    length = 1.0 + norm_of(params, members) / max(len(params), 1) ** 0.5
     # R = u^(1/3) L (central), u^(1/2) L (forward)
     return roundoff ** (1 / 3 if scheme == "central" else 1 / 2) * length
 
@@ -75,6 +87,8 @@ class FiniteDifferenceProducts:
         centre: (g_w, g_a) at the current values, if known from a pass in the same precision; else
             the forward scheme computes them once.
         precision: dtype of the passes, if it is below that of `params` (a base stored in bf16).
+        members: that all tensors hold, on a leading axis, each with a step of its own; None: they
+            have none. `loss` is then the sum of the members' losses.
     """
 
     def __init__(
@@ -84,18 +98,22 @@ class FiniteDifferenceProducts:
         hyper: Vector,
         *,
         scheme: Scheme = "central",
-        radius: float | None = None,
+        radius: Number | None = None,
         centre: tuple[Vector, Vector] | None = None,
         precision: torch.dtype | None = None,
+        members: int | None = None,
     ) -> None:
         self.params, self.hyper = list(params), list(hyper)
         self.cost = Cost()
         self.scheme: Scheme = scheme
-        self._loss = loss
+        self._loss, self._members = loss, members
         self._centre = None if centre is None else [*centre[0], *centre[1]]
         dtypes = [p.dtype for p in self.params] + ([precision] if precision else [])
         coarsest = max(dtypes, key=lambda dtype: torch.finfo(dtype).eps)
-        self.radius = radius or default_radius(scheme, coarsest, self.params)
+        chosen = (
+            default_radius(scheme, coarsest, self.params, members) if radius is None else radius
+        )
+        self.radius: Number = chosen
 
     def hessian(self, p: Vector) -> list[Tensor]:
         """H p. # (g_w(w + e p) - g_w(w - e p)) / (2 e)"""
@@ -107,10 +125,12 @@ class FiniteDifferenceProducts:
 
     def _difference(self, p: Vector, part: slice) -> list[Tensor]:
         inputs = [*self.params, *self.hyper][part]
-        length = norm(p)
-        if length == 0:
+        length = norm_of(p, self._members)
+        if isinstance(length, Tensor):
+            length = torch.where(length > 0, length, 1.0)  # any step along 0 gives 0
+        elif length == 0:
             return zeros_like(inputs)
-        if math.isinf(length):
+        elif math.isinf(length):
             raise InputError(
                 "a hypergradient multiplies by a vector whose length is infinite: the loss is too "
                 "steep for a difference. Lower search.inner.learning_rate, or lora.scale"
@@ -137,13 +157,11 @@ class FiniteDifferenceProducts:
         return filled(gradients, inputs)
 
     @contextmanager
-    def _moved(self, step: float, p: Vector) -> Iterator[None]:
+    def _moved(self, step: Number, p: Vector) -> Iterator[None]:
         """Run the body at w + step * p, then restore w bit for bit."""
         saved = [w.detach().clone() for w in self.params]
         try:
-            for w, direction in zip(self.params, p, strict=True):
-                # Through `data`: the bits come back, so a graph that somebody holds stays valid.
-                w.data.add_(direction, alpha=step)
+            move(self.params, step, p)  # the bits come back, so a graph of them stays valid
             yield
         finally:
             # Copied back, not subtracted: (w + d) - d is not w in floating point.

@@ -20,6 +20,7 @@ def make_products(
     *,
     centre: tuple[Vector, Vector] | None = None,
     precision: torch.dtype | None = None,
+    members: int | None = None,
 ) -> Products:
     """Return the products that a method needs, at the current values; no pass runs yet.
 
@@ -30,6 +31,7 @@ def make_products(
         hyper: a.
         centre: (g_w, g_a) at these values, if known; the forward difference uses them.
         precision: dtype of the passes, if it is below that of `params`.
+        members: that all tensors hold, on a leading axis; None: they have none.
     """
     if options.difference is None:
         return AutogradProducts(loss, params, hyper)
@@ -41,6 +43,7 @@ def make_products(
         radius=options.difference.radius,
         centre=centre,
         precision=precision,
+        members=members,
     )
 
 

@@ -1,4 +1,8 @@
-"""Lists of tensors as vectors. Only `assign` works in place."""
+"""Lists of tensors as vectors. Only `assign` and `move` work in place.
+
+Vectors of R members, which take part in one pass, are lists of tensors with a leading axis of R. A
+number for each of them, such as a norm, is then a tensor (R,), which stays on its device.
+"""
 
 from collections.abc import Iterable, Sequence
 from typing import TypeAlias
@@ -7,6 +11,7 @@ import torch
 from torch import Tensor
 
 Vector: TypeAlias = Sequence[Tensor]
+Number: TypeAlias = float | Tensor  # of all of a vector, or one for each member (R,)
 
 
 def _wide(tensor: Tensor) -> Tensor:
@@ -16,11 +21,15 @@ def _wide(tensor: Tensor) -> Tensor:
 
 def dot(x: Vector, y: Vector) -> float:
     """x^T y, summed over all tensors."""
+    return _dot(x, y).item()
+
+
+def _dot(x: Vector, y: Vector) -> Tensor:
+    """x^T y, where x is: it goes to the host once, however many tensors there are."""
     if not x:
-        return 0.0
+        return torch.zeros(())
     parts = [(_wide(a) * _wide(b)).sum() for a, b in zip(x, y, strict=True)]
-    # One transfer to the host however many tensors there are.
-    return torch.stack([part.to(parts[0].device) for part in parts]).sum().item()
+    return torch.stack([part.to(parts[0].device) for part in parts]).sum()
 
 
 def norm(x: Vector) -> float:
@@ -28,14 +37,42 @@ def norm(x: Vector) -> float:
     return dot(x, x) ** 0.5
 
 
-def scale(factor: float, x: Vector) -> list[Tensor]:
+@torch.no_grad()
+def dots(x: Vector, y: Vector) -> Tensor:
+    """x^T y of each member. (R,)"""
+    parts = [(_wide(a) * _wide(b)).flatten(1).sum(1) for a, b in zip(x, y, strict=True)]
+    return torch.stack(parts).sum(0)
+
+
+def norm_of(x: Vector, members: int | None) -> Number:
+    """Return the Euclidean norm of x, or that of each of so many members."""
+    return norm(x) if members is None else dots(x, x).sqrt()
+
+
+def inner_products(
+    pairs: Sequence[tuple[Vector, Vector]], members: int | None
+) -> list[list[float]]:
+    """Return x^T y of each pair, for each member: one transfer to the host for all of them."""
+    if members is None:
+        return [torch.stack([_dot(x, y) for x, y in pairs]).tolist()]
+    return torch.stack([dots(x, y) for x, y in pairs], dim=1).tolist()  # (R, pairs)
+
+
+def scale(factor: Number, x: Vector) -> list[Tensor]:
     """factor * x."""
-    return [factor * a for a in x]
+    return [_along(factor, a) * a for a in x]
 
 
-def add_scaled(x: Vector, factor: float, y: Vector) -> list[Tensor]:
+def add_scaled(x: Vector, factor: Number, y: Vector) -> list[Tensor]:
     """x + factor * y."""
+    if isinstance(factor, Tensor):
+        return [a + _along(factor, b) * b for a, b in zip(x, y, strict=True)]
     return [torch.add(a, b, alpha=factor) for a, b in zip(x, y, strict=True)]
+
+
+def _along(factor: Number, like: Tensor) -> Number:
+    """Return the factor of each member in the shape that meets its part of `like`."""
+    return factor.view(-1, *[1] * (like.ndim - 1)) if isinstance(factor, Tensor) else factor
 
 
 def zeros_like(x: Vector) -> list[Tensor]:
@@ -70,3 +107,13 @@ def assign(targets: Iterable[Tensor], values: Vector) -> None:
     """Write the values into the targets (parameters, buffers), in place."""
     for target, value in zip(targets, values, strict=True):
         target.copy_(value)
+
+
+@torch.no_grad()
+def move(targets: Iterable[Tensor], factor: Number, y: Vector) -> None:
+    """Add factor * y to the targets, in place; a graph that holds them does not know of it."""
+    for target, direction in zip(targets, y, strict=True):
+        if isinstance(factor, Tensor):
+            target.data.add_(_along(factor, direction) * direction)
+        else:
+            target.data.add_(direction, alpha=factor)

@@ -55,8 +55,7 @@ def run_from_checkpoint(
         say(
             f"goes on at step {step} of {engine.train_iters} (a checkpoint in {checkpoints.folder})"
         )
-        for row in engine.rows:
-            engine.observe(row)
+        engine.observe_again()
 
     def save() -> None:
         about = known | {"batches": _batches_hash(engine)}

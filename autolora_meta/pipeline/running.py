@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from autolora_meta.bilevel.course import Course
 from autolora_meta.bilevel.feed import to_device
 from autolora_meta.bilevel.gating import Gates, lora_factors
 from autolora_meta.bilevel.sensitivity import sensitivity
@@ -128,21 +129,34 @@ def _run(
             run_from_checkpoint(engine, program, wrapped, kept, ends=saving.ends, say=saving.say)
         effects, extra = _effects(program, wrapped, gates, validation_start, progress)
         found = components(effects)
-        start = _start(program, wrapped, gates)
+        start = start_of(program, wrapped, gates)
+    seconds, cost = time.perf_counter() - started, engine.cost + extra
+    return result_of(program, engine.course, found, start, cost, seconds)
+
+
+def result_of(
+    program: Program,
+    course: Course,
+    components: Components,
+    start: Start,
+    cost: Cost,
+    seconds: float,
+) -> SearchResult:
+    """Return the result of one search: its course, and what it ended with."""
     return SearchResult(
-        components=found,
+        components=components,
         start=start,
-        trajectory=torch.stack(engine.trajectory),
-        ranks_trajectory=torch.stack(engine.ranks_trajectory),
-        importance_trajectory=torch.stack(engine.importance_trajectory),
-        rows=engine.rows,
-        cost=engine.cost + extra,
+        trajectory=torch.stack(course.trajectory),
+        ranks_trajectory=torch.stack(course.ranks),
+        importance_trajectory=torch.stack(course.importance),
+        rows=course.rows,
+        cost=cost,
         options=program.ranks,
-        seconds=time.perf_counter() - started,
+        seconds=seconds,
         task_type=program.task_type,
         architecture=model_type(program.model),
         fingerprint=program.fingerprint,
-        settled=engine.settled,
+        settled=course.settled,
         blind_loss=program.blind_loss,
     )
 
@@ -162,9 +176,21 @@ def _effects(
     return sensitivity(wrapped, gates, program.loss, batches, progress)
 
 
-def _start(program: Program, wrapped: nn.Module, gates: Gates) -> Start:
-    """Return what the search trained: factors, gates and head."""
-    moved = {name: p for name, p in wrapped.named_parameters() if p.requires_grad}
+def start_of(program: Program, wrapped: nn.Module, gates: Gates, r: int | None = None) -> Start:
+    """Return what a search trained: factors, gates and head.
+
+    Args:
+        program: of the search.
+        wrapped: its model.
+        gates: of its layers.
+        r: its number among several; None: it was alone.
+    """
+
+    def own(numbers: Tensor) -> Tensor:
+        return numbers if r is None else numbers[r]
+
+    moved = {name: own(p) for name, p in wrapped.named_parameters() if p.requires_grad}
     head = {name: p for name, p in moved.items() if "lora_" not in name}
-    factors, scale = lora_factors(wrapped, gates.names), program.lora.scale
-    return Start.of(gates.names, gates(), factors, head, scale=scale, seed=program.seed)
+    factors = [(own(a), own(b)) for a, b in lora_factors(wrapped, gates.names)]
+    scale = program.lora.scale
+    return Start.of(gates.names, own(gates()), factors, head, scale=scale, seed=program.seed)

@@ -159,6 +159,27 @@ class Components:
         kept = gates.detach().to("cpu", copy=True)
         return cls(tuple(names), tuple(costs), float(scale), kept, u, v, singular, sensitivity)
 
+    @classmethod
+    def of_several(
+        cls,
+        names: Sequence[str],
+        costs: Sequence[int],
+        scale: float,
+        gates: Tensor,
+        factors: Sequence[Sequence[Factors]],
+    ) -> list["Components"]:
+        """Build those of several searches of the same layers at once, which takes less time.
+
+        Args:
+            names, costs, scale: as of `from_factors`.
+            gates: (R, L, k)
+            factors: of each search, (A, B) of each layer.
+        """
+        flat = [pair for own in factors for pair in own]
+        every = norms_and_singular_values([*names] * len(gates), gates.flatten(0, 1), flat, scale)
+        parts = zip(gates, *(t.to(gates.dtype).view(gates.shape) for t in every), strict=True)
+        return [cls(tuple(names), tuple(costs), float(scale), *own) for own in parts]
+
     def save(self, path: str | Path) -> None:
         """Write one safetensors file. Equal components give equal bytes."""
         tensors = {name: tensor.contiguous() for name, tensor in self._tensors.items()}

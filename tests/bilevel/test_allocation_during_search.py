@@ -29,8 +29,8 @@ def test_ranks_that_moved_are_counted_at_every_outer_step() -> None:
     with program(outer_steps=3, warmup_steps=2) as (_, __, engine):
         engine.follow(ranks([2, 2, 2], [3, 1, 2], [3, 1, 2], [1, 2, 3]))
         engine.run()
-    assert [row["ranks_moved"] for row in engine.rows] == [1.0, 0.0, 2.0]
-    assert torch.stack(engine.ranks_trajectory).tolist() == [
+    assert [row["ranks_moved"] for row in engine.course.rows] == [1.0, 0.0, 2.0]
+    assert torch.stack(engine.course.ranks).tolist() == [
         [2, 2, 2],
         [3, 1, 2],
         [3, 1, 2],
@@ -41,23 +41,23 @@ def test_ranks_that_moved_are_counted_at_every_outer_step() -> None:
 def test_nothing_is_said_of_ranks_that_nobody_follows() -> None:
     with program(outer_steps=5, patience=1) as (_, __, engine):
         engine.run()
-    assert len(engine.rows) == 5 and not engine.settled
-    assert all("ranks_moved" not in row for row in engine.rows)
+    assert len(engine.course.rows) == 5 and not engine.course.settled
+    assert all("ranks_moved" not in row for row in engine.course.rows)
 
 
 def test_a_search_ends_when_the_ranks_have_stood_still_for_long_enough() -> None:
     with program(**OPTIONS) as (_, __, engine):
         engine.follow(ranks([2, 2], [3, 1], [3, 1], [2, 2]))  # moves at steps 1 and 3
         engine.run()
-    assert [row["ranks_moved"] for row in engine.rows] == [1, 0, 1, 0, 0, 0]
-    assert engine.settled and engine.global_step == 2 + 6
+    assert [row["ranks_moved"] for row in engine.course.rows] == [1, 0, 1, 0, 0, 0]
+    assert engine.course.settled and engine.global_step == 2 + 6
 
 
 def test_without_patience_it_takes_all_its_steps() -> None:
     with program(outer_steps=8) as (_, __, engine):
         engine.follow(ranks([2, 2]))
         engine.run()
-    assert len(engine.rows) == 8 and not engine.settled
+    assert len(engine.course.rows) == 8 and not engine.course.settled
 
 
 @pytest.mark.parametrize("inner_steps", [1, 2])
@@ -65,7 +65,7 @@ def test_a_search_with_frozen_gates_counts_outer_steps_after_its_warm_up(inner_s
     with program(selection="frozen", inner_steps=inner_steps, **OPTIONS) as (_, __, engine):
         engine.follow(ranks([2, 2]))
         engine.run()
-    assert engine.settled and engine.global_step == 2 + 3 * inner_steps
+    assert engine.course.settled and engine.global_step == 2 + 3 * inner_steps
 
 
 def test_a_search_that_goes_on_from_its_state_ends_where_it_would_have() -> None:
@@ -80,10 +80,12 @@ def test_a_search_that_goes_on_from_its_state_ends_where_it_would_have() -> None
             again.follow(ranks([2, 2]), lambda: torch.tensor([1.0, float(again.global_step)]))
             again.load_state_dict(state)
             again.run()
-        assert again.settled and again.global_step == engine.global_step
-        assert [r["ranks_moved"] for r in again.rows] == [r["ranks_moved"] for r in engine.rows]
-        assert len(again.ranks_trajectory) == len(engine.ranks_trajectory)
-        kept, told = (torch.stack(e.importance_trajectory) for e in (again, engine))
+        assert again.course.settled and again.global_step == engine.global_step
+        assert [r["ranks_moved"] for r in again.course.rows] == [
+            r["ranks_moved"] for r in engine.course.rows
+        ]
+        assert len(again.course.ranks) == len(engine.course.ranks)
+        kept, told = (torch.stack(e.course.importance) for e in (again, engine))
         assert torch.equal(kept, told)
 
 
@@ -97,12 +99,12 @@ def test_random_gradients_move_the_gates_at_no_validation_pass() -> None:
         with program(0.3, selection="random", schedule="alternating", **options) as (*_, engine):
             engine.run()
             plain = engine.cost
-            ends.append(torch.stack(engine.trajectory))
+            ends.append(torch.stack(engine.course.trajectory))
     with program(selection="frozen", **options) as (_, __, frozen):
         frozen.run()
     assert plain == frozen.cost
     assert torch.equal(*ends) and (ends[0][1:] != ends[0][:-1]).any(dim=-1).all()
-    assert all("implicit_norm" not in row and "gate_entropy" in row for row in engine.rows)
+    assert all("implicit_norm" not in row and "gate_entropy" in row for row in engine.course.rows)
 
 
 def test_random_gradients_do_not_know_the_validation_rows() -> None:

@@ -25,9 +25,11 @@ def test_examinations_come_every_so_often_and_change_nothing(method, schedule):
             engine.run()
             ends.append(gates.logits.detach().clone())
             costs.append(engine.cost)
-            examined = [row["outer_step"] for row in engine.rows if "replay_error" in row]
+            examined = [row["outer_step"] for row in engine.course.rows if "replay_error" in row]
             assert examined == ([2, 4] if every else [])
-            assert all(row["replay_error"] == 0.0 for row in engine.rows if "replay_error" in row)
+            assert all(
+                row["replay_error"] == 0.0 for row in engine.course.rows if "replay_error" in row
+            )
             if every:
                 assert engine.diagnostics_cost.forwards >= 4
     assert torch.equal(*ends)
@@ -38,7 +40,7 @@ def test_examinations_come_every_so_often_and_change_nothing(method, schedule):
 def test_agreement_under_other_masks_is_perfect_only_without_dropout(dropout):
     with program(dropout, diagnostics_every=1, **OPTIONS) as (*_, engine):
         engine.run()
-        agreements = [row["mask_agreement"] for row in engine.rows]
+        agreements = [row["mask_agreement"] for row in engine.course.rows]
     if dropout:
         assert all(agreement < 0.999 for agreement in agreements)
     else:
@@ -51,7 +53,7 @@ def test_nystrom_pays_to_know_its_residual(columns, low, high):
     method = {"method": "nystrom", "columns": columns, "rho": 30.0}
     with program(hypergradient=method, diagnostics_every=4, **OPTIONS) as (*_, engine):
         engine.run()
-        assert low <= engine.rows[-1]["paid_residual"] <= high
+        assert low <= engine.course.rows[-1]["paid_residual"] <= high
 
 
 def test_darts_pays_four_passes_for_an_examination_and_two_forwards_at_the_start():
@@ -69,7 +71,7 @@ def test_noise_of_numpy_and_python_is_replayed(draw, monkeypatch, caplog):
     with caplog.at_level(logging.WARNING, "autolora_meta"):  # noqa: SIM117
         with program(diagnostics_every=1, **OPTIONS) as (*_, engine):
             engine.run()
-    assert all(row["replay_error"] == 0.0 for row in engine.rows if "replay_error" in row)
+    assert all(row["replay_error"] == 0.0 for row in engine.course.rows if "replay_error" in row)
     assert not caplog.records
 
 
@@ -87,7 +89,7 @@ def test_noise_from_a_generator_of_its_own_is_found_and_told(every, monkeypatch,
     told = [record.message for record in caplog.records]
     assert "draws from a generator of its own" in told[0]
     if every:
-        assert engine.rows[0]["replay_error"] > 1e-3
+        assert engine.course.rows[0]["replay_error"] > 1e-3
         assert "hypergradient=one_step" in told[1]
     assert len(told) == 1 + every
 
@@ -126,7 +128,7 @@ def test_solvers_that_give_up_early_are_told_once(method, caplog):
     with caplog.at_level(logging.WARNING, "autolora_meta"):  # noqa: SIM117
         with program(hypergradient=hypergradient, outer_steps=8, warmup_steps=1) as (*_, engine):
             engine.run()
-    early = [row["stopped"] in ("negative curvature", "diverged") for row in engine.rows]
+    early = [row["stopped"] in ("negative curvature", "diverged") for row in engine.course.rows]
     assert all(early)
     told = [record.message for record in caplog.records if "gave up early" in record.message]
     assert len(told) == 1

@@ -53,7 +53,7 @@ def size_of_gates(penalty: float) -> float:
             options=options,
         )
         engine.run()
-        assert len(engine.trajectory) == 5 and "direct_norm" in engine.rows[-1]
+        assert len(engine.course.trajectory) == 5 and "direct_norm" in engine.course.rows[-1]
         with torch.no_grad():
             return float(gates().norm())
 

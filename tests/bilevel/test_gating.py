@@ -108,7 +108,7 @@ def test_gates_start_equal_with_the_sum_asked_for(
     start = gates()
     assert start.shape == (2, K)
     assert torch.allclose(start, torch.full_like(start, total / K))
-    assert gates.entropy() == pytest.approx(1.0)
+    assert gates.entropies() == pytest.approx([1.0])
 
 
 def test_constraints_bound_what_they_say() -> None:
@@ -122,8 +122,8 @@ def test_entropy_falls_to_zero_when_one_gate_takes_all() -> None:
     gates = Gates(["a"], K, GateOptions(constraint="softmax")).double()
     with torch.no_grad():
         gates.logits[0, 1] = 60.0
-    assert gates.entropy() == pytest.approx(0.0, abs=1e-6)
-    assert Gates(["a"], 1, GateOptions()).entropy() == 1.0
+    assert gates.entropies() == pytest.approx([0.0], abs=1e-6)
+    assert Gates(["a"], 1, GateOptions()).entropies() == [1.0]
 
 
 @pytest.mark.parametrize(
@@ -194,3 +194,22 @@ def test_no_hook_is_left_after_an_exception_and_the_random_state_is_given_back()
     with pytest.raises(KeyError), gated(model, uneven(["layer"]), forward=broken):
         pass
     assert not hooks(model)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_gates_of_several_searches_weigh_the_rows_of_each(kind: str) -> None:
+    build, (rows, *shape) = KINDS[kind]
+    model = wrapped(Layers(layer=build()), ["layer"])
+    several, x = uneven(["layer"]), torch.randn(3 * rows, *shape, dtype=torch.float64)
+    several.several(3)
+    with torch.no_grad():
+        several.logits.copy_(torch.randn(3, 1, K))
+    with gated(model, several):
+        together = model(x)
+    for r, own in enumerate(together.chunk(3)):
+        gates = uneven(["layer"])
+        with torch.no_grad():
+            gates.logits.copy_(several.logits[r])
+        with gated(model, gates):
+            assert (own - model(x.chunk(3)[r])).abs().max() < 1e-12
+    assert len(several.entropies()) == 3 and several().shape == (3, 1, K)

@@ -94,7 +94,7 @@ def test_a_kernel_without_a_second_derivative_is_refused_before_any_step(activat
     with search_over(Kernel(activation), hypergradient=method) as engine:
         with pytest.raises(InputError, match=r"double backward.*first_order, darts, sama"):
             engine.run()
-        assert engine.global_step == 0 and not engine.rows
+        assert engine.global_step == 0 and not engine.course.rows
 
 
 @pytest.mark.parametrize("activation", [Once.apply, Silent.apply])
@@ -102,7 +102,7 @@ def test_a_kernel_without_a_second_derivative_is_refused_before_any_step(activat
 def test_methods_that_take_gradients_only_run_there(activation, method, replays):
     with search_over(Kernel(activation), hypergradient=method) as engine:
         engine.run()
-        assert len(engine.rows) == 2
+        assert len(engine.course.rows) == 2
         assert engine.diagnostics_cost == Cost(forwards=replays)
 
 
@@ -166,7 +166,7 @@ def test_a_hypergradient_that_is_no_number_stops_before_the_gates_move():
         with pytest.raises(InputError, match=r"implicit part.*inner step 3.*one_step"):
             engine.run()
         assert torch.equal(gates.logits, logits)
-        assert len(engine.trajectory) == 1 and engine.rows == []
+        assert len(engine.course.trajectory) == 1 and engine.course.rows == []
 
 
 def test_a_base_in_bf16_gets_a_longer_step_and_a_measured_cosine():
@@ -180,7 +180,7 @@ def test_a_base_in_bf16_gets_a_longer_step_and_a_measured_cosine():
         with search_over(model, hypergradient="darts", loss=loss) as engine:
             assert engine.inner_problem.precision == (None if dtype == torch.float32 else dtype)
             engine.run()
-            rows[dtype] = engine.rows
+            rows[dtype] = engine.course.rows
     assert "difference_cosine" not in rows[torch.float32][0]
     assert rows[torch.bfloat16][0]["difference_cosine"] > 0.9
     assert "difference_cosine" not in rows[torch.bfloat16][1]
@@ -192,4 +192,4 @@ def test_kinks_are_told_and_not_refused(caplog):
         search_over(Kernel(torch.relu), hypergradient="one_step") as engine,
     ):
         engine.run()
-    assert len(engine.rows) == 2
+    assert len(engine.course.rows) == 2

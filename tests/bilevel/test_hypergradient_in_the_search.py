@@ -123,7 +123,7 @@ def test_a_balanced_weight_makes_both_parts_equally_long(method, schedule):
         chosen = options(method, weight, schedule=schedule, inner=inner, gates=SOFTMAX)
         with program(0.3, **chosen) as (_, gates, engine):
             steps[weight] = step_of(gates, engine)
-            rows[weight] = engine.rows[-1]
+            rows[weight] = engine.course.rows[-1]
     implicit, balanced = steps[1] - steps[0], steps["balanced"] - steps[0]
     assert float(implicit.norm()) != pytest.approx(float(steps[0].norm()), rel=0.05)
     assert float(balanced.norm()) == pytest.approx(float(steps[0].norm()), rel=1e-9)
@@ -154,7 +154,7 @@ def test_records_tell_the_parts():
     method = {"method": "cg", "iterations": 4, "damping": 30.0, "tolerance": 0}
     with program(**options(method, gates=SOFTMAX)) as (_, __, engine):
         engine.run()
-        row = engine.rows[-1]
+        row = engine.course.rows[-1]
     assert row["iterations"] == 4 and row["stopped"] == "iterations"
     assert row["direct_norm"] > 0 and row["implicit_norm"] > 0 and -1 <= row["cosine"] <= 1
     assert row["residual"] < 1 and row["smallest_curvature"] is not None

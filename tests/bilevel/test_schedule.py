@@ -102,7 +102,7 @@ def test_frozen_gates_are_plain_training():
         engine.run()
         assert engine.cost == Cost(5, 5)
         assert torch.equal(gates.logits, logits)
-        assert [row["step"] for row in engine.rows] == [1, 2, 3, 4, 5]
+        assert [row["step"] for row in engine.course.rows] == [1, 2, 3, 4, 5]
 
 
 @pytest.mark.parametrize("at", [2, 3, 5])

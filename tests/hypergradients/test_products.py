@@ -169,3 +169,33 @@ def test_a_zero_direction_costs_nothing_and_gives_zero():
     found = products.mixed(zeros_like(problem.params))
     assert torch.equal(found[0], torch.zeros_like(problem.hyper[0]))
     assert products.cost == Cost()
+
+
+@pytest.mark.parametrize("scheme", ["central", "forward"])
+def test_each_member_of_one_pass_has_the_difference_that_it_has_alone(scheme: Scheme):
+    torch.manual_seed(0)
+    sizes = torch.tensor([1.0, 1e-3, 50.0], dtype=torch.float64)
+    w = [torch.randn(3, *shape, dtype=torch.float64) for shape in ((4, 2), (5,))]
+    w = [(part * sizes.view(3, *[1] * (part.ndim - 1))).requires_grad_() for part in w]
+    a = [torch.randn(3, 2, dtype=torch.float64, requires_grad=True)]
+    v = [torch.randn_like(part) for part in w]
+    for part in v:
+        part[1] = 0  # it does not move
+    x = torch.randn(3, 6, 4, dtype=torch.float64)
+
+    def losses(w, a, x):
+        return ((x @ w[0]).tanh() @ a[0].exp()[..., None]).squeeze(-1).square().mean(-1) * (
+            1 + w[1].sin().square().sum(-1)
+        )
+
+    found = FiniteDifferenceProducts(lambda: losses(w, a, x).sum(), w, a, scheme=scheme, members=3)
+    h, j = found.hessian(v), found.mixed(v)
+    assert all((part[1] == 0).all() and not part.requires_grad for part in [*h, *j])
+    for r in (0, 2):
+        own, hyper = ([p.detach()[r].requires_grad_() for p in each] for each in (w, a))
+        alone = FiniteDifferenceProducts(
+            lambda own=own, hyper=hyper, r=r: losses(own, hyper, x[r]), own, hyper, scheme=scheme
+        )
+        direction = [part[r] for part in v]
+        assert relative_error([p[r] for p in h], alone.hessian(direction)) <= 1e-7
+        assert relative_error([p[r] for p in j], alone.mixed(direction)) <= 1e-7

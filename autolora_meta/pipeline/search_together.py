@@ -1,0 +1,114 @@
+"""Search together: several replicates in; the result of each out, from one pass over the base."""
+
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from autolora_meta.bilevel.options import Selection
+from autolora_meta.config.run import RunConfig
+from autolora_meta.errors import InputError, NotFinite
+from autolora_meta.finetuning.prepare import Prepared
+from autolora_meta.foundation.checkpoints import Checkpoints
+from autolora_meta.foundation.device import threads
+from autolora_meta.foundation.progress import Progress, Row, Say
+from autolora_meta.pipeline.memory import naming_what_to_lower
+from autolora_meta.pipeline.program import program_of, search_seeds
+from autolora_meta.pipeline.result import SearchResult
+from autolora_meta.pipeline.together import run_together
+
+_LOG = logging.getLogger("autolora_meta")
+
+
+class Replica(NamedTuple):
+    """One replicate among those that are searched together.
+
+    Args:
+        config: of its run.
+        seed: of the replicate.
+        prepared: its model and rows.
+    """
+
+    config: RunConfig
+    seed: int
+    prepared: Prepared
+
+
+def search_together(
+    replicas: Sequence[Replica],
+    *,
+    selection: Selection = "learned",
+    progress: Progress | None = None,
+    observe: Callable[[int, Row], None] = lambda number, row: None,
+    checkpoints: str | Path | None = None,
+    say: Say = _LOG.info,
+) -> list[SearchResult | NotFinite]:
+    """Do what `search` does for each of several replicates, all in one pass over the base.
+
+    Each gets the factors, head and rows of its own search. Without dropout it ends where that ends,
+    to rounding; dropout masks are drawn for all of them together. With `search.seeds` above 1 all
+    searches of all replicates share the pass.
+
+    >>> replicas = [Replica(config, seed, prepare(config, seed)) for seed in range(8)]
+    ... # doctest: +SKIP
+    >>> results = search_together(replicas)  # doctest: +SKIP
+
+    Args:
+        replicas: of one base; their configurations may differ in how ranks are read.
+        selection: of the gates, as of `search`.
+        progress: told after each inner step of all.
+        observe: given the number of the replicate, and a row as `search` gives it.
+        checkpoints: a folder where all are saved, as of `search`.
+        say: told from where they go on.
+
+    Returns:
+        The result of each replicate, or why it has none: a number in it is no longer finite.
+
+    Raises:
+        InputError: the searches or the model cannot be had in one pass, or as of `search`.
+        OutOfMemory: memory did not suffice; says what to lower, or fewer at a time.
+    """
+    config = replicas[0].config
+    _refuse_unlike(replicas)
+    seeds = [search_seeds(seed, config.search.seeds) for _, seed, _ in replicas]
+    each = len(seeds[0])
+
+    def tell(row: Row) -> None:
+        number, index = divmod(int(row["search"]), each)
+        own = {key: value for key, value in row.items() if key != "search"}
+        observe(number, own if each == 1 else {"search": index, **own})
+
+    with threads(config.runtime.threads), naming_what_to_lower(config, "search"):
+        programs = [
+            program_of(own, prepared, one, selection)
+            for (own, _, prepared), those in zip(replicas, seeds, strict=True)
+            for one in those
+        ]
+        kept = Checkpoints(Path(checkpoints), config.runtime.checkpoints) if checkpoints else None
+        found = run_together(programs, progress=progress, observe=tell, checkpoints=kept, say=say)
+    return [_pooled(found[i : i + each]) for i in range(0, len(found), each)]
+
+
+def _pooled(found: Sequence[SearchResult | NotFinite]) -> SearchResult | NotFinite:
+    """Return the searches of one replicate as one, or what is not finite in one of them."""
+    members = [one for one in found if isinstance(one, SearchResult)]
+    lost = [one for one in found if isinstance(one, NotFinite)]
+    if lost:
+        return lost[0]
+    return SearchResult.pooled(members) if len(members) > 1 else members[0]
+
+
+def _refuse_unlike(replicas: Sequence[Replica]) -> None:
+    sections = ("model", "task", "lora", "search")
+    first = replicas[0].config
+    for config, _, prepared in replicas:
+        unlike = [name for name in sections if getattr(config, name) != getattr(first, name)]
+        if unlike:
+            raise InputError(
+                f"searches of different {', '.join(unlike)} cannot share a pass; search each apart"
+            )
+        if not prepared.padding_hidden:
+            raise InputError(
+                "the model reads padding, and rows of other searches would change how much there "
+                "is; search one at a time"
+            )

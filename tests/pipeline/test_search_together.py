@@ -1,0 +1,179 @@
+"""Searches that share every pass end where each ends alone."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from autolora_meta.config.run import RunConfig
+from autolora_meta.errors import InputError, NotFinite
+from autolora_meta.finetuning.prepare import Prepared
+from autolora_meta.pipeline.prepare import prepare
+from autolora_meta.pipeline.result import SearchResult
+from autolora_meta.pipeline.search import search
+from autolora_meta.pipeline.search_together import Replica, search_together
+from tests.pipeline.test_going_on import EACH_STEP, Killed, kill, stopping
+from tests.pipeline.tiny_search import changed
+from tests.tiny import tiny_bert
+
+SEEDS = (0, 1, 2)
+
+
+@pytest.fixture(scope="module")
+def still(config: RunConfig, tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
+    """The tiny configuration, without dropout."""
+    base = tiny_bert(tmp_path_factory.mktemp("still"), dropout=0.0)
+    return changed(config, f"model.name={base}", "lora.dropout=0")
+
+
+@pytest.fixture
+def float64() -> Iterator[None]:
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(before)
+
+
+def prepared(config: RunConfig, seed: int) -> Prepared:
+    found = prepare(config, seed)
+    found.model.to(torch.get_default_dtype())
+    return found
+
+
+def together(config: RunConfig, **how: Any) -> list[SearchResult]:
+    found = search_together([Replica(config, s, prepared(config, s)) for s in SEEDS], **how)
+    assert all(isinstance(one, SearchResult) for one in found)
+    return found  # type: ignore[return-value]
+
+
+def apart(one: SearchResult, other: SearchResult) -> float:
+    """The largest difference in gates, on the whole way, and in what was trained."""
+    pairs = [(one.trajectory, other.trajectory)]
+    pairs += [
+        (getattr(one.components, n), getattr(other.components, n)) for n in ("norm_u", "singular")
+    ]
+    pairs += [(one.start.head[n], other.start.head[n]) for n in one.start.head]  # type: ignore[union-attr]
+    return max(float((a - b).abs().max()) for a, b in pairs)
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize(
+    ("method", "near"),
+    [("first_order", 1e-13), ("one_step", 1e-13), ("darts", 1e-9), ("sama", 1e-9)],
+)
+@pytest.mark.parametrize("schedule", ["look_ahead", "alternating"])
+def test_each_method_ends_where_each_search_ends_alone(
+    still: RunConfig, method: str, near: float, schedule: str
+) -> None:
+    config = changed(still, f"search.hypergradient={method}", f"search.schedule={schedule}")
+    for seed, found in zip(SEEDS, together(config), strict=True):
+        alone = search(config, seed=seed, prepared=prepared(config, seed))
+        assert apart(found, alone) < near
+        assert torch.equal(found.ranks_trajectory, alone.ranks_trajectory)
+        assert found.cost == alone.cost and found.fingerprint == alone.fingerprint
+        assert [list(row) for row in found.rows] == [list(row) for row in alone.rows]
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize(
+    ("selection", "changes"),
+    [
+        ("frozen", ()),
+        ("random", ()),
+        ("learned", ("search.inner_steps=2", "search.gates.constraint=softmax")),
+        (
+            "learned",
+            (
+                "search.hypergradient={method: darts, scheme: forward, weight: balanced}",
+                "search.inner.name=sgd",
+            ),
+        ),
+    ],
+)
+def test_each_kind_of_search_ends_where_it_ends_alone(
+    still: RunConfig, selection: Any, changes: tuple[str, ...]
+) -> None:
+    config = changed(still, *changes)
+    for seed, found in zip(SEEDS, together(config, selection=selection), strict=True):
+        alone = search(config, seed=seed, selection=selection, prepared=prepared(config, seed))
+        assert apart(found, alone) < (1e-5 if "forward" in str(changes) else 1e-9)
+        assert len(found.rows) == len(alone.rows)
+
+
+@pytest.mark.usefixtures("float64")
+def test_a_search_that_settles_stays_while_others_go_on(still: RunConfig) -> None:
+    config = changed(
+        still, "search.patience=3", "search.outer_steps=25", "search.outer.learning_rate=0.4"
+    )
+    alone = [search(config, seed=s, prepared=prepared(config, s)) for s in SEEDS]
+    assert len({len(one.rows) for one in alone}) > 1, "the test needs different ends"
+    for found, own in zip(together(config), alone, strict=True):
+        assert len(found.rows) == len(own.rows) and found.settled == own.settled
+        assert found.cost == own.cost and apart(found, own) < 1e-7
+
+
+def test_a_search_that_is_no_longer_finite_is_left_behind(still: RunConfig) -> None:
+    replicas = [Replica(still, s, prepared(still, s)) for s in SEEDS]
+    with torch.no_grad():
+        replicas[1].prepared.model.classifier.weight.fill_(torch.inf)  # type: ignore[union-attr]
+    first, lost, last = search_together(replicas)
+    assert isinstance(lost, NotFinite) and "inner step 1 " in str(lost)
+    for found, seed in ((first, 0), (last, 2)):
+        assert isinstance(found, SearchResult)
+        assert apart(found, search(still, seed=seed)) < 1e-4
+
+
+def test_all_searches_of_all_replicates_share_the_pass(still: RunConfig) -> None:
+    config = changed(still, "search.seeds=2")
+    rows: list[tuple[int, int]] = []
+    found = together(config, observe=lambda number, row: rows.append((number, row["search"])))
+    assert set(rows) == {(number, index) for number in range(3) for index in range(2)}
+    for seed, one in zip(SEEDS, found, strict=True):
+        alone = search(config, seed=seed)
+        assert len(one.members) == 2 and one.ranks == alone.ranks
+        assert torch.allclose(one.components.singular, alone.components.singular, atol=1e-4)
+
+
+def test_searches_that_were_killed_go_on_to_the_same_bytes(
+    config: RunConfig, tmp_path: Path
+) -> None:
+    config = changed(config, "search.patience=3", "search.outer_steps=8", *EACH_STEP)
+    stop = stopping(9, kill)
+    with pytest.raises(Killed):
+        together(config, observe=lambda number, row: stop(row), checkpoints=tmp_path)
+    said: list[str] = []
+    again = together(config, checkpoints=tmp_path, say=said.append)
+    assert said and "goes on at step" in said[0]
+    for found, whole in zip(again, together(config), strict=True):
+        assert apart(found, whole) == 0 and found.rows == whole.rows and found.cost == whole.cost
+
+
+def test_checkpoints_of_other_searches_are_refused(config: RunConfig, tmp_path: Path) -> None:
+    config = changed(config, *EACH_STEP)
+    stop = stopping(4, kill)
+    with pytest.raises(Killed):
+        together(config, observe=lambda number, row: stop(row), checkpoints=tmp_path)
+    fewer = [Replica(config, s, prepare(config, s)) for s in SEEDS[:2]]
+    with pytest.raises(InputError, match="another configuration"):
+        search_together(fewer, checkpoints=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ("search.hypergradient=cg", "cg solves a system for each search"),
+        ("search.sensitivity_batches=1", "sensitivity is measured one component at a time"),
+    ],
+)
+def test_what_one_pass_cannot_serve_is_refused(still: RunConfig, changes: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        together(changed(still, changes))
+
+
+def test_searches_with_other_options_are_refused(still: RunConfig) -> None:
+    other = changed(still, "search.batch_size=4")
+    replicas = [Replica(c, 0, prepare(c, 0)) for c in (still, other)]
+    with pytest.raises(InputError, match="different search cannot share a pass"):
+        search_together(replicas)
