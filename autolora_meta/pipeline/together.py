@@ -136,21 +136,11 @@ class _Reader:
         self._scale = programs[0].lora.scale
         self._latest: list[Components] = []
 
-    def components(self) -> list[Components]:
-        """Return those of every search; a search that is no longer finite counts as 0."""
-        names, count = self.gates.names, len(self.programs)
-        # Together on the CPU first: one transfer for each factor of a layer.
-        factors = [
-            (a.detach().cpu().nan_to_num(0, 0, 0), b.detach().cpu().nan_to_num(0, 0, 0))
-            for a, b in lora_factors(self.wrapped, names)
-        ]
-        gates = self.gates().detach().cpu().nan_to_num(0, 0, 0)
-        every = [[(a[r], b[r]) for a, b in factors] for r in range(count)]
-        return Components.of_several(names, self._costs, self._scale, gates, every)
-
     def allocations(self) -> Tensor:
         """Return the ranks of each search as they are now. (R, L)"""
-        self._latest = self.components()
+        names = self.gates.names
+        factors = lora_factors(self.wrapped, names)
+        self._latest = Components.of_several(names, self._costs, self._scale, self.gates(), factors)
         each = zip(self._latest, self.programs, strict=True)
         return torch.tensor([allocate(own, program.followed_ranks).ranks for own, program in each])
 

@@ -55,6 +55,36 @@ def norms_and_singular_values(
     return norm_u, norm_v, singular
 
 
+def norms_and_singular_values_of_several(
+    gates: Tensor, factors: Sequence[Factors], scale: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return what `norms_and_singular_values` does, of R searches at once.
+
+    From Gram matrices, on the device of the factors: what goes to the CPU is k x k. Singular values
+    below 1e-8 of the largest of their layer are rounding. What is not finite counts as 0.
+
+    Args:
+        gates: weight of each component. (R, L, k)
+        factors: of each layer, A (R, k, in...) and B (R, out, k...).
+        scale: the constant c.
+
+    Returns:
+        Three tensors (R, L, k) in float64 on the CPU.
+    """
+    both = []
+    for a, b in factors:
+        a, b = (t.detach().double().flatten(2) for t in (a, b))
+        both.append(torch.stack([a @ a.mT, b.mT @ b]))  # (2, R, k, k)
+    gram_a, gram_b = torch.stack(both, dim=2).cpu().nan_to_num(0, 0, 0)  # (R, L, k, k)
+    norm_u, norm_v = (gram.diagonal(dim1=-2, dim2=-1).sqrt() for gram in (gram_b, gram_a))
+    g = gates.detach().to("cpu", torch.float64).nan_to_num(0, 0, 0)
+    # A A^T = U D U^T  =>  sv(B diag(g) A)^2 = eig(D^1/2 U^T diag(g) B^T B diag(g) U D^1/2)
+    d, u = torch.linalg.eigh(gram_a)
+    half = g[..., None] * u * d.clamp_min(0).sqrt()[..., None, :]
+    squares = torch.linalg.eigvalsh(half.mT @ gram_b @ half).flip(-1)
+    return norm_u, norm_v, abs(scale) * squares.clamp_min(0).sqrt()
+
+
 def singular_directions(gates: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return the update in singular form, B diag(gates) A = P diag(s) Q^T, by k x k matrices alone.
 

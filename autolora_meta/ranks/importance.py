@@ -13,7 +13,11 @@ from torch import Tensor
 from autolora_meta.errors import InputError, unknown
 from autolora_meta.foundation.places import replace_bytes
 from autolora_meta.foundation.reading import refuse_special
-from autolora_meta.ranks.directions import Factors, norms_and_singular_values
+from autolora_meta.ranks.directions import (
+    Factors,
+    norms_and_singular_values,
+    norms_and_singular_values_of_several,
+)
 
 _TENSORS = ("gates", "norm_u", "norm_v", "singular")
 
@@ -166,19 +170,20 @@ class Components:
         costs: Sequence[int],
         scale: float,
         gates: Tensor,
-        factors: Sequence[Sequence[Factors]],
+        factors: Sequence[Factors],
     ) -> list["Components"]:
-        """Build those of several searches of the same layers at once, which takes less time.
+        """Build those of R searches of the same layers at once, to follow them: in less time, and
+        with small singular values less exact. What is not finite counts as 0.
 
         Args:
             names, costs, scale: as of `from_factors`.
             gates: (R, L, k)
-            factors: of each search, (A, B) of each layer.
+            factors: of each layer, A (R, k, in...) and B (R, out, k...).
         """
-        flat = [pair for own in factors for pair in own]
-        every = norms_and_singular_values([*names] * len(gates), gates.flatten(0, 1), flat, scale)
-        parts = zip(gates, *(t.to(gates.dtype).view(gates.shape) for t in every), strict=True)
-        return [cls(tuple(names), tuple(costs), float(scale), *own) for own in parts]
+        taken = norms_and_singular_values_of_several(gates, factors, scale)
+        kept = gates.detach().cpu().nan_to_num(0, 0, 0)
+        each = zip(kept, *(t.to(kept.dtype) for t in taken), strict=True)
+        return [cls(tuple(names), tuple(costs), float(scale), *own) for own in each]
 
     def save(self, path: str | Path) -> None:
         """Write one safetensors file. Equal components give equal bytes."""

@@ -38,7 +38,7 @@ def float64() -> Iterator[None]:
 
 def prepared(config: RunConfig, seed: int) -> Prepared:
     found = prepare(config, seed)
-    found.model.to(torch.get_default_dtype())
+    found.model.to(dtype=torch.get_default_dtype())  # type: ignore[call-overload]
     return found
 
 
