@@ -26,6 +26,7 @@ from autolora_meta.bilevel.gating import Gates
 from autolora_meta.bilevel.options import SearchOptions, Selection
 from autolora_meta.bilevel.problem import LoraProblem
 from autolora_meta.bilevel.random_gradients import RandomGradients
+from autolora_meta.foundation.device import resolved_precision
 from autolora_meta.foundation.progress import Progress, Row
 
 
@@ -78,7 +79,7 @@ def autolora(
         observe: given one row of figures after each outer step.
         seeds: of several searches, of the noise of each.
     """
-    bf16 = options.precision == "bf16"
+    bf16 = resolved_precision(options.precision, device) == "bf16"
     gates.to(device).requires_grad_(selection != "frozen")
     finetune = Finetune(
         "finetune",

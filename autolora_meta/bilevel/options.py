@@ -125,10 +125,10 @@ class SearchOptions(Options):
     gates: GateOptions = Field(
         default_factory=GateOptions, description="How gates follow from their logits."
     )
-    precision: Literal["float32", "bf16"] = Field(
+    precision: Literal["float32", "bf16", "auto"] = Field(
         default="float32",
-        description="Precision of training passes; bf16: under autocast. Hypergradients are always "
-        "float32.",
+        description="Precision of training passes; bf16: under autocast; auto: bf16 where the "
+        "device is faster with it. Hypergradients are always float32.",
     )
     diagnostics_every: int = Field(
         default=0,

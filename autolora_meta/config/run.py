@@ -23,7 +23,12 @@ from autolora_meta.finetuning.tasks import (
 )
 from autolora_meta.foundation import manifest, plugins
 from autolora_meta.foundation.checkpoints import Every
-from autolora_meta.foundation.device import ALLOWED, known_device, usable_device
+from autolora_meta.foundation.device import (
+    ALLOWED,
+    known_device,
+    resolved_precision,
+    usable_device,
+)
 from autolora_meta.foundation.options import FolderName, Options, read
 from autolora_meta.foundation.tracking import START
 from autolora_meta.foundation.yaml_text import yaml_of
@@ -163,6 +168,16 @@ class RunConfig(Options):
     @model_validator(mode="after")
     def _ranks_within_k(self) -> "RunConfig":
         bounds(self.lora.k, self.ranks)
+        return self
+
+    @model_validator(mode="after")
+    def _precision_of_this_machine(self) -> "RunConfig":
+        """Put what `auto` is here in its place: results and their hashes depend on it."""
+        for name in ("search", "retrain"):
+            section = getattr(self, name)
+            if section.precision == "auto":
+                found = resolved_precision("auto", self.runtime.resolved_device)
+                object.__setattr__(self, name, section.model_copy(update={"precision": found}))
         return self
 
     @classmethod

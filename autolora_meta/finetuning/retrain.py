@@ -27,7 +27,7 @@ from autolora_meta.finetuning.tasks import Processor
 from autolora_meta.finetuning.trainer import Follow, TaskTrainer
 from autolora_meta.foundation.checkpoints import Checkpoints
 from autolora_meta.foundation.content_hash import base_hash, content_hash
-from autolora_meta.foundation.device import begin
+from autolora_meta.foundation.device import begin, resolved_precision
 from autolora_meta.foundation.interrupts import waiting
 from autolora_meta.foundation.options import Options
 from autolora_meta.foundation.places import scratch, sweep
@@ -68,6 +68,11 @@ class RetrainOptions(Options):
         default=False,
         description="Whether batches hold rows of similar length: less padding and shorter steps, "
         "but batches that are less mixed; texts only.",
+    )
+    precision: Literal["float32", "bf16", "auto"] = Field(
+        default="float32",
+        description="Precision of training passes; bf16: under autocast; auto: bf16 where the "
+        "device is faster with it. Test passes are always float32.",
     )
     eval_batch_size: int = Field(
         default=64, ge=1, description="Rows of a test batch; changes time and memory alone."
@@ -147,6 +152,7 @@ def retrain(
         trainer = TaskTrainer(
             task.loss,
             prepared.collate,
+            autocast=resolved_precision(options.precision, device) == "bf16",
             model=wrapped,
             args=training_arguments(options, str(nothing_kept), derive(seed, "order"), device),
             train_dataset=concatenate_datasets([rows["train"], rows["validation"]]),

@@ -37,6 +37,8 @@ class TaskTrainer(Trainer):
     Args:
         loss: (model, batch) -> scalar.
         collate: makes a batch of a list of rows; what it draws hangs on the number of the batch.
+        autocast: training passes under bfloat16 autocast. The Trainer's own `bf16` would leave the
+            model under autocast for good.
         settings: of the Trainer.
     """
 
@@ -44,8 +46,11 @@ class TaskTrainer(Trainer):
         self,
         loss: Callable[[nn.Module, Mapping[str, Any]], Tensor],
         collate: Collate,
+        *,
+        autocast: bool = False,
         **settings: Any,
     ) -> None:
+        self._autocast = autocast
         self._loss, self._collator = loss, _Numbered(collate, settings["args"].seed)
         super().__init__(data_collator=self._collator, **settings)
         self._checkpoints: Checkpoints | None = None
@@ -57,7 +62,8 @@ class TaskTrainer(Trainer):
     def compute_loss(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, model: nn.Module, inputs: dict[str, Any], **_: Any
     ) -> Tensor:
-        return self._loss(model, inputs)
+        with torch.autocast(self.args.device.type, torch.bfloat16, enabled=self._autocast):
+            return self._loss(model, inputs)
 
     def train_from(
         self, checkpoints: Checkpoints, known: dict[str, str], stop: Stop, say: Say

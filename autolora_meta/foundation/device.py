@@ -51,6 +51,25 @@ def usable_device(name: str) -> str:
     return name
 
 
+def resolved_precision(precision: str, device: torch.device | str) -> str:
+    """Return float32 or bf16: `auto` is bf16 where the device multiplies matrices of it faster.
+
+    Those are GPUs from NVIDIA's Ampere on, and CPUs with matrix units (AMX).
+
+    Args:
+        precision: float32, bf16 or auto.
+        device: that it is for.
+    """
+    if precision != "auto":
+        return precision
+    kind = torch.device(device).type
+    if kind == "cuda":
+        fast = torch.cuda.get_device_capability(device)[0] >= 8
+    else:
+        fast = kind == "cpu" and torch.cpu._is_amx_tile_supported()
+    return "bf16" if fast else "float32"
+
+
 def begin(device: torch.device | str) -> None:
     """Make a device ready, before anything is seeded for work on it.
 

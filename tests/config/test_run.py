@@ -297,3 +297,16 @@ def test_devices_that_are_not_here(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_options_of_one_wing_are_explained_in_the_same_way() -> None:
     with pytest.raises(InputError, match=r"(?s)options has 2 mistakes.*outer_steps.*inner\.lr"):
         read(SearchOptions, {"inner": {"lr": 1}, "outer_steps": 0}, "options")
+
+
+@pytest.mark.parametrize(("fast", "found"), [(True, "bf16"), (False, "float32")])
+def test_auto_precision_becomes_what_this_machine_does_fast(
+    monkeypatch: pytest.MonkeyPatch, fast: bool, found: str
+) -> None:
+    monkeypatch.setattr("torch.cpu._is_amx_tile_supported", lambda: fast)
+    auto = ("search.precision=auto", "retrain.precision=auto", "runtime.device=cpu")
+    config = RunConfig.load("quickstart", *auto)
+    assert (config.search.precision, config.retrain.precision) == (found, found)
+    # What is written down is what was done, on any machine that reads it.
+    monkeypatch.setattr("torch.cpu._is_amx_tile_supported", lambda: not fast)
+    assert RunConfig.load(config.model_dump(mode="json")).retrain.precision == found

@@ -193,3 +193,14 @@ def test_an_adapter_never_mixes_with_other_files(
     (tmp_path / "empty").mkdir()
     save_adapter(result, tmp_path / "empty", "card", base=fresh(folder, task))
     assert (tmp_path / "empty" / "README.md").read_text() == "card"
+
+
+def test_bf16_is_for_training_passes_alone(run: Run) -> None:
+    plain, half = run([2, 2, 2, 2]), run([2, 2, 2, 2], precision="bf16")
+    losses = [[row["loss"] for row in result.log] for result in (plain, half)]
+    assert losses[0] != losses[1] and losses[1] == pytest.approx(losses[0], rel=0.05)
+    batch = {name: rows for name, rows in half.sample.items() if name != "labels"}
+    with torch.no_grad():
+        logits = half.model(**batch).logits
+    assert logits.dtype == torch.float32
+    assert not torch.equal(logits, logits.bfloat16().float()), "the model is left under autocast"
