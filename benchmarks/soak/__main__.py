@@ -29,7 +29,9 @@ def main() -> int:
         soak = importlib.import_module(f"benchmarks.soak.{name}").soak
         with tempfile.TemporaryDirectory(prefix="soak-") as folder:
             print(f"{name}: {seconds:.0f} s", file=sys.stderr, flush=True)
-            lines += soak(seconds, given.seed, Path(folder))
+            found = soak(seconds, given.seed, Path(folder))
+        print("\n".join(_row(line) for line in found), file=sys.stderr, flush=True)
+        lines += found
     print(page(lines))
     return int(any(line.faults for line in lines))
 
@@ -40,11 +42,15 @@ def page(lines: list[Line]) -> str:
         ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
     ).stdout.strip()
     head = f"Soak of {commit or 'an unknown commit'}, {time.strftime('%Y-%m-%d')}"
-    rows = [f"| {line.what} | {line.tried} | {line.held} |" for line in lines]
+    rows = [_row(line) for line in lines]
     faults = [f"- {line.what}: {fault}" for line in lines for fault in line.faults]
     return "\n".join(
         [head, "", "| what | tried | held |", "| --- | --- | --- |", *rows, "", *faults]
     ).rstrip()
+
+
+def _row(line: Line) -> str:
+    return f"| {line.what} | {line.tried} | {line.held} |"
 
 
 if __name__ == "__main__":
