@@ -1,8 +1,6 @@
 """The command line: one command for each thing that a few lines of Python do."""
 
 import errno
-import signal
-import threading
 from typing import Annotated, Any
 
 import typer
@@ -20,6 +18,7 @@ from autolora_meta.cli.study import study
 from autolora_meta.cli.verify import verify
 from autolora_meta.errors import InputError, OutOfMemory, shown
 from autolora_meta.foundation.foreign_names import foreign
+from autolora_meta.foundation.interrupts import answering
 
 # What a name or its permissions have against a file, wherever it turns up.
 _OF_A_NAME = (errno.EACCES, errno.EPERM)
@@ -31,10 +30,9 @@ class _Teaching(TyperGroup):
     """Says what is wrong with the input in one message, without a traceback, and ends with 2."""
 
     def invoke(self, ctx: Any) -> Any:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, _stop)  # a scheduler's way to say Ctrl-C
         try:
-            return super().invoke(ctx)
+            with answering():
+                return super().invoke(ctx)
         except KeyboardInterrupt:  # what is kept has been said
             raise typer.Exit(130) from None
         except Exception as error:
@@ -67,10 +65,6 @@ def _words(error: Exception) -> str:
         return f"{shown(error.filename)}: {error.strerror}"
     said = str(error)
     return said if len(said) <= _LONGEST else f"{said[:_LONGEST]}... ({len(said):,} characters)"
-
-
-def _stop(*_: object) -> None:
-    raise KeyboardInterrupt
 
 
 def _point_to_settings(error: Any) -> None:

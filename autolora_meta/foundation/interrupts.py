@@ -4,9 +4,43 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_AGAIN = 0.05  # seconds
+
+
+@contextmanager
+def answering() -> Iterator[None]:
+    """In the body Ctrl-C and SIGTERM, a scheduler's way to say it, raise KeyboardInterrupt.
+
+    Not inside of an import: there it is raised when that is over. Packages take what is raised in
+    one for a missing module, so that it would come out as another error, or not at all. What is
+    ignored is still ignored. Outside the main thread nothing changes.
+    """
+    before: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        before = {number: signal.getsignal(number) for number in _SIGNALS}
+    ours = [n for n, h in before.items() if h in (signal.SIG_DFL, signal.default_int_handler)]
+    for number in ours:
+        signal.signal(number, _interrupt)
+    try:
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, before[number])
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            later = threading.Timer(_AGAIN, signal.raise_signal, [number])
+            later.daemon = True
+            later.start()
+            return
+        frame = frame.f_back
+    raise KeyboardInterrupt
 
 
 class Stop:

@@ -2,7 +2,10 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -58,3 +61,37 @@ def test_another_thread_holds_nothing_back() -> None:
     thread.start()
     thread.join()
     assert handlers == [signal.getsignal(signal.SIGINT)]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_in_an_import_is_answered_when_that_is_over(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    (tmp_path / "swallows.py").write_text(
+        "import signal, time\n"
+        "try:\n"
+        f"    signal.raise_signal({int(number)})\n"
+        "    time.sleep(0.2)\n"
+        "except BaseException:\n"
+        "    raise ModuleNotFoundError('as packages say it') from None\n"
+    )
+    script = (
+        "import signal, time\n"
+        "from autolora_meta.foundation.interrupts import answering\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell may ignore it
+        "try:\n"
+        "    with answering():\n"
+        "        import swallows\n"
+        "        time.sleep(10)\n"
+        "except KeyboardInterrupt:\n"
+        "    print('answered')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout == "answered\n", done.stderr
