@@ -134,7 +134,7 @@ def test_the_models_of_the_jobs_are_as_before_and_so_is_the_random_state(make: M
 
 
 def test_a_job_whose_loss_is_no_number_does_not_harm_the_others(make: Make) -> None:
-    wild = {"learning_rate": 1e30, "max_grad_norm": 1e30, "warmup": 0.0}
+    wild = {"learning_rate": 1e30, "weight_decay": 1e30, "warmup": 0.0}
     lost, kept = retrain_stacked([make(**wild), make(seed=1)])
     assert isinstance(lost, InputError) and "loss of the retraining is nan" in str(lost)
     assert isinstance(kept, Trained)
@@ -156,21 +156,22 @@ def test_batches_that_other_processes_collate_are_the_same(make: Make) -> None:
 
 
 def test_progress_counts_the_steps_of_all(make: Make) -> None:
-    seen: list[object] = []
+    seen: list[Any] = []
 
     class Watcher:
         def start(self, label: str, total: float) -> None:
             seen.append((label, total))
 
         def step(self, loss: float | None = None, work: float = 1) -> None:
-            seen.append(loss)
+            seen.append((loss, work))
 
         def close(self) -> None:
             seen.append("closed")
 
     trained([make(steps=12), make(steps=3)], progress=Watcher())
-    assert seen[0] == ("retrain", 12) and seen[-1] == "closed" and len(seen) == 14
-    assert isinstance(seen[10], float) and math.isfinite(seen[10])
+    assert seen[0] == ("retrain", 15) and seen[-1] == "closed"
+    assert [work for _, work in seen[1:-1]] == [2] * 3 + [1] * 9
+    assert math.isfinite(seen[10][0])
 
 
 def test_jobs_that_cannot_share_a_pass_are_refused(make: Make, task: Task) -> None:
