@@ -14,7 +14,7 @@ from autolora_meta.finetuning.stacked_retrain import retrain_stacked
 from autolora_meta.foundation.memory import peak
 from autolora_meta.foundation.progress import Progress, Silent
 
-_WARM_UP, _STEPS = 2, 8
+_WARM_UP, _STEPS = 1, 4
 _SPARE = 0.2  # of the memory: batches differ in length
 _BASES = 3  # the base, and a copy in float64 in which rows are looked at
 

@@ -1,61 +1,25 @@
 """Jobs in one pass end where their own retrainings, by the Trainer, end."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from datasets import DatasetDict
 from peft import set_peft_model_state_dict
 from torch import Tensor, nn
 
 from autolora_meta.errors import InputError
-from autolora_meta.finetuning.heads import head_modules
-from autolora_meta.finetuning.lora import layer_costs
-from autolora_meta.finetuning.models import ModelOptions, load_model
-from autolora_meta.finetuning.prepare import Prepared
-from autolora_meta.finetuning.retrain import RetrainOptions, RetrainResult, retrain
+from autolora_meta.finetuning.retrain import RetrainResult, retrain
 from autolora_meta.finetuning.stacked import adapter_state
 from autolora_meta.finetuning.stacked_batches import batches
 from autolora_meta.finetuning.stacked_jobs import Job
 from autolora_meta.finetuning.stacked_retrain import Trained, retrain_stacked
 from autolora_meta.finetuning.start import Start
-from autolora_meta.finetuning.targets import target_layers
 from autolora_meta.finetuning.tasks import Task
 from autolora_meta.finetuning.tasks.sequence_classification import SequenceClassification
-from autolora_meta.ranks.pattern import RankPattern
-from tests.tiny import tiny_bert
-
-Make = Callable[..., Job]
-
-
-@pytest.fixture(scope="module")
-def still(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_bert(tmp_path_factory.mktemp("still"), dropout=0.0)
-
-
-@pytest.fixture
-def make(still: Path, task: Task, encoded: DatasetDict) -> Make:
-    """Make a job whose head and base are of its seed and in float64."""
-
-    def job(
-        ranks: tuple[int, ...] = (1, 0, 2, 4), *, seed: int = 0, rows: int = 70, **options: object
-    ) -> Job:
-        model, tokenizer = load_model(ModelOptions(name=str(still)), task, seed)
-        model.double()
-        few = DatasetDict(
-            {n: part.select(range(min(rows, len(part)))) for n, part in encoded.items()}
-        )
-        head, collate = head_modules(model), task.collator(tokenizer)
-        names = target_layers(model, "default")
-        pattern = RankPattern(names, ranks, layer_costs(model, names), k=4, scale=2.0)
-        settings = RetrainOptions.model_validate({"steps": 20, "learning_rate": 1e-2} | options)
-        return Job(Prepared(model, tokenizer, task, few, head, collate), pattern, settings, seed)
-
-    return job
+from tests.finetuning.stacked_cases import Make
 
 
 def stock(job: Job, **given: object) -> RetrainResult:
