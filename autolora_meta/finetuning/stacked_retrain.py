@@ -18,6 +18,7 @@ from autolora_meta.finetuning.retrain import started
 from autolora_meta.finetuning.stacked import Stack, stacked
 from autolora_meta.finetuning.stacked_adamw import StackedAdamW
 from autolora_meta.finetuning.stacked_batches import Order, batches, parts, workers_beside
+from autolora_meta.finetuning.stacked_evaluation import metrics_of_each
 from autolora_meta.finetuning.stacked_jobs import Job, refuse_unlike
 from autolora_meta.finetuning.stacked_rows import refuse_mixed_rows
 from autolora_meta.finetuning.stacked_saving import Saving
@@ -142,7 +143,7 @@ def _in_one_pass(
         with standing_still(model), stacked(model, states) as stack:
             saving = checkpoints and Saving(checkpoints, stack, jobs, dropout)
             losses = _train(stack, jobs, given, saving)
-            return [_result(stack, r, job, losses[r]) for r, job in enumerate(jobs)]
+            return _results(stack, jobs, losses)
 
 
 def _train(
@@ -228,17 +229,28 @@ def _refuse(stack: Stack, jobs: Sequence[Job], orders: Sequence[Order]) -> None:
             refuse_mixed_rows(stack, loss, first, last)
 
 
-def _result(stack: Stack, r: int, job: Job, losses: list[float]) -> Trained | NotFinite:
-    for step, loss in enumerate(losses, 1):
-        if not math.isfinite(loss):
-            return lost(loss, step)
+def _results(
+    stack: Stack, jobs: Sequence[Job], losses: Sequence[list[float]]
+) -> list[Trained | NotFinite]:
+    """Return what came of each job; those whose loss is no number are not tested."""
+    wrong = [next((i for i, x in enumerate(own) if not math.isfinite(x)), None) for own in losses]
+    kept = [r for r, step in enumerate(wrong) if step is None]
+    metrics = metrics_of_each(stack, jobs, kept)
+    return [
+        _trained(stack, r, job, losses[r], metrics[r])
+        if (step := wrong[r]) is None
+        else lost(losses[r][step], step + 1)
+        for r, job in enumerate(jobs)
+    ]
+
+
+def _trained(
+    stack: Stack, r: int, job: Job, losses: list[float], metrics: dict[str, float]
+) -> Trained:
     log = [
         {"step": step, "loss": loss, "learning_rate": rate}
         for step, (loss, rate) in enumerate(zip(losses, job.rates(), strict=True), 1)
     ]
-    model, test = stack.model.eval(), job.prepared.rows["test"]
-    with stack.only([r]):
-        metrics = job.prepared.evaluate(model, test, job.options.eval_batch_size)  # pyright: ignore[reportArgumentType]
     state = {key: value.cpu() for key, value in stack.state(r).items()}
     parameters = sum(value.numel() for key, value in state.items() if "lora_" in key)
     return Trained(state, metrics, log, parameters, len(stack))

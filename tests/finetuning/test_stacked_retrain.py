@@ -11,6 +11,7 @@ from peft import set_peft_model_state_dict
 from torch import Tensor, nn
 
 from autolora_meta.errors import InputError
+from autolora_meta.finetuning.prepare import Prepared
 from autolora_meta.finetuning.retrain import RetrainResult, retrain
 from autolora_meta.finetuning.stacked import adapter_state
 from autolora_meta.finetuning.stacked_batches import batches
@@ -55,6 +56,33 @@ def test_each_job_ends_where_its_own_retraining_ends(make: Make) -> None:
         for key, near in (("loss", 1e-6), ("learning_rate", 1e-12)):  # it logs in float32
             given = [row[key] for row in result.log]
             assert given == pytest.approx([row[key] for row in expected.log], abs=near)
+
+
+def test_all_are_tested_in_one_pass_as_each_alone(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = [make(steps=2), make(steps=2, seed=1), make(steps=2, seed=2, rows=20)]
+    alone: list[int] = []
+    evaluate = Prepared.evaluate
+
+    def counting(prepared: Prepared, *given: Any) -> dict[str, float]:
+        alone.append(len(given[1]))
+        return evaluate(prepared, *given)
+
+    monkeypatch.setattr(Prepared, "evaluate", counting)
+    together = trained(jobs)
+    assert alone == [20]  # it has fewer test rows than the others, which share a pass
+
+    class Own(SequenceClassification):
+        def evaluate(self, *given: Any) -> dict[str, float]:
+            return super().evaluate(*given)
+
+    task = jobs[0].prepared.task
+    own = Own(task.labels, 16)
+    apart = trained([replace(job, prepared=replace(job.prepared, task=own)) for job in jobs])
+    assert len(alone) == 1 + 3
+    for one, other in zip(together, apart, strict=True):
+        assert one.metrics == pytest.approx(other.metrics, abs=1e-9)
 
 
 def test_a_job_starts_where_a_search_ended(make: Make) -> None:

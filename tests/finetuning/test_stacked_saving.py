@@ -125,7 +125,7 @@ def test_jobs_for_which_memory_does_not_suffice_are_halved(
 def test_a_trial_says_what_a_stack_gains_and_leaves_the_model_alone(make: Make) -> None:
     job = make(steps=2)
     before = {name: p.clone() for name, p in job.prepared.model.state_dict().items()}
-    assert stacked_trial.times_as_fast(job, 8, 0.0, "cpu") > 2  # a tiny model waits for itself
+    assert stacked_trial.times_as_fast(job, 8, 0.0, "cpu") > 1.25  # so tiny a model
     after = job.prepared.model.state_dict()
     assert after.keys() == before.keys()
     assert all(torch.equal(after[name], value) for name, value in before.items())
