@@ -37,6 +37,7 @@ class Replicate:
         checkpoints: where searches are saved while they run, each below its selection; None: they
             are not.
         progress: told after each step of long work.
+        prepared: model and rows of this seed, if already loaded; they are left unchanged.
 
     Attributes:
         cost: passes of allocators on it, without those of searches, whose results hold them.
@@ -50,9 +51,10 @@ class Replicate:
         folder: Path | None = None,
         checkpoints: Path | None = None,
         progress: Progress | None = None,
+        prepared: Prepared | None = None,
     ) -> None:
         self.config, self.seed, self.folder, self.progress = config, seed, folder, progress
-        self.checkpoints = checkpoints
+        self.checkpoints, self._given = checkpoints, prepared
         self.cost = Cost()
         self._searches: dict[Selection, SearchResult] = {}
 
@@ -60,7 +62,7 @@ class Replicate:
     def prepared(self) -> Prepared:
         """Base model with its head, tokenizer, and encoded rows of this seed's split."""
         begin(self.config.runtime.resolved_device)  # before an allocator seeds what it draws
-        prepared = prepare(self.config, self.seed)
+        prepared = self._given or prepare(self.config, self.seed)
         compared = self.config.compare.compared(prepared.task.compared)
         refuse_lacking(prepared.task, compared)
         return prepared

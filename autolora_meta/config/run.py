@@ -4,8 +4,9 @@ A configuration is made of overlays, applied left to right (`autolora_meta.confi
 """
 
 from pathlib import Path
+from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from autolora_meta.bilevel.options import SearchOptions
 from autolora_meta.config.compare import CompareOptions
@@ -56,6 +57,12 @@ class RuntimeOptions(Options):
         le=1024,
         description="Threads of each process. Results are the same bytes for the same number.",
     )
+    stack: Literal["auto", "off"] | PositiveInt = Field(
+        default="auto",
+        description="Most adapters of a study that are retrained in one pass. auto: as many as fit "
+        "on an accelerator; on a CPU several where a measured trial of a large study says that it "
+        "pays. off: one at a time.",
+    )
     checkpoint_minutes: float | None = Field(
         default=5.0,
         gt=0,
@@ -87,6 +94,11 @@ class RuntimeOptions(Options):
             InputError: this machine does not have it.
         """
         return usable_device(self.device)
+
+    @field_validator("stack", mode="before")
+    @classmethod
+    def _off(cls, value: Any) -> Any:
+        return "off" if value is False else value  # which YAML reads where somebody writes off
 
     @field_validator("report_to")
     @classmethod

@@ -189,15 +189,20 @@ def retrain(
 def _known(about: str, wrapped: PeftModel, prepared: Prepared) -> dict[str, str]:
     """Return hashes by which a retraining knows its checkpoints (`refuse_other`)."""
     trained = {name: p for name, p in wrapped.named_parameters() if p.requires_grad}
+    return {
+        "configuration": content_hash(about, trained, __version__),
+        "base": base_hash(wrapped),
+        "batches": rows_hash(prepared),
+    }
+
+
+def rows_hash(prepared: Prepared) -> str:
+    """Return a hash of how many rows are trained on, and of some of them."""
     each = [prepared.rows[split] for split in ("train", "validation")]
     few = [rows.__getitems__([*range(0, len(rows), 1 + len(rows) // _ROWS)]) for rows in each]
     with replay(RandomState.snapshot()):
         some = [dict(prepared.collate(rows)) for rows in few]
-    return {
-        "configuration": content_hash(about, trained, __version__),
-        "base": base_hash(wrapped),
-        "batches": content_hash(some, [len(rows) for rows in each]),
-    }
+    return content_hash(some, [len(rows) for rows in each])
 
 
 def started(

@@ -1,6 +1,8 @@
 """AdamW for R vectors at once, each with a rate, a decay and a largest gradient of its own."""
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -59,3 +61,14 @@ class StackedAdamW:
         self._v.mul_(b2).addcmul_(g, g, value=1 - b2)
         below = self._v.sqrt().div_(math.sqrt(1 - b2**self._t)).add_(self._eps)
         self._w.sub_(self._m.div(below).mul_(rate / (1 - b1**self._t)))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the moments, (R, P), and the number of steps."""
+        return {"m": self._m, "v": self._v, "t": self._t}
+
+    @torch.no_grad()
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Put back what `state_dict` returned."""
+        self._m.copy_(state["m"])
+        self._v.copy_(state["v"])
+        self._t = state["t"]

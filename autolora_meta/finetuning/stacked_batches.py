@@ -31,19 +31,27 @@ def parts(orders: Sequence[Order], step: int) -> Iterator[list[int]]:
 
 
 def batches(
-    jobs: Sequence[Job], orders: Sequence[Order], device: torch.device, *, workers: int
+    jobs: Sequence[Job],
+    orders: Sequence[Order],
+    device: torch.device,
+    *,
+    workers: int,
+    first: int = 0,
 ) -> Iterator[dict[str, torch.Tensor]]:
     """Yield the batch of each part of each step, padded together, on the device.
+
+    The random state stays as it is, but for what the collator draws.
 
     Args:
         jobs: all of the stack.
         orders: the numbers of the rows of each of them.
         device: of the model.
         workers: processes that collate ahead of time; 0: none.
+        first: step to begin with.
     """
     numbers = (
         [(r, i) for r in part for i in orders[r][step]]
-        for step in range(max(map(len, orders)))
+        for step in range(first, max(map(len, orders)))
         for part in parts(orders, step)
     )
     collate = jobs[0].prepared.collate
@@ -54,6 +62,7 @@ def batches(
         num_workers=workers,
         multiprocessing_context="fork" if workers else None,  # collators cannot all be pickled
         pin_memory=device.type == "cuda",
+        generator=torch.Generator(),  # else it draws a seed where one begins, or goes on
     )
     for batch in loader:
         yield {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}

@@ -1,7 +1,9 @@
 """Retrain many adapters in one pass over the base that they share: arms, replicates, budgets."""
 
+import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from itertools import cycle, islice
 
@@ -16,13 +18,19 @@ from autolora_meta.finetuning.retrain import started
 from autolora_meta.finetuning.stacked import Stack, stacked
 from autolora_meta.finetuning.stacked_adamw import StackedAdamW
 from autolora_meta.finetuning.stacked_batches import Order, batches, parts, workers_beside
+from autolora_meta.finetuning.stacked_evaluation import metrics_of_each
 from autolora_meta.finetuning.stacked_jobs import Job, refuse_unlike
 from autolora_meta.finetuning.stacked_rows import refuse_mixed_rows
+from autolora_meta.finetuning.stacked_saving import Saving
 from autolora_meta.finetuning.trainer import lost
+from autolora_meta.foundation.checkpoints import Checkpoints
 from autolora_meta.foundation.device import begin
-from autolora_meta.foundation.progress import Progress, Silent
+from autolora_meta.foundation.interrupts import Stop, waiting
+from autolora_meta.foundation.memory import lacked
+from autolora_meta.foundation.progress import Progress, Say, Silent
 from autolora_meta.foundation.randomness import derive, seeded
 
+_LOG = logging.getLogger("autolora_meta")
 _READ_EVERY = 10  # steps; each reading of a loss waits for the device
 
 
@@ -35,12 +43,14 @@ class Trained:
         metrics: the task's metrics on the test rows.
         log: {"step", "loss", "learning_rate"} of each step.
         parameters: trained parameters of the adapter, head excluded.
+        stack: how many adapters were trained in its pass.
     """
 
     state: dict[str, Tensor]
     metrics: dict[str, float]
     log: list[dict[str, float]]
     parameters: int
+    stack: int
 
 
 def retrain_stacked(
@@ -49,45 +59,96 @@ def retrain_stacked(
     dropout: float = 0.0,
     device: torch.device | str = "cpu",
     progress: Progress | None = None,
+    checkpoints: Checkpoints | None = None,
+    say: Say = _LOG.info,
 ) -> list[Trained | NotFinite]:
     """Do what `retrain` does for each of the jobs, all in one pass.
 
     Each job has the factors, head, order of rows, schedule, decay and clipping that its own
     retraining has: without dropout it ends at the same weights, to rounding. Dropout masks are
-    drawn for all jobs together.
+    drawn for all jobs together. Jobs for which memory does not suffice are trained in two halves,
+    one after the other, and a warning says so.
 
     Args:
         jobs: they share base, task, layers and scale.
         dropout: on the input of the adapters.
         device: cpu, or an accelerator.
-        progress: told after each step of all.
+        progress: told after each step, whose work is the number of jobs that took it.
+        checkpoints: where all are saved, also at Ctrl-C and SIGTERM, and go on from.
+        say: told from where they go on.
 
     Returns:
         What came of each job, or why nothing did: its loss is no longer a number.
 
     Raises:
-        InputError: the jobs cannot be trained in one pass.
+        InputError: the jobs cannot be trained in one pass, or the checkpoints are of others.
     """
     refuse_unlike(jobs)
     begin(device)
-    first, follow = jobs[0].prepared, progress or Silent()
+    follow = progress or Silent()
+    follow.start("retrain", sum(job.options.steps for job in jobs))
+    try:
+        return _halving(jobs, _Given(dropout, torch.device(device), follow, say), checkpoints)
+    finally:
+        follow.close()
+
+
+@dataclass(frozen=True)
+class _Given:
+    """What all jobs are trained with."""
+
+    dropout: float
+    device: torch.device
+    progress: Progress
+    say: Say
+
+
+def _halving(
+    jobs: Sequence[Job], given: _Given, checkpoints: Checkpoints | None
+) -> list[Trained | NotFinite]:
+    """Train jobs in one pass; where memory does not suffice, in two."""
+    try:
+        return _in_one_pass(jobs, given, checkpoints)
+    except (MemoryError, RuntimeError, OSError) as error:
+        if len(jobs) == 1 or not lacked(error):
+            raise
+    # Here, where no frame of the pass that failed holds on to its tensors.
+    if given.device.type == "cuda":
+        torch.cuda.empty_cache()
+    half = len(jobs) // 2
+    _LOG.warning(
+        "memory does not suffice for %d adapters at a time: %d at a time",
+        len(jobs),
+        len(jobs) - half,
+    )
+    parts = (jobs[:-half], jobs[-half:])
+    return [
+        result
+        for number, part in enumerate(parts)
+        for result in _halving(part, given, checkpoints and checkpoints.below(f"half-{number}"))
+    ]
+
+
+def _in_one_pass(
+    jobs: Sequence[Job], given: _Given, checkpoints: Checkpoints | None
+) -> list[Trained | NotFinite]:
+    first, dropout = jobs[0].prepared, given.dropout
     states = [job.state(dropout) for job in jobs]
     ranks = zip(*(job.pattern.ranks for job in jobs), strict=True)
     k = max(job.pattern.k for job in jobs)
     widest = replace(jobs[0].pattern, ranks=tuple(map(max, ranks)), k=k)
     seed = derive(jobs[0].seed, "stack", *(job.seed for job in jobs))
     with unwrapped_afterwards(first.model), seeded(seed):
-        model = started(first.model, first, widest, dropout, seed, None).to(device).train()
+        model = started(first.model, first, widest, dropout, seed, None).to(given.device).train()
         with standing_still(model), stacked(model, states) as stack:
-            follow.start("retrain", max(job.options.steps for job in jobs))
-            try:
-                losses = _train(stack, jobs, follow)
-            finally:
-                follow.close()
-            return [_result(stack, r, job, losses[r]) for r, job in enumerate(jobs)]
+            saving = checkpoints and Saving(checkpoints, stack, jobs, dropout)
+            losses = _train(stack, jobs, given, saving)
+            return _results(stack, jobs, losses)
 
 
-def _train(stack: Stack, jobs: Sequence[Job], progress: Progress) -> list[list[float]]:
+def _train(
+    stack: Stack, jobs: Sequence[Job], given: _Given, saving: Saving | None
+) -> list[list[float]]:
     """Train all jobs and return the loss of each step of each."""
     orders = [job.order() for job in jobs]
     steps = max(map(len, orders))
@@ -98,22 +159,39 @@ def _train(stack: Stack, jobs: Sequence[Job], progress: Progress) -> list[list[f
         ]
     )  # (R, T)
     losses = torch.zeros_like(rates)
-    loss, adamw = jobs[0].prepared.task.loss, _adamw(stack, jobs)
+    adamw, device = _adamw(stack, jobs), stack.vector.device
     _refuse(stack, jobs, orders)
-    device = stack.vector.device
-    ahead = batches(jobs, orders, device, workers=workers_beside(device))
-    for step in range(steps):
-        gradients = torch.zeros_like(stack.vector)
-        for chosen in parts(orders, step):
-            with stack.only(chosen):
-                given = stack.losses(loss, next(ahead))
-                gradients += stack.gradient(given)
-            given = given.detach()
-            losses[chosen, step] = given.to(losses.dtype)
-        adamw.step(gradients, rates[:, step])
-        read = (step + 1) % _READ_EVERY == 0
-        progress.step(float(given.mean()) if read else None)
+    began = saving.restore(adamw, losses, given.say) if saving else 0
+    if began:
+        given.progress.step(None, sum(min(began, len(order)) for order in orders))
+    ahead = batches(jobs, orders, device, workers=workers_beside(device), first=began)
+    with waiting() if saving else nullcontext(Stop()) as stop:
+        for step in range(began, steps):
+            trained = _step(stack, jobs, parts(orders, step), ahead, losses[:, step])
+            adamw.step(trained, rates[:, step])
+            read = (step + 1) % _READ_EVERY == 0
+            took = [r for r, order in enumerate(orders) if step < len(order)]
+            given.progress.step(float(losses[took, step].mean()) if read else None, len(took))
+            if saving:
+                saving.between(step + 1, adamw, losses, stop)
     return [row[: len(order)] for row, order in zip(losses.tolist(), orders, strict=True)]
+
+
+def _step(
+    stack: Stack,
+    jobs: Sequence[Job],
+    each: Iterable[list[int]],
+    ahead: Iterator[dict[str, Tensor]],
+    losses: Tensor,
+) -> Tensor:
+    """Return the gradient of each job on its next batch, and put its loss into `losses`. (R, P)"""
+    gradients = torch.zeros_like(stack.vector)
+    for chosen in each:
+        with stack.only(chosen):
+            given = stack.losses(jobs[0].prepared.task.loss, next(ahead))
+            gradients += stack.gradient(given)
+        losses[chosen] = given.detach().to(losses.dtype)
+    return gradients
 
 
 def _adamw(stack: Stack, jobs: Sequence[Job]) -> StackedAdamW:
@@ -151,17 +229,28 @@ def _refuse(stack: Stack, jobs: Sequence[Job], orders: Sequence[Order]) -> None:
             refuse_mixed_rows(stack, loss, first, last)
 
 
-def _result(stack: Stack, r: int, job: Job, losses: list[float]) -> Trained | NotFinite:
-    for step, loss in enumerate(losses, 1):
-        if not math.isfinite(loss):
-            return lost(loss, step)
+def _results(
+    stack: Stack, jobs: Sequence[Job], losses: Sequence[list[float]]
+) -> list[Trained | NotFinite]:
+    """Return what came of each job; those whose loss is no number are not tested."""
+    wrong = [next((i for i, x in enumerate(own) if not math.isfinite(x)), None) for own in losses]
+    kept = [r for r, step in enumerate(wrong) if step is None]
+    metrics = metrics_of_each(stack, jobs, kept)
+    return [
+        _trained(stack, r, job, losses[r], metrics[r])
+        if (step := wrong[r]) is None
+        else lost(losses[r][step], step + 1)
+        for r, job in enumerate(jobs)
+    ]
+
+
+def _trained(
+    stack: Stack, r: int, job: Job, losses: list[float], metrics: dict[str, float]
+) -> Trained:
     log = [
         {"step": step, "loss": loss, "learning_rate": rate}
         for step, (loss, rate) in enumerate(zip(losses, job.rates(), strict=True), 1)
     ]
-    model, test = stack.model.eval(), job.prepared.rows["test"]
-    with stack.only([r]):
-        metrics = job.prepared.evaluate(model, test, job.options.eval_batch_size)  # pyright: ignore[reportArgumentType]
     state = {key: value.cpu() for key, value in stack.state(r).items()}
     parameters = sum(value.numel() for key, value in state.items() if "lora_" in key)
-    return Trained(state, metrics, log, parameters)
+    return Trained(state, metrics, log, parameters, len(stack))

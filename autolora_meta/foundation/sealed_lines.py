@@ -18,21 +18,22 @@ from autolora_meta.foundation.places import naming
 _SEALED = re.compile(rb'(.*), "sha256": "([0-9a-f]{16})"\}')
 
 
-def append(file: Path, row: Mapping[str, Any]) -> None:
-    """Write a line; it is on the disk when this returns, and no part of it is when this fails.
+def append(file: Path, *rows: Mapping[str, Any]) -> None:
+    """Write lines: they are on the disk when this returns, and no part of any when this fails.
+
+    They are handed to the system in one piece, so that a kill leaves all or none of them.
 
     Args:
         file: of whole lines, or not there yet.
-        row: not empty.
+        rows: not empty.
     """
     number = file.read_bytes().count(b"\n") if file.is_file() else 0
-    content = json.dumps(row).encode()
-    line = content[:-1] + f', "sha256": "{_hash(number, content)}"}}\n'.encode()
+    lines = b"".join(_sealed(number + below, row) for below, row in enumerate(rows))
     with naming(file), file.open("ab", buffering=0) as opened:
         before = opened.tell()
         try:
-            while line:  # a disk that fills takes a part, and refuses the rest
-                line = line[opened.write(line) :]
+            while lines:  # a disk that fills takes a part, and refuses the rest
+                lines = lines[opened.write(lines) :]
             os.fsync(opened.fileno())
         except BaseException:
             opened.truncate(before)
@@ -55,6 +56,11 @@ def unsealed(number: int, line: bytes) -> bytes:
     if _hash(number, content).encode() != found[2]:
         raise ValueError("it has changed, or a line before it is gone")
     return content
+
+
+def _sealed(number: int, row: Mapping[str, Any]) -> bytes:
+    content = json.dumps(row).encode()
+    return content[:-1] + f', "sha256": "{_hash(number, content)}"}}\n'.encode()
 
 
 def _hash(number: int, content: bytes) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from autolora_meta.finetuning.tasks import metric_called
 from autolora_meta.pipeline.result import SearchResult
+from autolora_meta.reporting.at_once import trained_at_once
 from autolora_meta.reporting.caveats import blind_runs, reach
 from autolora_meta.reporting.cells import differences, every_run, means
 from autolora_meta.reporting.course import Course
@@ -141,6 +142,7 @@ def cost(table: StudyTable, folder: Path) -> Section:
         )
     if told:
         words.append(f"All {len(told)} jobs took {sum(told):,.0f} seconds together.")
+    words += filter(None, [trained_at_once(table)])
     beside = (
         "Choosing ranks, searches included, and retraining too: mean wall time, which jobs that "
         "ran side by side make longer; and the most memory above the loaded model while choosing."

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from autolora_meta.foundation.places import replace_text
 from autolora_meta.pipeline.result import SearchResult
+from autolora_meta.reporting.at_once import trained_at_once
 from autolora_meta.reporting.caveats import blind_runs, reach, reserves, warnings
 from autolora_meta.reporting.cells import means
 from autolora_meta.reporting.course import Course, courses
@@ -76,7 +77,7 @@ def _captions(found: StudyTable) -> list[str]:
     words += "retraining in one replicate"
     if found.took:
         words += ", seconds their wall time: jobs that ran side by side slowed each other"
-    return [f"{words}."]
+    return [" ".join(filter(None, [f"{words}.", trained_at_once(found)]))]
 
 
 def _failed(found: StudyTable) -> list[str]:

@@ -23,10 +23,10 @@ from autolora_meta.foundation.json_files import (
 )
 from autolora_meta.foundation.lock import clear, locked
 from autolora_meta.foundation.places import sweep
+from autolora_meta.studies.saved import saved_jobs
 
 STUDY = "study.yaml"
 RESULTS = "results.jsonl"
-CHECKPOINTS = "checkpoints"  # below it each job that was begun, by its key
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,7 @@ class _Finished(TypedDict):
     start: NotRequired[str]
     blind: NotRequired[bool]
     blind_answer: NotRequired[str | None]
+    stack: NotRequired[Count]
 
 
 class _Failed(TypedDict):
@@ -92,13 +93,16 @@ class _Look(TypedDict):
     primary: str
 
 
+_KINDS = ("searches", "runs")
+
+
 class Ledger:
     """Results of a study on disk, a line for each run that ended.
 
     Layout: `study.yaml`; `results.jsonl`; `timings.jsonl`, what each job took; `searches/KEY`, each
     search once; `measured/KEY.json`, what an arm measured for all budgets; `runs/ID`, what each run
     left; `errors`, tracebacks; `looks.json`, the seeds at each end; `inputs.json`, hashes of the
-    local files that it reads.
+    local files that it reads; `stacks.json`, how many adapters train at a time.
 
     Args:
         folder: of the study.
@@ -176,9 +180,9 @@ class Ledger:
         rows = read_rows(self.results, _Ended, again=again)
         return {row["id"]: row for row in rows}
 
-    def append(self, row: Mapping[str, Any]) -> None:
-        """Record how a run ended; it is on the disk when this returns."""
-        sealed_lines.append(self.results, row)
+    def append(self, *rows: Mapping[str, Any]) -> None:
+        """Record how runs ended: all of them are on the disk when this returns, or none."""
+        sealed_lines.append(self.results, *rows)
 
     def time(self, row: Mapping[str, Any]) -> None:
         """Record what a job took; apart from results, which are equal where studies are equal."""
@@ -228,22 +232,38 @@ class Ledger:
         """`seeds` and `primary` of the results that there were, each time that they changed."""
         return self._read("looks.json", list[_Look]) or []
 
+    def stacks(self) -> dict[str, int]:
+        """Return how many adapters train at a time, by what decided it (`stacks.Stacks`)."""
+        return self._read("stacks.json", dict[str, Count]) or {}
+
+    def keep_stacks(self, stacks: Mapping[str, int]) -> None:
+        """Record how many adapters train at a time."""
+        said = json.dumps(dict(sorted(stacks.items())), indent=1) + "\n"
+        manifest.write_sealed(self.folder, {"stacks.json": said})
+
     def sweep(self) -> None:
         """Remove the half-done work of processes of this machine that are no more."""
         for place in (".", "searches", "measured", "runs", "figures", "errors"):
             sweep(self.folder / place)
-        for begun in self.folder.glob(f"{CHECKPOINTS}/*"):
-            if any((self.folder / kind / begun.name).exists() for kind in ("searches", "runs")):
-                shutil.rmtree(begun, ignore_errors=True)  # its job has ended
+        for begun, keys in saved_jobs(self.folder):
+            ended = [(self.folder / kind / key).exists() for key in keys for kind in _KINDS]
+            if sum(ended) == len(keys):  # each of its jobs has ended, as one kind or the other
+                shutil.rmtree(begun, ignore_errors=True)
 
     def begun(self) -> set[str]:
         """Return the keys of the jobs that have been saved and have not ended."""
-        return {place.name for place in self.folder.glob(f"{CHECKPOINTS}/*")}
+        found = set[str]()
+        for place, keys in saved_jobs(self.folder):
+            if keys == {place.name} or any(place.rglob("step-*")):  # a stack's folder comes first
+                found |= keys
+        return found
 
     def forget(self, keys: Iterable[str]) -> None:
         """Remove what was saved of jobs that were begun, so that they begin anew."""
-        for key in keys:
-            shutil.rmtree(self.folder / CHECKPOINTS / key, ignore_errors=True)
+        forgotten = {*keys}
+        for place, saved in saved_jobs(self.folder):
+            if forgotten & saved:
+                shutil.rmtree(place, ignore_errors=True)
 
     def shared(self) -> set[str]:
         """Keys of the searches and measurements that are there."""

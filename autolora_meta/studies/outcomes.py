@@ -1,6 +1,7 @@
 """Outcomes: what is kept and told of a job of a study that has ended."""
 
 import traceback
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,46 +9,66 @@ from autolora_meta.foundation.disk import unwritten
 from autolora_meta.foundation.places import replace_text
 from autolora_meta.foundation.tracking import Trackers
 from autolora_meta.studies import work
+from autolora_meta.studies.chosen import TIMES
 from autolora_meta.studies.executor import Ended
 from autolora_meta.studies.ledger import Ledger
 from autolora_meta.studies.plan import Planned
 
 
-def keep(ended: Ended, run: Planned | None, ledger: Ledger, trackers: Trackers) -> None:
-    """Write down how a job ended, and tell the trackers.
+def keep(
+    every: Iterable[Ended], runs: Mapping[str, Planned], ledger: Ledger, trackers: Trackers
+) -> None:
+    """Write down how each job ended, as it ends, and tell the trackers.
+
+    Runs of one bundle are written together: where dropout masks were drawn for all of them, a part
+    that is run again by itself would draw others.
 
     Args:
-        ended: the job.
-        run: that it was the last job of; None of a search or a measurement.
+        every: the jobs.
+        runs: id -> run, of those that the jobs are about; searches and measurements are of none.
         ledger: of the study.
         trackers: of the study.
 
     Raises:
-        Unwritten: the job found no room on a disk, which is no fault of its own: it is not kept as
+        Unwritten: a job found no room on a disk, which is no fault of its own: it is not kept as
             one that failed, so that the same command runs it again.
     """
-    if ended.failure is not None and (found := unwritten(ended.failure)):
-        raise found from ended.failure
-    if ended.value is not None:
-        ledger.time(_took(ended, run))
-    if run is not None:
-        ledger.append(_row(ended))
-    _keep_trace(ended, ledger.folder)
-    if ended.value is not None and ended.job.call is not work.measure_once:
-        _tell(trackers, ended, run)
+    bundle: list[Ended] = []
+    for ended in every:
+        bundle.append(ended)
+        if not ended.more:
+            _keep(bundle, runs, ledger, trackers)
+            bundle = []
+
+
+def _keep(
+    bundle: Sequence[Ended], runs: Mapping[str, Planned], ledger: Ledger, trackers: Trackers
+) -> None:
+    for ended in bundle:
+        if ended.failure is not None and (found := unwritten(ended.failure)):
+            raise found from ended.failure
+    for ended in bundle:
+        if ended.value is not None:
+            ledger.time(_took(ended, runs.get(ended.job.key)))
+    if rows := [_row(ended) for ended in bundle if ended.job.key in runs]:
+        ledger.append(*rows)
+    for ended in bundle:
+        _keep_trace(ended, ledger.folder)
+        if ended.value is not None and ended.job.call is not work.measure_once:
+            _tell(trackers, ended, runs.get(ended.job.key))
 
 
 def _row(ended: Ended) -> dict[str, Any]:
     """Return the line of the ledger about a run that has ended."""
     if ended.value is None:
         return {"id": ended.job.key, "status": "failed", "error": ended.error}
-    told = {key: value for key, value in ended.value.items() if key not in work.TIMES}
+    told = {key: value for key, value in ended.value.items() if key not in TIMES}
     return {"id": ended.job.key, "status": "finished"} | told
 
 
 def _took(ended: Ended, run: Planned | None) -> dict[str, Any]:
     """Return the line of the timings about a job that has finished."""
-    times = {key: ended.value[key] for key in work.TIMES if key in ended.value}
+    times = {key: ended.value[key] for key in TIMES if key in ended.value}
     searches = {} if run is None else {"searches": sorted(run.searches.values())}
     return {"job": ended.job.key} | times | searches
 

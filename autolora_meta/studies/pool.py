@@ -3,7 +3,7 @@
 import os
 import socket as socketlib
 import sys
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing.managers import SyncManager
@@ -13,11 +13,11 @@ from typing import Any
 
 import torch
 
-from autolora_meta.config.run import RunConfig
+from autolora_meta.config.run import RunConfig, RuntimeOptions
 from autolora_meta.errors import InputError
 from autolora_meta.foundation.places import scratch, sweep
 from autolora_meta.foundation.progress import Progress, Sender, Share, Silent, listening
-from autolora_meta.studies.executor import Ended, Job, run_jobs
+from autolora_meta.studies.executor import Ended, Job, one_at_a_time, run_jobs
 from autolora_meta.studies.main_guard import import_failed
 from autolora_meta.studies.orphans import Tied
 
@@ -47,6 +47,16 @@ def _start(threads: int, queue: Any) -> None:
     _progress = Sender(queue)
 
 
+def workers_here(runtime: RuntimeOptions) -> int:
+    """Return how many processes of this machine run jobs side by side."""
+    if runtime.workers:
+        return runtime.workers
+    if runtime.resolved_device != "cpu":
+        return 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, (cores or 1) // runtime.threads)
+
+
 @contextmanager
 def local_pool(config: RunConfig, progress: Progress) -> Iterator[ProcessPoolExecutor]:
     """A pool of fresh processes, which are stopped at once when the body fails.
@@ -55,11 +65,7 @@ def local_pool(config: RunConfig, progress: Progress) -> Iterator[ProcessPoolExe
         InputError: they cannot import the main module, or have nowhere to wait for each other.
     """
     context = Tied()  # spawned: a forked torch hangs in its thread pool
-    workers = config.runtime.workers
-    if not workers:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        cpu = config.runtime.resolved_device == "cpu"
-        workers = max(1, (cores or 1) // config.runtime.threads) if cpu else 1
+    workers = workers_here(config.runtime)
     with _manager(context) as manager:
         queue = manager.Queue()
         with listening(queue, progress):
@@ -110,7 +116,11 @@ def _stop(pool: ProcessPoolExecutor) -> None:
 
 
 def ended_jobs(
-    jobs: Sequence[Job], executor: Executor | None, base: RunConfig, progress: Progress
+    jobs: Sequence[Job],
+    executor: Executor | None,
+    base: RunConfig,
+    progress: Progress,
+    most: Callable[[Job], int | None] = one_at_a_time,
 ) -> Generator[Ended, None, None]:
     """Run jobs with progress, and yield how each ended.
 
@@ -119,6 +129,7 @@ def ended_jobs(
         executor: takes them; None: processes of this machine.
         base: whose `runtime` says how many.
         progress: told of every step here, of every job elsewhere.
+        most: how many may share the pass of a job (`run_jobs`).
     """
     left = sum(job.work for job in jobs)
 
@@ -131,7 +142,7 @@ def ended_jobs(
     if executor is not None:
         progress.start("runs of the study", left)
     try:
-        for ended in run_jobs(jobs, executor, here):
+        for ended in run_jobs(jobs, executor, here, most):
             left -= ended.job.work
             if executor is not None or not ended.ran:
                 progress.step(None, ended.job.work)

@@ -8,7 +8,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NotRequired
 
 from typing_extensions import TypedDict
 
@@ -27,6 +27,7 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "parameters": ("number", "trainable adapter parameters, the head apart"),
     "cost": ("number", "plain steps of search and retraining"),
     "pattern": ("string", "hash of the rank of every layer: equal where the ranks are"),
+    "stack": ("number", "adapters trained in one pass with its own, that one included"),
     "start": ("string", "of the retraining: scratch, or search: it went on from what that trained"),
     "blind": ("boolean", "the search had learned nothing"),
     "blind_answer": ("string", "why the metrics show nothing learned; none where they do"),
@@ -47,6 +48,7 @@ class StoredValue(TypedDict):
     parameters: Size | None
     cost: Size | None
     pattern: str | None
+    stack: NotRequired[Count | None]
     start: str | None
     blind: bool | None
     blind_answer: str | None
@@ -65,7 +67,7 @@ class StoredTable(TypedDict):
 
 
 _BEYOND = 1e150  # its square is no double
-_OF_RUN = ("parameters", "cost", "pattern", "start", "blind", "blind_answer", "error")
+_OF_RUN = ("parameters", "cost", "pattern", "stack", "start", "blind", "blind_answer", "error")
 
 
 def fields(keys: Sequence[str]) -> list[dict[str, str]]:
@@ -115,7 +117,7 @@ def runs_of(values: Iterable[Mapping[str, Any]], keys: Sequence[str]) -> list[Ro
             place,
             {"settings": settings, "arm": value["arm"], "seed": value["seed"], "id": value["run"]}
             | {"status": value["status"]}
-            | {key: value[key] for key in _OF_RUN if value[key] is not None},
+            | {key: value[key] for key in _OF_RUN if value.get(key) is not None},
         )
         if value["metric"] is None and row["status"] == "finished":
             raise ValueError(f"run {value['run']} has finished and has no metric")

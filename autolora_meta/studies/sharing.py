@@ -11,12 +11,15 @@ from autolora_meta.errors import InputError
 from autolora_meta.pipeline.memory import if_killed
 from autolora_meta.pipeline.result import SearchResult
 from autolora_meta.studies import work
-from autolora_meta.studies.executor import Job
+from autolora_meta.studies.executor import Job, Together
 from autolora_meta.studies.plan import Planned
 
 
 def jobs_behind(
-    runs: Sequence[Planned], folder: Path, keep: Mapping[str, work.Keep] | None = None
+    runs: Sequence[Planned],
+    folder: Path,
+    keep: Mapping[str, work.Keep] | None = None,
+    together: Mapping[str, Together] | None = None,
 ) -> list[Job]:
     """The work behind runs: what they share and is not there yet, once; then what reads it.
 
@@ -24,6 +27,7 @@ def jobs_behind(
         runs: of a study, each once.
         folder: of the study.
         keep: id of a run -> what is to be done with its retrained model (`work.retrain_once`).
+        together: id of a run -> the pass that its retraining may share (`stacks.passes`).
     """
     shared: dict[str, Job] = {}
     retrainings = []
@@ -66,7 +70,8 @@ def jobs_behind(
         if keep and run.id in keep:
             arguments += (keep[run.id],)
         advice = if_killed(config, "retrain")
-        job = Job(run.id, work.retrain_once, arguments, frozenset(needs), load, advice)
+        shares = (together or {}).get(run.id)
+        job = Job(run.id, work.retrain_once, arguments, frozenset(needs), load, advice, shares)
         retrainings.append(job)
     return [*shared.values(), *retrainings]
 

@@ -23,11 +23,12 @@ from autolora_meta.studies.inputs import inputs
 from autolora_meta.studies.ledger import STUDY, Ledger
 from autolora_meta.studies.main_guard import refuse_unguarded
 from autolora_meta.studies.options import StudyOptions, YamlOverlay, read_study
-from autolora_meta.studies.outcomes import keep as keep_outcome
+from autolora_meta.studies.outcomes import keep as keep_outcomes
 from autolora_meta.studies.plan import Planned, plan
 from autolora_meta.studies.pool import ended_jobs
 from autolora_meta.studies.questions import ARM
 from autolora_meta.studies.sharing import jobs_behind, refuse_damaged
+from autolora_meta.studies.stacks import Stacks
 from autolora_meta.studies.table import FILE, StudyTable
 from autolora_meta.studies.work import Keep
 
@@ -128,8 +129,8 @@ class Study:
 
     @property
     def every(self) -> dict[str, Planned]:
-        """The runs by id, each once where several places of the grid share it."""
-        return {run.id: run for run in reversed(self.planned)}
+        """The runs by id in the order of the plan, each once where places of the grid share it."""
+        return {run.id: run for run in self.planned}
 
     @property
     def point(self) -> RunConfig | None:
@@ -172,7 +173,7 @@ class Study:
             keep: of a study of one point: called with the retrained model of `learned` at the first
                 seed, and the folder `adapter` of that run; it pickles.
             progress: told how far the whole study is; by default a bar on standard error.
-            say: told, before anything runs, which rows and classes the first run reads.
+            say: told which rows the first run reads, and how many adapters train at a time.
 
         Raises:
             InputError: another process works on it, the folder holds something else or cannot be
@@ -183,8 +184,8 @@ class Study:
         refuse_unguarded(executor)
         self.refuse_unwritable()
         ledger, progress = Ledger(self.folder.absolute()), progress or Bar()
-        report_to = self.base.runtime.report_to
-        trackers = Trackers(report_to, self.options.name, ledger.folder / "trackers")
+        asked, name = self.base.runtime.report_to, self.options.name
+        trackers = Trackers(asked, name, ledger.folder / "trackers")
         # The data of other machines may be out of sight here.
         read = self.check(say, anew=overwrite) if executor is None else None
         with ledger.writing(self._files(read), wait=wait, anew=overwrite):
@@ -195,13 +196,13 @@ class Study:
             todo = standing.left(self.planned, ledger, retry_failed)
             refuse_damaged(todo, ledger.folder)
             runs = {run.id: run for run in todo}
-            jobs = jobs_behind(todo, ledger.folder, self._kept(keep))
+            stacks = Stacks(self.base, self.every, todo, ledger, self._kept(keep), executor)
             if restart:
-                ledger.forget(job.key for job in jobs)
+                ledger.forget(job.key for job in stacks.jobs)
+            begun = ended_jobs(stacks.jobs, executor, self.base, progress, stacks.most)
             try:
-                with closing(ended_jobs(jobs, executor, self.base, progress)) as every:
-                    for ended in every:
-                        keep_outcome(ended, runs.get(ended.job.key), ledger, trackers)
+                with closing(begun) as every:
+                    keep_outcomes(stacks.decided(every, say), runs, ledger, trackers)
             except BrokenExecutor as error:
                 if executor is None:
                     raise

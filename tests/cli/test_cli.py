@@ -68,6 +68,7 @@ def test_a_run_says_what_it_does_and_what_it_found(tiny: Tiny) -> None:
     summary = (tiny.run / "summary.md").read_text()
     assert summary in said["out"]
     assert "jobs that ran side by side slowed each other" in summary
+    assert "The adapters were retrained one at a time." in summary
     assert re.search(
         r"Hypergradient: darts, the implicit part was \S+ times the direct part", summary
     )

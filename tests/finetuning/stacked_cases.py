@@ -20,6 +20,9 @@ from transformers import (
 )
 
 from autolora_meta.finetuning.lora import quiet_peft
+from autolora_meta.finetuning.stacked_jobs import Job
+
+Make = Callable[..., Job]
 
 SIZES: dict[str, Any] = {
     "vocab_size": 40,

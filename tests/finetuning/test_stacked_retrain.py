@@ -1,61 +1,26 @@
 """Jobs in one pass end where their own retrainings, by the Trainer, end."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from datasets import DatasetDict
 from peft import set_peft_model_state_dict
 from torch import Tensor, nn
 
 from autolora_meta.errors import InputError
-from autolora_meta.finetuning.heads import head_modules
-from autolora_meta.finetuning.lora import layer_costs
-from autolora_meta.finetuning.models import ModelOptions, load_model
 from autolora_meta.finetuning.prepare import Prepared
-from autolora_meta.finetuning.retrain import RetrainOptions, RetrainResult, retrain
+from autolora_meta.finetuning.retrain import RetrainResult, retrain
 from autolora_meta.finetuning.stacked import adapter_state
 from autolora_meta.finetuning.stacked_batches import batches
 from autolora_meta.finetuning.stacked_jobs import Job
 from autolora_meta.finetuning.stacked_retrain import Trained, retrain_stacked
 from autolora_meta.finetuning.start import Start
-from autolora_meta.finetuning.targets import target_layers
 from autolora_meta.finetuning.tasks import Task
 from autolora_meta.finetuning.tasks.sequence_classification import SequenceClassification
-from autolora_meta.ranks.pattern import RankPattern
-from tests.tiny import tiny_bert
-
-Make = Callable[..., Job]
-
-
-@pytest.fixture(scope="module")
-def still(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_bert(tmp_path_factory.mktemp("still"), dropout=0.0)
-
-
-@pytest.fixture
-def make(still: Path, task: Task, encoded: DatasetDict) -> Make:
-    """Make a job whose head and base are of its seed and in float64."""
-
-    def job(
-        ranks: tuple[int, ...] = (1, 0, 2, 4), *, seed: int = 0, rows: int = 70, **options: object
-    ) -> Job:
-        model, tokenizer = load_model(ModelOptions(name=str(still)), task, seed)
-        model.double()
-        few = DatasetDict(
-            {n: part.select(range(min(rows, len(part)))) for n, part in encoded.items()}
-        )
-        head, collate = head_modules(model), task.collator(tokenizer)
-        names = target_layers(model, "default")
-        pattern = RankPattern(names, ranks, layer_costs(model, names), k=4, scale=2.0)
-        settings = RetrainOptions.model_validate({"steps": 20, "learning_rate": 1e-2} | options)
-        return Job(Prepared(model, tokenizer, task, few, head, collate), pattern, settings, seed)
-
-    return job
+from tests.finetuning.stacked_cases import Make
 
 
 def stock(job: Job, **given: object) -> RetrainResult:
@@ -91,6 +56,33 @@ def test_each_job_ends_where_its_own_retraining_ends(make: Make) -> None:
         for key, near in (("loss", 1e-6), ("learning_rate", 1e-12)):  # it logs in float32
             given = [row[key] for row in result.log]
             assert given == pytest.approx([row[key] for row in expected.log], abs=near)
+
+
+def test_all_are_tested_in_one_pass_as_each_alone(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = [make(steps=2), make(steps=2, seed=1), make(steps=2, seed=2, rows=20)]
+    alone: list[int] = []
+    evaluate = Prepared.evaluate
+
+    def counting(prepared: Prepared, *given: Any) -> dict[str, float]:
+        alone.append(len(given[1]))
+        return evaluate(prepared, *given)
+
+    monkeypatch.setattr(Prepared, "evaluate", counting)
+    together = trained(jobs)
+    assert alone == [20]  # it has fewer test rows than the others, which share a pass
+
+    class Own(SequenceClassification):
+        def evaluate(self, *given: Any) -> dict[str, float]:
+            return super().evaluate(*given)
+
+    task = jobs[0].prepared.task
+    own = Own(task.labels, 16)
+    apart = trained([replace(job, prepared=replace(job.prepared, task=own)) for job in jobs])
+    assert len(alone) == 1 + 3
+    for one, other in zip(together, apart, strict=True):
+        assert one.metrics == pytest.approx(other.metrics, abs=1e-9)
 
 
 def test_a_job_starts_where_a_search_ended(make: Make) -> None:
@@ -134,7 +126,7 @@ def test_the_models_of_the_jobs_are_as_before_and_so_is_the_random_state(make: M
 
 
 def test_a_job_whose_loss_is_no_number_does_not_harm_the_others(make: Make) -> None:
-    wild = {"learning_rate": 1e30, "max_grad_norm": 1e30, "warmup": 0.0}
+    wild = {"learning_rate": 1e30, "weight_decay": 1e30, "warmup": 0.0}
     lost, kept = retrain_stacked([make(**wild), make(seed=1)])
     assert isinstance(lost, InputError) and "loss of the retraining is nan" in str(lost)
     assert isinstance(kept, Trained)
@@ -156,21 +148,22 @@ def test_batches_that_other_processes_collate_are_the_same(make: Make) -> None:
 
 
 def test_progress_counts_the_steps_of_all(make: Make) -> None:
-    seen: list[object] = []
+    seen: list[Any] = []
 
     class Watcher:
         def start(self, label: str, total: float) -> None:
             seen.append((label, total))
 
         def step(self, loss: float | None = None, work: float = 1) -> None:
-            seen.append(loss)
+            seen.append((loss, work))
 
         def close(self) -> None:
             seen.append("closed")
 
     trained([make(steps=12), make(steps=3)], progress=Watcher())
-    assert seen[0] == ("retrain", 12) and seen[-1] == "closed" and len(seen) == 14
-    assert isinstance(seen[10], float) and math.isfinite(seen[10])
+    assert seen[0] == ("retrain", 15) and seen[-1] == "closed"
+    assert [work for _, work in seen[1:-1]] == [2] * 3 + [1] * 9
+    assert math.isfinite(seen[10][0])
 
 
 def test_jobs_that_cannot_share_a_pass_are_refused(make: Make, task: Task) -> None:

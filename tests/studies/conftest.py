@@ -8,7 +8,7 @@ import pytest
 from autolora_meta.studies import work
 from autolora_meta.studies.table import StudyTable
 from tests.end_to_end import Tiny
-from tests.studies.stub_work import calls, measure, retrain, search
+from tests.studies.stub_work import calls, measure, no_trial, retrain, search, together
 
 
 @pytest.fixture(autouse=True)
@@ -17,6 +17,8 @@ def stubs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
         monkeypatch.setattr(work, "search_once", search)
         monkeypatch.setattr(work, "measure_once", measure)
         monkeypatch.setattr(work, "retrain_once", retrain)
+        monkeypatch.setattr(work, "retrain_together", together)
+        monkeypatch.setattr(work, "try_stack", no_trial)
     calls.clear()
 
 

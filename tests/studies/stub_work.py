@@ -47,6 +47,14 @@ def retrain(
     }
 
 
+def together(several: Sequence[tuple[Any, ...]]) -> list[dict[str, Any]]:
+    return [retrain(*arguments) | {"stack": len(several)} for arguments in several]
+
+
+def no_trial(config: RunConfig, seed: int, most: int) -> tuple[int, str]:
+    return 1, "one adapter at a time"
+
+
 def study(folder: Path, **changes: Any) -> Study:
     given = {"vary": VARY, "arms": ["learned", "uniform"], "seeds": range(2)} | changes
     return Study(BASE, folder=folder, **given)

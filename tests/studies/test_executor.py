@@ -1,4 +1,4 @@
-"""Jobs by any executor: order, failures, a process that dies, dask."""
+"""Jobs by any executor: order, failures, a process that dies, dask, bundles."""
 
 import operator
 import os
@@ -6,9 +6,11 @@ import pickle
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from multiprocessing import active_children, get_context
 from multiprocessing.connection import Connection
 from typing import Any
@@ -18,7 +20,7 @@ import pytest
 
 from autolora_meta.config.run import RunConfig
 from autolora_meta.foundation.progress import Silent
-from autolora_meta.studies.executor import Ended, Job, run_jobs
+from autolora_meta.studies.executor import Ended, Job, Together, run_jobs
 from autolora_meta.studies.pool import local_pool
 
 # Functions of the standard library: a fresh process imports nothing of ours to run them.
@@ -149,3 +151,100 @@ def test_no_process_of_a_pool_outlives_the_one_that_opened_it() -> None:
     opener.join()
     _, alive = psutil.wait_procs(left, timeout=20)
     assert not [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]
+
+
+# -- jobs that share a pass -----------------------------------------------------------------------
+
+
+def each_half(arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
+    """Half of each number, and with how many others it was taken; no half of a text."""
+    found: list[Any] = []
+    for (number,) in arguments:
+        half = (number / 2, len(arguments)) if isinstance(number, int) else TypeError("no number")
+        found.append(half)
+    return found
+
+
+def half(number: int) -> tuple[float, int]:
+    return number / 2, 1
+
+
+def dies_for_13(arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
+    if (13,) in arguments:
+        os._exit(9)
+    return each_half(arguments)
+
+
+def halves(numbers: Sequence[object], call: Callable = each_half, **given: Any) -> list[Job]:
+    return [
+        Job(f"{n}", half, (n,), together=Together("halves", call, i, len(numbers)), **given)
+        for i, n in enumerate(numbers)
+    ]
+
+
+def sizes(jobs: list[Job], executor: Executor | None, most: int, pool: Callable = no_pool) -> Any:
+    """Key of each job -> with how many others it was done, or its error."""
+    every = list(run_jobs(jobs, executor, pool, lambda job: most))
+    assert sorted(one.job.key for one in every) == sorted(job.key for job in jobs)
+    return {one.job.key: one.error or one.value[1] for one in every}
+
+
+def test_jobs_that_may_share_a_pass_are_done_in_bundles_of_nearly_one_size() -> None:
+    with ThreadPoolExecutor(2) as threads:
+        assert set(sizes(halves(range(6)), threads, 1).values()) == {1}
+        assert set(sizes(halves(range(6)), threads, 9).values()) == {6}
+        shared = sizes(halves(range(10)), threads, 4)
+        assert Counter(shared.values()) == {3: 6, 4: 4}
+        # The bundles of a study that goes on, of which the first jobs have ended.
+        left = sizes([job for job in halves(range(10)) if job.arguments[0] >= 4], threads, 4)
+        assert left == {key: size for key, size in shared.items() if int(key) >= 4}
+
+
+def test_a_bundle_waits_for_what_its_jobs_need_and_leaves_out_what_lacks_it() -> None:
+    first, second, *others = halves(range(4))
+    jobs = [
+        replace(first, needs=frozenset({"slow"})),
+        replace(second, needs=frozenset({"none"})),
+        *others,
+        Job("slow", time.sleep, (0.2,)),
+        *DIVIDE,
+    ]
+    with ThreadPoolExecutor(4) as threads:
+        outcomes = {one.job.key: one for one in run_jobs(jobs, threads, no_pool, lambda job: 4)}
+    assert [outcomes[key].value for key in "023"] == [(0.0, 3), (1.0, 3), (1.5, 3)]
+    assert "division by zero" in (outcomes["1"].error or "") and not outcomes["1"].ran
+    assert [outcomes[key].more for key in "023"] == [True, True, False]
+
+
+def test_a_job_that_fails_in_a_bundle_fails_alone() -> None:
+    with ThreadPoolExecutor(1) as one:
+        assert sizes(halves([1, "two", 3]), one, 3) == {
+            "1": 3,
+            "two": "TypeError: no number",
+            "3": 3,
+        }
+
+
+def test_how_many_share_a_pass_may_be_known_later() -> None:
+    known: list[int] = []
+    jobs = [*halves(range(4)), Job("trial", operator.add, (1, 1))]
+    with ThreadPoolExecutor(4) as threads:
+        seen = {}
+        for one in run_jobs(jobs, threads, no_pool, lambda job: known[0] if known else None):
+            seen[one.job.key] = one.value
+            if one.job.key == "trial":
+                known.append(one.value)
+    assert seen == {"trial": 2, "0": (0.0, 2), "1": (0.5, 2), "2": (1.0, 2), "3": (1.5, 2)}
+
+
+def test_a_process_that_dies_costs_its_bundle_and_the_jobs_are_tried_by_themselves() -> None:
+    @contextmanager
+    def pool() -> Iterator[Executor]:
+        with ProcessPoolExecutor(2, get_context("spawn")) as processes:
+            yield processes
+
+    jobs = halves([*range(11, 15), *range(20, 24)], dies_for_13)  # two workers: two bundles
+    jobs[2] = replace(jobs[2], call=os._exit)
+    said = sizes(jobs, None, 8, pool)
+    died = "its process died (killed, or out of memory)"
+    assert said == {"11": 1, "12": 1, "13": died, "14": 1} | {str(n): 4 for n in range(20, 24)}

@@ -15,7 +15,8 @@ from autolora_meta.errors import InputError
 from autolora_meta.foundation.places import becomes
 from autolora_meta.studies import work
 from autolora_meta.studies.ahead import ahead
-from autolora_meta.studies.ledger import CHECKPOINTS, Ledger
+from autolora_meta.studies.ledger import Ledger
+from autolora_meta.studies.saved import CHECKPOINTS
 from autolora_meta.studies.study import Study
 from autolora_meta.studies.table import StudyTable
 from tests.studies.stub_work import BASE, VARY, calls, retrain, study

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from autolora_meta.errors import InputError
-from autolora_meta.studies import work
+from autolora_meta.studies.chosen import effective
 from autolora_meta.studies.options import read_study, shipped_studies
 from autolora_meta.studies.plan import plan
 from autolora_meta.studies.study import Study
@@ -51,16 +51,14 @@ def test_equal_cost_lengthens_the_retraining_of_what_chose_for_less() -> None:
     study = Study("quickstart", vary=vary, arms=arms, seeds=[0])
     steps: dict[str, list[int]] = {arm: [] for arm in arms}
     for run in study.planned:
-        steps[run.arm].append(work.effective(run.config, run.arm).retrain.steps)
+        steps[run.arm].append(effective(run.config, run.arm).retrain.steps)
     search = study.planned[0].config.search
     learned, frozen = (search.total_work(s) for s in ("learned", "frozen"))
     assert steps["learned"] == [70, 70] and steps["frozen"] == [70, 70 + int(learned - frozen)]
     assert steps["uniform"] == [70, 70 + int(learned)]
     assert steps["uniform_longer"] == [70 + int(learned)] * 2
-    assert work.effective(study.planned[-1].config, "eva", spent=16).retrain.steps == 54 + int(
-        learned
-    )
-    assert work.effective(study.planned[-1].config, "eva", spent=999).retrain.steps == 70
+    assert effective(study.planned[-1].config, "eva", spent=16).retrain.steps == 54 + int(learned)
+    assert effective(study.planned[-1].config, "eva", spent=999).retrain.steps == 70
     ids = {arm: len({run.id for run in study.planned if run.arm == arm}) for arm in arms}
     assert ids == {"learned": 1, "frozen": 2, "eva": 2, "uniform": 2, "uniform_longer": 1}
 

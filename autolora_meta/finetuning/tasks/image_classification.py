@@ -4,15 +4,16 @@ import logging
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+import numpy as np
 import torch
 from datasets import Dataset, DatasetDict
-from transformers import BaseImageProcessor, PreTrainedModel
+from transformers import BaseImageProcessor
 
 from autolora_meta.finetuning.batch_order import Collate
 from autolora_meta.finetuning.data.roles import LABEL, Role
-from autolora_meta.finetuning.evaluation import predictions
-from autolora_meta.finetuning.tasks.base import Say, Task
+from autolora_meta.finetuning.tasks.base import Say
 from autolora_meta.finetuning.tasks.metrics import Evaluation, named
+from autolora_meta.finetuning.tasks.one_answer import OneAnswer
 from autolora_meta.finetuning.tasks.options import TaskOptions
 from autolora_meta.finetuning.tasks.sequence_classification import (
     class_entropy,
@@ -25,7 +26,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class ImageClassification(Task):
+class ImageClassification(OneAnswer):
     """Cross-entropy over classes. PEFT has no name for this task.
 
     Args:
@@ -78,15 +79,8 @@ class ImageClassification(Task):
         """Return the entropy of the classes."""
         return class_entropy(rows["labels"])
 
-    def evaluate(
-        self,
-        model: PreTrainedModel,
-        rows: Dataset,
-        processor: BaseImageProcessor,
-        batch_size: int,
-    ) -> dict[str, float]:
-        """Return the `measures` of the model's logits."""
-        logits, labels = predictions(model, rows, self.collator(processor), batch_size)
+    def measure(self, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+        """Return the `measures` of logits, (n, C)."""
         metrics = class_metrics(logits, labels, len(self.labels))
         measured = {name: metrics[name] for name in self.measures}
         return Evaluation(measured, one_class(logits, labels, self.labels))

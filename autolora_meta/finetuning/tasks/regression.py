@@ -7,20 +7,20 @@ from typing import Any, Self
 import numpy as np
 from datasets import Dataset, DatasetDict
 from scipy.stats import rankdata
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from autolora_meta.finetuning.data.roles import TEXT, TEXT_PAIR, Role
-from autolora_meta.finetuning.evaluation import predictions
-from autolora_meta.finetuning.tasks.base import Say, Task
+from autolora_meta.finetuning.tasks.base import Say
 from autolora_meta.finetuning.tasks.encoding import encode_texts
 from autolora_meta.finetuning.tasks.metrics import Evaluation, alike, named
+from autolora_meta.finetuning.tasks.one_answer import OneAnswer
 from autolora_meta.finetuning.tasks.options import TaskOptions
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Regression(Task):
+class Regression(OneAnswer):
     """Mean squared error of one output; the task of STS-B.
 
     Args:
@@ -71,19 +71,13 @@ class Regression(Task):
         """Return the variance of the numbers."""
         return float(np.var(rows["labels"]))
 
-    def evaluate(
-        self,
-        model: PreTrainedModel,
-        rows: Dataset,
-        processor: PreTrainedTokenizerBase,
-        batch_size: int,
-    ) -> dict[str, float]:
-        """Return `number_metrics` of the model's outputs."""
-        outputs, labels = predictions(model, rows, self.collator(processor), batch_size)
-        metrics = number_metrics(outputs[:, 0], labels)
+    def measure(self, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+        """Return `number_metrics` of the model's outputs, (n, 1)."""
+        outputs = logits[:, 0]
+        metrics = number_metrics(outputs, labels)
         # A hundredth of the labels' spread is no difference.
-        near = np.round((outputs[:, 0] - outputs[0, 0]) / (0.01 * np.std(labels) or 1.0)) + 0.0
-        one = alike(near.tolist(), labels.tolist(), lambda _: f"about {outputs[:, 0].mean():.4g}")
+        near = np.round((outputs - outputs[0]) / (0.01 * np.std(labels) or 1.0)) + 0.0
+        one = alike(near.tolist(), labels.tolist(), lambda _: f"about {outputs.mean():.4g}")
         return Evaluation(metrics, one)
 
 

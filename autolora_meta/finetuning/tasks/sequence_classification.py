@@ -10,13 +10,13 @@ from datasets import Dataset, DatasetDict
 from numpy.typing import ArrayLike
 from scipy.special import log_softmax
 from sklearn.metrics import f1_score, matthews_corrcoef
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from autolora_meta.finetuning.data.roles import LABEL, TEXT, TEXT_PAIR
-from autolora_meta.finetuning.evaluation import predictions
-from autolora_meta.finetuning.tasks.base import Say, Task
+from autolora_meta.finetuning.tasks.base import Say
 from autolora_meta.finetuning.tasks.encoding import encode_texts
 from autolora_meta.finetuning.tasks.metrics import Evaluation, alike, named
+from autolora_meta.finetuning.tasks.one_answer import OneAnswer
 from autolora_meta.finetuning.tasks.options import TaskOptions
 
 _log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ GLUE = {
 
 
 @dataclass(frozen=True)
-class SequenceClassification(Task):
+class SequenceClassification(OneAnswer):
     """Cross-entropy over classes.
 
     Args:
@@ -93,15 +93,8 @@ class SequenceClassification(Task):
         """Return the entropy of the classes."""
         return class_entropy(rows["labels"])
 
-    def evaluate(
-        self,
-        model: PreTrainedModel,
-        rows: Dataset,
-        processor: PreTrainedTokenizerBase,
-        batch_size: int,
-    ) -> dict[str, float]:
-        """Return `class_metrics` of the model's logits, as an `Evaluation`."""
-        logits, labels = predictions(model, rows, self.collator(processor), batch_size)
+    def measure(self, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+        """Return `class_metrics` of logits, (n, C), as an `Evaluation`."""
         metrics = class_metrics(logits, labels, len(self.labels))
         return Evaluation(metrics, one_class(logits, labels, self.labels))
 

@@ -8,7 +8,6 @@ import pytest
 import torch
 from datasets import Dataset
 
-from autolora_meta.finetuning.tasks import regression, sequence_classification
 from autolora_meta.finetuning.tasks.blind import blind_answer, blind_arms, blind_arms_words
 from autolora_meta.finetuning.tasks.metrics import Evaluation, alike
 from autolora_meta.finetuning.tasks.regression import Regression
@@ -62,16 +61,9 @@ def test_one_answer_shows_nothing_where_all_rows_have_the_same_right_one() -> No
     ("logits", "said"),
     [([[0.1, 0.0], [0.2, 0.0], [0.3, 0.1]], "class 'no' for all 3 rows"), (np.eye(3, 2), None)],
 )
-def test_one_class_for_all_rows_is_read_from_the_predictions(
-    monkeypatch: pytest.MonkeyPatch, logits: Any, said: str | None
-) -> None:
-    def given(*_: object) -> tuple[np.ndarray, np.ndarray]:
-        return np.asarray(logits), np.array([0, 1, 0])
-
-    monkeypatch.setattr(sequence_classification, "predictions", given)
-    monkeypatch.setattr(SequenceClassification, "collator", lambda *_: None)
-    nothing: Any = None
-    found = SequenceClassification(("no", "yes"), 8).evaluate(nothing, nothing, nothing, 2)
+def test_one_class_for_all_rows_is_read_from_the_answers(logits: Any, said: str | None) -> None:
+    task = SequenceClassification(("no", "yes"), 8)
+    found = task.measure(np.asarray(logits), np.array([0, 1, 0]))
     assert isinstance(found, Evaluation) and found.alike == said
 
 
@@ -79,14 +71,8 @@ def test_one_class_for_all_rows_is_read_from_the_predictions(
     ("outputs", "said"),
     [([2.0, 2.0001, 2.0], "about 2 for all 3 rows"), ([1.9, 2.1, 2.4], None)],
 )
-def test_one_number_for_all_rows(
-    monkeypatch: pytest.MonkeyPatch, outputs: list[float], said: str | None
-) -> None:
-    answers = np.array(outputs)[:, None], np.array([1.0, 2.0, 4.0])
-    monkeypatch.setattr(regression, "predictions", lambda *_: answers)
-    monkeypatch.setattr(Regression, "collator", lambda *_: None)
-    nothing: Any = None
-    found = Regression(8).evaluate(nothing, nothing, nothing, 2)
+def test_one_number_for_all_rows(outputs: list[float], said: str | None) -> None:
+    found = Regression(8).measure(np.array(outputs)[:, None], np.array([1.0, 2.0, 4.0]))
     assert isinstance(found, Evaluation) and found.alike == said
 
 

@@ -1,0 +1,135 @@
+"""Stacks of a study: which runs are retrained in one pass, and how many of them at a time."""
+
+import hashlib
+import json
+import math
+from collections import defaultdict
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+
+import torch
+
+from autolora_meta.allocators.replicate import allocator
+from autolora_meta.config.run import RunConfig
+from autolora_meta.errors import InputError
+from autolora_meta.studies import work
+from autolora_meta.studies.executor import Ended, Job, Together
+from autolora_meta.studies.ledger import Ledger
+from autolora_meta.studies.plan import Planned
+from autolora_meta.studies.pool import workers_here
+from autolora_meta.studies.sharing import jobs_behind
+
+_MOST = {True: 8, False: 128}  # adapters on a CPU, and elsewhere: more of them gain nothing
+SMALL = 2000  # adapter steps on a CPU below which no trial pays
+_TRIAL = "trial-"  # what the key of one begins with
+
+
+def passes(runs: Iterable[Planned], alone: Container[str] = ()) -> dict[str, Together]:
+    """Return id -> the pass that the retraining of a run may share.
+
+    Args:
+        runs: all of a study, each once, in the order of its plan: bundles do not hang on what has
+            ended.
+        alone: ids of runs that are retrained by stock tools, whatever else is asked for.
+    """
+    alike: dict[str, list[str]] = defaultdict(list)
+    keys: dict[int, str] = {}  # of the configurations, which many runs share
+    for run in runs:
+        if run.id in alone or run.config.retrain.group_by_length:
+            continue
+        if id(run.config) not in keys:
+            keys[id(run.config)] = _key(run.config)
+        alike[keys[id(run.config)]].append(run.id)
+    return {
+        one: Together(key, work.retrain_together, number, len(ids))
+        for key, ids in alike.items()
+        for number, one in enumerate(ids)
+    }
+
+
+def _key(config: RunConfig) -> str:
+    """Return a hash of what the runs of a pass have in common."""
+    about = config.model_dump(mode="json", include={"model", "data", "task", "lora"})
+    del about["lora"]["k"]
+    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:12]
+
+
+class Stacks:
+    """How many adapters of a study train at a time: one decision for each pass, made once.
+
+    Args:
+        base: whose `runtime` says what is asked for.
+        every: all runs of the study, each once, by their ids.
+        left: those that are to be run.
+        ledger: of the study, which keeps the decisions.
+        keep: id of a run -> what is to be done with its retrained model (`sharing.jobs_behind`).
+        executor: takes the jobs; None: processes of this machine, which are all to have work.
+
+    Attributes:
+        jobs: what is to be done: trials that decide what is not decided yet, then the work.
+    """
+
+    def __init__(
+        self,
+        base: RunConfig,
+        every: Mapping[str, Planned],
+        left: Sequence[Planned],
+        ledger: Ledger,
+        keep: Mapping[str, work.Keep],
+        executor: Executor | None,
+    ) -> None:
+        workers = workers_here(base.runtime) if executor is None else 1
+        self._asked, self._ledger, self._device = base.runtime.stack, ledger, _device(base)
+        self._known, together = ledger.stacks(), passes(every.values(), alone=keep)
+        self._trials: dict[str, Job] = {}  # by the key of the pass
+        if self._asked == "auto":
+            shared = {together[run.id].key for run in left if run.id in together}
+            for key in sorted(shared):
+                runs = [run for i, run in every.items() if i in together and together[i].key == key]
+                self._try(key, runs, workers)
+        work_left = jobs_behind(left, ledger.folder, keep, together)
+        self.jobs = [*self._trials.values(), *work_left]
+
+    def _try(self, key: str, runs: Sequence[Planned], workers: int) -> None:
+        """Let a trial decide, where that is not done yet and may pay."""
+        cpu = self._device == "cpu"
+        most = min(_MOST[cpu], math.ceil(len(runs) / workers))
+        steps = sum(allocator(run.arm).retrain_steps(run.config) for run in runs)
+        if most > 1 and not (cpu and steps < SMALL) and self._name(key) not in self._known:
+            widest = max(runs, key=lambda run: run.config.lora.k)
+            arguments = widest.config, widest.seed, most
+            self._trials[key] = Job(f"{_TRIAL}{key}", work.try_stack, arguments)
+
+    def most(self, job: Job) -> int | None:
+        """Return how many jobs may share the pass of one; None: a trial is still to say."""
+        if job.together is None or self._asked == "off":
+            return 1
+        if isinstance(self._asked, int):
+            return self._asked
+        key = job.together.key
+        return self._known.get(self._name(key), None if key in self._trials else 1)
+
+    def decided(self, every: Iterable[Ended], say: Callable[[str], None]) -> Iterator[Ended]:
+        """Yield how jobs ended; keep and say what trials gave.
+
+        A trial that failed says that one adapter trains at a time.
+        """
+        for ended in every:
+            if not ended.job.key.startswith(_TRIAL):
+                yield ended
+                continue
+            many, said = ended.value or (1, f"one adapter at a time: {ended.error}")
+            self._known[self._name(ended.job.key.removeprefix(_TRIAL))] = many
+            self._ledger.keep_stacks(self._known)
+            say(said)
+
+    def _name(self, key: str) -> str:
+        return f"{key}-{self._device}"
+
+
+def _device(base: RunConfig) -> str:
+    """Return the kind of device that runs are trained on, as far as it is known here."""
+    try:
+        return torch.device(base.runtime.resolved_device).type
+    except InputError:  # an executor's processes may have it
+        return base.runtime.device.partition(":")[0]
