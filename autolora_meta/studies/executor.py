@@ -30,6 +30,15 @@ class Job:
     if_killed: str = ""
 
 
+class ProcessDied(Exception):
+    """The process of one job ended without an answer; what runs the other jobs goes on.
+
+    An executor sets it as the exception of the job's future.
+    """
+
+    said = "its process died (killed, or out of memory)"
+
+
 @dataclass(frozen=True)
 class Ended:
     """How a job ended.
@@ -58,7 +67,8 @@ def run_jobs(
 
     A process of our own pool that dies (out of memory, killed) breaks the pool: it is opened again,
     and the jobs that were running are tried once more, one at a time, so that the one at fault
-    fails alone. A broken executor of somebody else's is theirs to open again.
+    fails alone. A broken executor of somebody else's is theirs to open again; one that outlives a
+    process that dies (`ProcessDied`) loses that job alone.
 
     Args:
         jobs: with distinct keys, in the order in which they are to begin.
@@ -102,8 +112,7 @@ def run_jobs(
                 raise
             if len(begun) == 1:
                 (job,) = begun.values()
-                said = "its process died (killed, or out of memory)"
-                failed[job.key] = f"{said}; {job.if_killed}" if job.if_killed else said
+                failed[job.key] = _died(job, ProcessDied.said)
                 suspects.discard(job.key)
                 yield Ended(job, error=failed[job.key])
             elif begun:
@@ -158,5 +167,11 @@ def _ended(future: Future[Any], job: Job) -> Ended:
         return Ended(job, future.result())
     except BrokenExecutor:
         raise
+    except ProcessDied as death:
+        return Ended(job, error=_died(job, str(death)))
     except Exception as error:
         return Ended(job, error=f"{type(error).__name__}: {error}", failure=error)
+
+
+def _died(job: Job, said: str) -> str:
+    return f"{said}; {job.if_killed}" if job.if_killed else said
