@@ -17,6 +17,7 @@ from autolora_meta.studies.elsewhere.package import package
 
 LOCAL = "local"
 _MINUTES = 240  # that submitit gives a job, where nothing else is said; its own default is 2 to 5
+_AT_START = ("_max_num_timeout", "_max_pickle_size_gb", "_python")  # what AutoExecutor takes itself
 
 
 @contextmanager
@@ -93,8 +94,9 @@ def _submitit(
     above.mkdir(parents=True, exist_ok=True)
     # New, and of this user alone: submitit unpickles what it finds under the number of a job.
     place = Path(mkdtemp(prefix=f"{folder.name}-", dir=above))
+    at_start = {key: options.pop(key) for key in [*options] if key.endswith(_AT_START)}
     with _refusing("submitit"):
-        jobs = submitit.AutoExecutor(place, cluster=cluster)
+        jobs = submitit.AutoExecutor(place, cluster=cluster, **at_start)
         jobs.update_parameters(**({"name": folder.name, "timeout_min": _MINUTES} | options))
     if jobs.cluster == "local" and most is None:  # it begins all at once
         most = os.cpu_count()
