@@ -12,7 +12,7 @@ unexport PYTHONPATH
 unexport VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test families limits soak lint clean
+.PHONY: help setup quickstart test families executors limits soak lint clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -27,6 +27,9 @@ test: $(VENV)/.ready-dev ## run all tests that need neither GPU nor network
 
 families: $(VENV)/.ready-dev ## run a tiny model of each of 130 families end to end: a minute
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist=worksteal -m families
+
+executors: $(VENV)/.ready-executors ## run small studies by dask, Ray and submitit, and kill their workers: five minutes
+	$(BIN)/python -m pytest -m executors
 
 limits: $(VENV)/.ready-dev ## run every family and write docs/limits.md
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.families.table
@@ -57,6 +60,10 @@ $(VENV)/.ready-dev: $(INPUTS) | $(BIN)/pip
 	$(INSTALL) --no-deps --ignore-requires-python "betty-ml>=0.2.1,<0.3"
 	$(INSTALL) --editable ".[quickstart,dev]"
 	@touch $(VENV)/.ready $@
+
+$(VENV)/.ready-executors: $(INPUTS) | $(VENV)/.ready-dev
+	$(INSTALL) --editable ".[ray]"
+	@touch $@
 
 # pip comes last in a new environment, so its presence says that the environment is whole.
 $(BIN)/pip:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from concurrent.futures import Executor
 from itertools import count
 from pathlib import Path
 
@@ -23,6 +24,7 @@ def run(
     config: RunConfig,
     folder: str | Path,
     *,
+    executor: Executor | None = None,
     overwrite: bool = False,
     retry_failed: bool = False,
     wait: bool = False,
@@ -43,6 +45,7 @@ def run(
         config: the run.
         folder: where everything goes: the page, summary, table, ranks, figures, adapter, and the
             search and metrics of each replicate. Not there yet, empty, or with this run in it.
+        executor: runs the jobs (`Study.run`); None: processes of this machine.
         overwrite: replace the run that `folder` holds.
         retry_failed: run those jobs again that failed before.
         wait: for another process that works on it, instead of refusing.
@@ -58,11 +61,12 @@ def run(
             configuration cannot work on this model and data; nothing has been written then. Or no
             retraining has finished: all have failed.
     """
-    refuse_unguarded()
+    refuse_unguarded(executor)
     study = Study.of(config, Path(folder))
     refuse_other(study, overwrite=overwrite)
     return complete(
         study,
+        executor=executor,
         overwrite=overwrite,
         retry_failed=retry_failed,
         wait=wait,
@@ -75,6 +79,7 @@ def run(
 def complete(
     study: Study,
     *,
+    executor: Executor | None = None,
     overwrite: bool = False,
     retry_failed: bool = False,
     wait: bool = False,
@@ -86,10 +91,11 @@ def complete(
 
     Takes and raises what `run` does.
     """
-    refuse_unguarded()
+    refuse_unguarded(executor)
     say(ahead(study, retry_failed=retry_failed, overwrite=overwrite, restart=restart))
     try:
         table = study.run(
+            executor,
             overwrite=overwrite,
             retry_failed=retry_failed,
             wait=wait,

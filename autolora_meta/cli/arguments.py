@@ -38,6 +38,23 @@ RetryFailed = Annotated[
 Wait = Annotated[
     bool, typer.Option("--wait", help="Wait for another process that works on this folder.")
 ]
+Executor = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="What runs the jobs: `local` processes, or `dask`, `ray` or `submitit` (Slurm), each "
+        "an extra to install. All machines see the runs folder.",
+    ),
+]
+ExecutorOptions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--executor-option",
+        metavar="KEY=VALUE",
+        help="Of that executor, as often as there are some: `address=...` (dask, ray), "
+        "`num_gpus=1` (ray), `slurm_partition=gpu` (submitit).",
+    ),
+]
 Trust = Annotated[
     bool,
     typer.Option(

@@ -5,6 +5,8 @@ from pathlib import Path
 import typer
 
 from autolora_meta.cli.arguments import (
+    Executor,
+    ExecutorOptions,
     Overlays,
     Overwrite,
     Restart,
@@ -23,6 +25,8 @@ def run(
     retry_failed: RetryFailed = False,
     wait: Wait = False,
     restart: Restart = False,
+    executor: Executor = "local",
+    executor_option: ExecutorOptions = None,
 ) -> None:
     """Search, allocate, retrain, compare and report: the whole job.
 
@@ -34,6 +38,7 @@ def run(
     """
     from autolora_meta.config.run import RunConfig
     from autolora_meta.foundation.progress import Bar
+    from autolora_meta.studies.elsewhere.opened import opened
     from autolora_meta.workflow import placed
     from autolora_meta.workflow import run as run_all
 
@@ -44,14 +49,16 @@ def run(
         if other != folder:
             typer.echo(f"{folder} holds another run: this goes into {other}")
         folder = other
-    table = run_all(
-        config,
-        folder,
-        overwrite=overwrite,
-        retry_failed=retry_failed,
-        wait=wait,
-        restart=restart,
-        progress=Bar(),
-        say=typer.echo,
-    )
+    with opened(executor, executor_option or [], folder) as workers:
+        table = run_all(
+            config,
+            folder,
+            executor=workers,
+            overwrite=overwrite,
+            retry_failed=retry_failed,
+            wait=wait,
+            restart=restart,
+            progress=Bar(),
+            say=typer.echo,
+        )
     end_with(table.failed)

@@ -5,7 +5,14 @@ from typing import Annotated
 
 import typer
 
-from autolora_meta.cli.arguments import Restart, RetryFailed, Wait, end_with
+from autolora_meta.cli.arguments import (
+    Executor,
+    ExecutorOptions,
+    Restart,
+    RetryFailed,
+    Wait,
+    end_with,
+)
 
 
 def study(
@@ -33,6 +40,8 @@ def study(
     runs: Annotated[
         Path, typer.Option(help="The folder that the study's folder goes into, by its name.")
     ] = Path("runs"),
+    executor: Executor = "local",
+    executor_option: ExecutorOptions = None,
 ) -> None:
     """Run a study: every configuration of its grid, every arm, every seed; then compare.
 
@@ -44,9 +53,12 @@ def study(
     `autolora-meta study hypergradients --smoke`
 
     `autolora-meta study mine.yaml seeds=10 name=mine-long`
+
+    `autolora-meta study mine.yaml --executor submitit --executor-option slurm_partition=gpu`
     """
     from autolora_meta.foundation.progress import Bar
     from autolora_meta.reporting.summary import study_plan
+    from autolora_meta.studies.elsewhere.opened import opened
     from autolora_meta.studies.options import read_study
     from autolora_meta.studies.study import Study
     from autolora_meta.workflow import complete
@@ -59,12 +71,14 @@ def study(
         work.check(typer.echo)
         typer.echo(study_plan(left, work.jobs(left)))
         return
-    table = complete(
-        work,
-        retry_failed=retry_failed,
-        wait=wait,
-        restart=restart,
-        progress=Bar(),
-        say=typer.echo,
-    )
+    with opened(executor, executor_option or [], work.folder) as workers:
+        table = complete(
+            work,
+            executor=workers,
+            retry_failed=retry_failed,
+            wait=wait,
+            restart=restart,
+            progress=Bar(),
+            say=typer.echo,
+        )
     end_with(table.failed)

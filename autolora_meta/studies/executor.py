@@ -70,6 +70,15 @@ class Job:
     together: Together | None = None
 
 
+class ProcessDied(Exception):
+    """The process of one job ended without an answer; what runs the other jobs goes on.
+
+    An executor sets it as the exception of the job's future.
+    """
+
+    said = "its process died (killed, or out of memory)"
+
+
 @dataclass(frozen=True)
 class Ended:
     """How a job ended.
@@ -110,7 +119,8 @@ def run_jobs(
     A process of our own pool that dies (out of memory, killed) breaks the pool: it is opened again,
     and what was running is tried once more, one at a time, so that the one at fault fails alone. Of
     a bundle that fails so, each job is then tried by itself. A broken executor of somebody else's
-    is theirs to open again.
+    is theirs to open again; one that outlives a process that dies (`ProcessDied`) loses what that
+    did alone.
 
     Args:
         jobs: with distinct keys, in the order in which they are to begin.
@@ -171,8 +181,7 @@ def _fault(begun: Sequence[Bundle]) -> Ended | None:
     if len(begun) != 1 or len(begun[0]) != 1:
         return None
     (job,) = begun[0]
-    said = "its process died (killed, or out of memory)"
-    return Ended(job, error=f"{said}; {job.if_killed}" if job.if_killed else said)
+    return Ended(job, error=_died(job, ProcessDied.said))
 
 
 def _submitted(workers: Executor, bundle: Bundle, waiting: dict[str, Job]) -> Future[Any]:
@@ -254,6 +263,10 @@ def _ended(future: Future[Any], bundle: Bundle) -> list[Ended]:
         found = future.result()
     except BrokenExecutor:
         raise
+    except ProcessDied as death:
+        return [
+            Ended(job, error=_died(job, str(death)), more=job is not bundle[-1]) for job in bundle
+        ]
     except Exception as error:
         found = [error] * len(bundle)
     else:
@@ -265,3 +278,7 @@ def _ended(future: Future[Any], bundle: Bundle) -> list[Ended]:
         else Ended(job, one, more=number < last)
         for number, (job, one) in enumerate(zip(bundle, found, strict=True))
     ]
+
+
+def _died(job: Job, said: str) -> str:
+    return f"{said}; {job.if_killed}" if job.if_killed else said

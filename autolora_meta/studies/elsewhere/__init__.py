@@ -1,0 +1,1 @@
+"""Executors of other systems: dask, Ray, and Slurm through submitit."""
