@@ -38,11 +38,21 @@ BLOCKS, WARM_UP, CLASSES, RATE = 5, 3, 3, 1e-3
 COLUMNS = ("model", "precision", "adapters", "ms", "adapter steps a second", "times", "GiB")
 
 
+def shape_of(model: str) -> tuple[int, int] | None:
+    """Return layers and hidden size of LAYERSxHIDDEN; None of a name.
+
+    >>> shape_of("6x384"), shape_of("bert-base")
+    ((6, 384), None)
+    """
+    shape = re.fullmatch(r"(\d+)x(\d+)", model)
+    return (int(shape[1]), int(shape[2])) if shape else None
+
+
 def base(model: str) -> PreTrainedModel:
     """Return a model by its name, or a BERT with random weights of a shape such as 6x384."""
-    if not (shape := re.fullmatch(r"(\d+)x(\d+)", model)):
+    if not (shape := shape_of(model)):
         return AutoModelForSequenceClassification.from_pretrained(model, num_labels=CLASSES)
-    layers, hidden = map(int, shape.groups())
+    layers, hidden = shape
     classes: dict[str, Any] = {"num_labels": CLASSES}
     config = BertConfig(
         hidden_size=hidden,
@@ -54,17 +64,17 @@ def base(model: str) -> PreTrainedModel:
     return BertForSequenceClassification(config)
 
 
-def with_lora(model: str, rank: int, device: torch.device) -> PeftModel:
+def with_lora(model: PreTrainedModel, rank: int, device: torch.device) -> PeftModel:
     """Return a model with LoRA on all linear layers, in train mode."""
     config = LoraConfig(
         r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="SEQ_CLS"
     )
-    wrapped = get_peft_model(base(model), config)
+    wrapped = get_peft_model(model, config)
     assert isinstance(wrapped, PeftModel)
     return wrapped.to(device).train()
 
 
-def batch(model: PeftModel, rows: int, length: int) -> dict[str, Tensor]:
+def batch(model: PeftModel | PreTrainedModel, rows: int, length: int) -> dict[str, Tensor]:
     """Return random rows on the model's device."""
     ids = torch.randint(1000, model.config.vocab_size, (rows, length))
     labels = torch.randint(CLASSES, (rows,))
@@ -148,7 +158,7 @@ def measure(given: argparse.Namespace, precision: str) -> list[dict[str, Any]]:
     """Return a row for one at a time (0 adapters), and one for each size of a stack."""
     device, low = torch.device(given.device), precision == "bf16"
     torch.manual_seed(0)
-    model = with_lora(given.model, given.rank, device)
+    model = with_lora(base(given.model), given.rank, device)
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=low)
 
     def one() -> tuple[float, float]:
