@@ -29,6 +29,7 @@ from autolora_meta.pipeline.search import search
 from autolora_meta.ranks.pattern import RankPattern
 from autolora_meta.reporting.markdown import table
 from autolora_meta.studies.study import Study
+from benchmarks.machine import machine
 from benchmarks.stacked import sizes
 
 ARMS = (
@@ -142,6 +143,8 @@ def main() -> None:
     layers = [*given.layers, f"runtime.device={given.device}"]
     layers += [f"model.name={given.model}"] if given.model else []
     config = RunConfig.load(*layers)
+    name = machine(config.runtime.resolved_device)
+    print(name + "\n")
     rows: list[Row] = []
     if given.only != "study":
         rows += (found := of_ranks(config, given.ranks, given.replicates))
@@ -156,7 +159,9 @@ def main() -> None:
         print(f"\n{len(given.arms)} arms x {given.study_replicates} replicates\n")
         print(printed(found))
     if given.json:
-        given.json.write_text(json.dumps(rows, indent=1) + "\n", "utf-8")
+        given.json.write_text(
+            json.dumps([{"device": name} | row for row in rows], indent=1) + "\n", "utf-8"
+        )
 
 
 if __name__ == "__main__":

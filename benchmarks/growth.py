@@ -33,6 +33,7 @@ from autolora_meta.pipeline.program import Program
 from autolora_meta.ranks.options import RankOptions
 from autolora_meta.reporting.markdown import table
 from benchmarks import stacked
+from benchmarks.machine import machine
 
 SWEEPS = ("layers", "k", "length", "rows", "inner_steps", "adapters")
 SLOPE, K_COST = 1.05, 1.10  # the targets: of slopes; of k from 4 to 32
@@ -247,7 +248,7 @@ def main() -> None:
     warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated")
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    device = torch.cuda.get_device_name() if given.device.startswith("cuda") else given.device
+    device = machine(given.device)
     rows = measure(given)
     search = f"{given.hypergradient}, {given.schedule}, {given.precision}"
     print(f"{device}; a step of {given.model}: {search}\n")
