@@ -3,8 +3,9 @@
 A step trains every adapter on rows of its own: forward, backward, clipping, AdamW. One at a time it
 is that of stock PEFT with torch's AdamW. Both are timed in one process on random rows that lie on
 the device, in blocks of steps, after a warm-up; one at a time comes first and last. The figure is
-the median block. Memory is the peak on a GPU, base included; on a CPU the peak of the process so
-far. Needs torch, transformers and peft.
+the median block. "pool" is the adapter steps a second of a pool of processes in the same run, one
+adapter and one thread each. Memory is the peak on a GPU, base included; on a CPU the peak of the
+process so far.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,17 +34,29 @@ from transformers import (
 
 from autolora_meta.finetuning.stacked import adapter_state, stacked
 from autolora_meta.finetuning.stacked_adamw import StackedAdamW
+from benchmarks.machine import cores, machine
+from benchmarks.pool import steps_a_second
 
 Step = Callable[[], object]
 BLOCKS, WARM_UP, CLASSES, RATE = 5, 3, 3, 1e-3
-COLUMNS = ("model", "precision", "adapters", "ms", "adapter steps a second", "times", "GiB")
+COLUMNS = ("model", "precision", "adapters", "ms", "adapter steps a second", "times", "pool", "GiB")
+
+
+def shape_of(model: str) -> tuple[int, int] | None:
+    """Return layers and hidden size of LAYERSxHIDDEN; None of a name.
+
+    >>> shape_of("6x384"), shape_of("bert-base")
+    ((6, 384), None)
+    """
+    shape = re.fullmatch(r"(\d+)x(\d+)", model)
+    return (int(shape[1]), int(shape[2])) if shape else None
 
 
 def base(model: str) -> PreTrainedModel:
     """Return a model by its name, or a BERT with random weights of a shape such as 6x384."""
-    if not (shape := re.fullmatch(r"(\d+)x(\d+)", model)):
+    if not (shape := shape_of(model)):
         return AutoModelForSequenceClassification.from_pretrained(model, num_labels=CLASSES)
-    layers, hidden = map(int, shape.groups())
+    layers, hidden = shape
     classes: dict[str, Any] = {"num_labels": CLASSES}
     config = BertConfig(
         hidden_size=hidden,
@@ -54,17 +68,17 @@ def base(model: str) -> PreTrainedModel:
     return BertForSequenceClassification(config)
 
 
-def with_lora(model: str, rank: int, device: torch.device) -> PeftModel:
+def with_lora(model: PreTrainedModel, rank: int, device: torch.device) -> PeftModel:
     """Return a model with LoRA on all linear layers, in train mode."""
     config = LoraConfig(
         r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="SEQ_CLS"
     )
-    wrapped = get_peft_model(base(model), config)
+    wrapped = get_peft_model(model, config)
     assert isinstance(wrapped, PeftModel)
     return wrapped.to(device).train()
 
 
-def batch(model: PeftModel, rows: int, length: int) -> dict[str, Tensor]:
+def batch(model: PeftModel | PreTrainedModel, rows: int, length: int) -> dict[str, Tensor]:
     """Return random rows on the model's device."""
     ids = torch.randint(1000, model.config.vocab_size, (rows, length))
     labels = torch.randint(CLASSES, (rows,))
@@ -144,12 +158,26 @@ def peak(device: torch.device) -> Iterator[Callable[[], float]]:
         yield lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
 
 
+def autocast_on(device: torch.device, precision: str) -> torch.autocast:
+    """Return autocast to bfloat16, or none."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+
+
+def one_of_a_pool(given: argparse.Namespace, precision: str) -> Step:
+    """Return a step of stock PEFT on a model of this process's own."""
+    warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated")
+    device = torch.device(given.device)
+    model = with_lora(base(given.model), given.rank, device)
+    rows = batch(model, given.rows, given.length)
+    return alone(model, rows, autocast_on(device, precision))
+
+
 def measure(given: argparse.Namespace, precision: str) -> list[dict[str, Any]]:
     """Return a row for one at a time (0 adapters), and one for each size of a stack."""
-    device, low = torch.device(given.device), precision == "bf16"
+    device = torch.device(given.device)
     torch.manual_seed(0)
-    model = with_lora(given.model, given.rank, device)
-    autocast = torch.autocast(device.type, torch.bfloat16, enabled=low)
+    model = with_lora(base(given.model), given.rank, device)
+    autocast = autocast_on(device, precision)
 
     def one() -> tuple[float, float]:
         with peak(device) as memory:
@@ -165,6 +193,9 @@ def measure(given: argparse.Namespace, precision: str) -> list[dict[str, Any]]:
         except torch.OutOfMemoryError:
             print(f"{adapters} adapters do not fit", file=sys.stderr)
             break
+    sides = {adapters: min(adapters, given.workers) for adapters in times}
+    make = partial(one_of_a_pool, given, precision)
+    pools = {n: steps_a_second(make, n, given.steps) for n in {*sides.values()} if n}
     times[0] = statistics.mean((times[0][0], one()[0])), times[0][1]
     return [
         {
@@ -174,6 +205,7 @@ def measure(given: argparse.Namespace, precision: str) -> list[dict[str, Any]]:
             "ms": 1000 * took,
             "adapter_steps_a_second": max(adapters, 1) / took,
             "times": max(adapters, 1) * times[0][0] / took,
+            "pool": pools.get(sides[adapters]),
             "gib": gib,
         }
         for adapters, (took, gib) in times.items()
@@ -194,6 +226,7 @@ def line(row: dict[str, Any]) -> str:
         f"{row['ms']:.1f}",
         f"{row['adapter_steps_a_second']:.1f}",
         f"{row['times']:.2f}",
+        "" if row["pool"] is None else f"{row['pool']:.1f}",
         f"{row['gib']:.2f}",
     )
     return "| " + " | ".join(map(str, cells)) + " |"
@@ -210,11 +243,12 @@ def main() -> None:
     parser.add_argument("--rank", type=int, default=4)
     parser.add_argument("--stack", type=sizes, default=[1, 8, 32, 128], help="numbers of adapters")
     parser.add_argument("--precision", default="float32,bf16", help="float32, bf16 (autocast)")
+    parser.add_argument("--workers", type=int, default=cores(), help="of the pool; 0: none")
     parser.add_argument("--steps", type=int, default=25, help="steps that are timed")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write a list of rows to FILE")
     given = parser.parse_args()
     warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated")
-    name = torch.cuda.get_device_name() if given.device.startswith("cuda") else "CPU"
+    name = machine(given.device)
     print(f"{name}, {given.rows} rows x {given.length} tokens, rank {given.rank}\n")
     print("| " + " | ".join(COLUMNS) + " |\n|" + " --- |" * len(COLUMNS))
     rows = []

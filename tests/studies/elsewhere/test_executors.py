@@ -13,7 +13,7 @@ import psutil
 import pytest
 import yaml
 
-from autolora_meta.studies.ledger import CHECKPOINTS
+from autolora_meta.studies.saved import CHECKPOINTS
 from autolora_meta.studies.table import FILE
 from tests.end_to_end import Said, Tiny, command
 
