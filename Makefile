@@ -28,7 +28,7 @@ test: $(VENV)/.ready-dev ## run all tests that need neither GPU nor network
 families: $(VENV)/.ready-dev ## run a tiny model of each of 130 families end to end: a minute
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist=worksteal -m families
 
-executors: $(VENV)/.ready-executors ## run small studies by dask, Ray and submitit, and kill their workers: five minutes
+executors: $(VENV)/.ready-executors ## run small studies by dask, Ray and submitit, and kill their workers: some minutes
 	$(BIN)/python -m pytest -m executors
 
 limits: $(VENV)/.ready-dev ## run every family and write docs/limits.md

@@ -18,7 +18,7 @@ def ahead(
         lines.append(f"primary comparison: {named} (compare.primary); all others are secondary")
     if overwrite:
         return "\n".join(lines)
-    if (begun := study.begun()) and not restart:
+    if (begun := study.begun(retry_failed=retry_failed)) and not restart:
         lines.append(f"{begun} of these jobs were begun, and go on from their last checkpoint")
     if failed := len({row["id"] for row in study.table().failed} - {run.id for run in left}):
         lines.append(f"{failed} failed before and are left as they are; --retry-failed tries again")

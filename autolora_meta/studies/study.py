@@ -264,10 +264,10 @@ class Study:
             return None
         return check_point(self.point, say) if self.point else check_runs(self.planned, say)
 
-    def begun(self) -> int:
+    def begun(self, *, retry_failed: bool = False) -> int:
         """Return how many jobs go on from a checkpoint."""
-        saved = Ledger(self.folder).begun()
-        return len(saved & {job.key for job in self.jobs(self.left())}) if saved else 0
+        jobs = self.jobs(self.left(retry_failed=retry_failed))
+        return len(Ledger(self.folder).begun() & {job.key for job in jobs})
 
     def goes_on(self) -> bool:
         """Return whether the folder holds this study, or a part of it, begun or finished."""

@@ -14,6 +14,7 @@ from autolora_meta.errors import InputError
 from autolora_meta.foundation.environment import environment, recorded
 from autolora_meta.reporting.summary import summary
 from autolora_meta.studies import work
+from autolora_meta.studies.ahead import ahead
 from autolora_meta.studies.study import Study
 from autolora_meta.studies.table import StudyTable
 from tests.end_to_end import Tiny, command
@@ -85,6 +86,11 @@ def test_what_fails_is_recorded_and_stops_nothing_else(
     contrasts = table.compare("arm", baseline="uniform")
     assert {c.missing for c in contrasts} == {(0,), (1,)}
     assert "left out, not finished: seed 1" in contrasts[-1].sentence
+
+    saved = next(row["id"] for row in table.failed if "learning_rate" in row["error"])
+    (tmp_path / "mine" / "checkpoints" / saved).mkdir(parents=True)
+    assert "were begun" not in ahead(study(tmp_path / "mine"))
+    assert "1 of these jobs were begun" in ahead(study(tmp_path / "mine"), retry_failed=True)
 
     monkeypatch.setattr(work, "retrain_once", retrain)
     monkeypatch.setattr(work, "search_once", search)

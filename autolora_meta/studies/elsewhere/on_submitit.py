@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Executor, Future
 from concurrent.futures import wait as wait_for
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock, Thread
@@ -69,7 +70,8 @@ class SubmititExecutor(Executor):
         most: jobs that submitit has at a time; None: as many as there are.
 
     Raises:
-        InputError: submitit is not installed, or `executor` runs calls in this process.
+        InputError: submitit is not installed, `executor` runs calls in this process, or `most` is
+            no number of jobs.
     """
 
     def __init__(self, executor: Any, *, most: int | None = None) -> None:
@@ -79,6 +81,8 @@ class SubmititExecutor(Executor):
             raise InputError(
                 "submitit's executor 'debug' runs calls in this process; take 'local' or 'slurm'"
             )
+        if most is not None and (not isinstance(most, int) or most < 1):
+            raise InputError(f"most={most!r} is no number of jobs; give 1 or more, or leave it out")
         self._executor, self._most = executor, most
         self._queue = SlurmQueue() if isinstance(inner, submitit.SlurmExecutor) else None
         self._open: set[Future[Any]] = set()
@@ -128,7 +132,8 @@ class SubmititExecutor(Executor):
             for future in list(self._open):
                 settle(future, broken)
             for begun in self._begun.values():
-                begun.job.cancel(check=False)
+                with suppress(OSError):
+                    begun.job.cancel(check=False)
             self._begun.clear()
 
     def _submit_waiting(self) -> None:

@@ -95,16 +95,20 @@ def _submitit(
     # New, and of this user alone: submitit unpickles what it finds under the number of a job.
     place = Path(mkdtemp(prefix=f"{folder.name}-", dir=above))
     at_start = {key: options.pop(key) for key in [*options] if key.endswith(_AT_START)}
-    with _refusing("submitit"):
-        jobs = submitit.AutoExecutor(place, cluster=cluster, **at_start)
-        jobs.update_parameters(**({"name": folder.name, "timeout_min": _MINUTES} | options))
-    if jobs.cluster == "local" and most is None:  # it begins all at once
-        most = os.cpu_count()
+    died = False
     try:
+        with _refusing("submitit"):
+            jobs = submitit.AutoExecutor(place, cluster=cluster, **at_start)
+            jobs.update_parameters(**({"name": folder.name, "timeout_min": _MINUTES} | options))
+        if jobs.cluster == "local" and most is None:  # it begins all at once
+            most = os.cpu_count()
         with SubmititExecutor(jobs, most=most) as executor:
-            yield executor
+            try:
+                yield executor
+            finally:
+                died = executor.died
     finally:
-        if not executor.died:  # else its log is in there
+        if not died:  # else its log is in there
             rmtree(place, ignore_errors=True)
 
 

@@ -70,7 +70,7 @@ def test_a_job_that_left_the_queue_without_an_answer_has_died(
         monkeypatch,
         sbatch="echo Submitted batch job 7",
         squeue="cat queue",
-        sacct="exit 1",
+        scancel="echo $1 >> cancelled",
     )
     monkeypatch.chdir(tmp_path)
     (tmp_path / "queue").write_text("7_0\n7_1\n", encoding="utf-8")
@@ -80,7 +80,7 @@ def test_a_job_that_left_the_queue_without_an_answer_has_died(
     (tmp_path / "queue").write_text("7_1\n", encoding="utf-8")
     assert "its process died" in str(first.exception(timeout=20)) and not second.done()
     slurm.shutdown(cancel_futures=True)
-    assert second.cancelled()
+    assert second.cancelled() and (tmp_path / "cancelled").read_text() == "7_1\n"
 
 
 def test_what_sbatch_refuses_breaks_the_executor(

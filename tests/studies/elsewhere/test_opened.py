@@ -24,6 +24,8 @@ def test_an_unknown_executor_or_option(tmp_path: Path) -> None:
     assert "'speed' is not key=value" in refusal("submitit", "speed", folder=tmp_path)
     said = refusal("submitit", "cluster=local", "slurm_partitoin=gpu", folder=tmp_path / "mine")
     assert "executor 'submitit' cannot be opened" in said and "slurm_partitoin" in said
+    said = refusal("submitit", "cluster=local", "most=0", folder=tmp_path / "mine")
+    assert said == "most=0 is no number of jobs; give 1 or more, or leave it out"
 
 
 def test_a_package_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
