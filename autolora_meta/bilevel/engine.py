@@ -35,7 +35,7 @@ class SearchEngine(Engine):
         gates: whose course is kept; of one search, or of several that share all passes.
         options: the schedule.
         device: where everything runs.
-        progress: told once per inner step.
+        progress: told once per inner step, with the plain steps of all searches.
         observe: told one row of figures after each outer step (each step of a frozen search); of
             several searches with the number of the search, as `search`.
 
@@ -101,8 +101,8 @@ class SearchEngine(Engine):
             hyper = self.outer_problem.parameters()
             self.diagnostics_cost += check_replay(self.inner_problem)
             self.diagnostics_cost += check_second_order(self.inner_problem, hyper)
-        work = self.options.work(self._selection)
-        self.progress.start("search", work - plain_steps(self.cost))
+        work, each = self.options.work(self._selection), self.inner_problem.members or 1
+        self.progress.start("search", each * (work - plain_steps(self.cost)))
         try:
             while self.global_step < self.train_iters and not self.ended:
                 done = plain_steps(self.cost)
@@ -112,7 +112,8 @@ class SearchEngine(Engine):
                 self._put_back()
                 if self.outer_problem is None or self.inner_problem.outer_is_due:
                     self._record()
-                self.progress.step(self.inner_problem.loss, plain_steps(self.cost) - done)
+                spent = each * (plain_steps(self.cost) - done)
+                self.progress.step(self.inner_problem.loss, spent)
                 if self.inner_problem.begins_anew:
                     between()
         finally:

@@ -91,6 +91,8 @@ def refuse_unlike(jobs: Sequence[Job]) -> None:
     for job in jobs[1:]:
         if _of_task(job) != _of_task(first):
             what = "tasks"
+        elif job.options.precision != first.options.precision:
+            what = "precisions"
         elif (job.pattern.names, job.pattern.scale) != (first.pattern.names, first.pattern.scale):
             what = "layers or scales"
         elif not _alike(_frozen(job.prepared), base):

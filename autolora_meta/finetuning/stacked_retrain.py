@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import cycle, islice
 
 import torch
@@ -24,9 +25,9 @@ from autolora_meta.finetuning.stacked_rows import refuse_mixed_rows
 from autolora_meta.finetuning.stacked_saving import Saving
 from autolora_meta.finetuning.trainer import lost
 from autolora_meta.foundation.checkpoints import Checkpoints
-from autolora_meta.foundation.device import begin
+from autolora_meta.foundation.device import begin, resolved_precision
+from autolora_meta.foundation.halving import in_one_or_halves
 from autolora_meta.foundation.interrupts import Stop, waiting
-from autolora_meta.foundation.memory import lacked
 from autolora_meta.foundation.progress import Progress, Say, Silent
 from autolora_meta.foundation.randomness import derive, seeded
 
@@ -88,7 +89,9 @@ def retrain_stacked(
     follow = progress or Silent()
     follow.start("retrain", sum(job.options.steps for job in jobs))
     try:
-        return _halving(jobs, _Given(dropout, torch.device(device), follow, say), checkpoints)
+        given = _Given(dropout, torch.device(device), follow, say)
+        work = partial(_in_one_pass, given=given)
+        return in_one_or_halves(jobs, work, checkpoints, device, "adapters")
     finally:
         follow.close()
 
@@ -103,34 +106,8 @@ class _Given:
     say: Say
 
 
-def _halving(
-    jobs: Sequence[Job], given: _Given, checkpoints: Checkpoints | None
-) -> list[Trained | NotFinite]:
-    """Train jobs in one pass; where memory does not suffice, in two."""
-    try:
-        return _in_one_pass(jobs, given, checkpoints)
-    except (MemoryError, RuntimeError, OSError) as error:
-        if len(jobs) == 1 or not lacked(error):
-            raise
-    # Here, where no frame of the pass that failed holds on to its tensors.
-    if given.device.type == "cuda":
-        torch.cuda.empty_cache()
-    half = len(jobs) // 2
-    _LOG.warning(
-        "memory does not suffice for %d adapters at a time: %d at a time",
-        len(jobs),
-        len(jobs) - half,
-    )
-    parts = (jobs[:-half], jobs[-half:])
-    return [
-        result
-        for number, part in enumerate(parts)
-        for result in _halving(part, given, checkpoints and checkpoints.below(f"half-{number}"))
-    ]
-
-
 def _in_one_pass(
-    jobs: Sequence[Job], given: _Given, checkpoints: Checkpoints | None
+    jobs: Sequence[Job], checkpoints: Checkpoints | None, given: _Given
 ) -> list[Trained | NotFinite]:
     first, dropout = jobs[0].prepared, given.dropout
     states = [job.state(dropout) for job in jobs]
@@ -185,10 +162,12 @@ def _step(
     losses: Tensor,
 ) -> Tensor:
     """Return the gradient of each job on its next batch, and put its loss into `losses`. (R, P)"""
-    gradients = torch.zeros_like(stack.vector)
+    gradients, device = torch.zeros_like(stack.vector), stack.vector.device
+    bf16 = resolved_precision(jobs[0].options.precision, device) == "bf16"
     for chosen in each:
         with stack.only(chosen):
-            given = stack.losses(jobs[0].prepared.task.loss, next(ahead))
+            with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+                given = stack.losses(jobs[0].prepared.task.loss, next(ahead))
             gradients += stack.gradient(given)
         losses[chosen] = given.detach().to(losses.dtype)
     return gradients

@@ -11,7 +11,8 @@ from autolora_meta.errors import InputError, NotFinite
 from autolora_meta.finetuning.prepare import Prepared
 from autolora_meta.foundation.checkpoints import Checkpoints
 from autolora_meta.foundation.device import threads
-from autolora_meta.foundation.progress import Progress, Row, Say
+from autolora_meta.foundation.halving import in_one_or_halves
+from autolora_meta.foundation.progress import Progress, Row, Say, Share, Silent
 from autolora_meta.pipeline.memory import naming_what_to_lower
 from autolora_meta.pipeline.program import program_of, search_seeds
 from autolora_meta.pipeline.result import SearchResult
@@ -47,7 +48,8 @@ def search_together(
 
     Each gets the factors, head and rows of its own search. Without dropout it ends where that ends,
     to rounding; dropout masks are drawn for all of them together. With `search.seeds` above 1 all
-    searches of all replicates share the pass.
+    searches of all replicates share the pass. Searches for which memory does not suffice run in two
+    halves, one after the other, and a warning says so.
 
     >>> replicas = [Replica(config, seed, prepare(config, seed)) for seed in range(8)]
     ... # doctest: +SKIP
@@ -66,7 +68,7 @@ def search_together(
 
     Raises:
         InputError: the searches or the model cannot be had in one pass, or as of `search`.
-        OutOfMemory: memory did not suffice; says what to lower, or fewer at a time.
+        OutOfMemory: memory did not suffice for one; says what to lower.
     """
     config = replicas[0].config
     _refuse_unlike(replicas)
@@ -85,7 +87,23 @@ def search_together(
             for one in those
         ]
         kept = Checkpoints(Path(checkpoints), config.runtime.checkpoints) if checkpoints else None
-        found = run_together(programs, progress=progress, observe=tell, checkpoints=kept, say=say)
+
+        def run(part: Sequence[int], kept: Checkpoints | None) -> list[SearchResult | NotFinite]:
+            return run_together(
+                [programs[number] for number in part],
+                progress=Share(follow, len(part) * config.search.work(selection)),
+                observe=lambda row: tell(row | {"search": part[int(row["search"])]}),
+                checkpoints=kept,
+                say=say,
+            )
+
+        every, device = range(len(programs)), config.runtime.resolved_device
+        follow = progress or Silent()
+        follow.start(f"{len(every)} searches", len(every) * config.search.work(selection))
+        try:
+            found = in_one_or_halves(every, run, kept, device, "searches")
+        finally:
+            follow.close()
     return [_pooled(found[i : i + each]) for i in range(0, len(found), each)]
 
 

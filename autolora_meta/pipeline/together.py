@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from autolora_meta.bilevel.feed import to_device
 from autolora_meta.bilevel.gating import Gates, lora_factors
+from autolora_meta.bilevel.options import SearchOptions, Selection
 from autolora_meta.errors import InputError, NotFinite
 from autolora_meta.finetuning.batch_order import BatchStream, JoinedStream
 from autolora_meta.finetuning.lora import unwrapped_afterwards, wrap_for_search
@@ -28,14 +29,26 @@ from autolora_meta.foundation.randomness import derive, seeded
 from autolora_meta.pipeline.going_on import run_from_checkpoint
 from autolora_meta.pipeline.program import Program
 from autolora_meta.pipeline.result import SearchResult
-from autolora_meta.pipeline.running import result_of, start_of
+from autolora_meta.pipeline.running import result_of, run_programs, start_of
 from autolora_meta.ranks.importance import Components
 from autolora_meta.ranks.rules import allocate
 
 _LOG = logging.getLogger("autolora_meta")
-_ALONE = "search one at a time"
 # Methods whose steps and products are of each search alone; the others measure lengths to stop by.
 METHODS = ("first_order", "darts", "one_step", "sama")
+
+
+def why_apart(options: SearchOptions, selection: Selection) -> str | None:
+    """Return why searches with these options cannot share a pass; None if they may."""
+    method = options.hypergradient.method
+    build = plugins.load(plugins.PROBLEMS, options.problem)
+    if selection == "learned" and method not in METHODS:
+        return f"{method} solves a system for each search; {', '.join(METHODS)} share a pass"
+    if "seeds" not in inspect.signature(build).parameters:
+        return f"the problem {options.problem} takes one search"
+    if options.sensitivity_batches:
+        return "sensitivity is measured one component at a time (search.sensitivity_batches)"
+    return None
 
 
 def refuse_apart(programs: Sequence[Program]) -> None:
@@ -46,21 +59,13 @@ def refuse_apart(programs: Sequence[Program]) -> None:
             method, the formulation, or sensitivity cannot be had for several at once.
     """
     first = programs[0]
-    method = first.options.hypergradient.method
-    build = plugins.load(plugins.PROBLEMS, first.options.problem)
-    if first.selection == "learned" and method not in METHODS:
-        what = f"{method} solves a system for each search; {', '.join(METHODS)} share a pass"
-    elif "seeds" not in inspect.signature(build).parameters:
-        what = f"the problem {first.options.problem} takes one search"
-    elif first.options.sensitivity_batches:
-        what = "sensitivity is measured one component at a time (search.sensitivity_batches)"
-    elif any(_shared(program) != _shared(first) for program in programs):
+    what = why_apart(first.options, first.selection)
+    if what is None and any(_shared(program) != _shared(first) for program in programs):
         what = "they differ in more than their seeds and rows"
-    elif not all(isinstance(p.train, BatchStream) for p in programs):
+    if what is None and not all(isinstance(p.train, BatchStream) for p in programs):
         what = "their batches come from loaders of their own"
-    else:
-        return
-    raise InputError(f"these searches cannot share their passes: {what}; {_ALONE}")
+    if what is not None:
+        raise InputError(f"these searches cannot share their passes: {what}; search one at a time")
 
 
 def run_together(
@@ -77,7 +82,7 @@ def run_together(
     it ends where that ends, to rounding; dropout masks are drawn for all of them together.
 
     Args:
-        programs: at least two; they differ in seed, rows, and how ranks are read.
+        programs: they differ in seed, rows, and how ranks are read. One runs as it does alone.
         progress: told after each inner step of all.
         observe: given one row of figures after each outer step of each search; `search` in it is
             the number of the program.
@@ -90,6 +95,12 @@ def run_together(
     Raises:
         InputError: the searches or the model cannot be had in one pass.
     """
+    if len(programs) == 1:
+        alone = {"observe": lambda row: observe({"search": 0, **row}), "say": say}
+        try:
+            return [run_programs(programs, progress=progress, checkpoints=checkpoints, **alone)]
+        except NotFinite as error:
+            return [error]
     refuse_apart(programs)
     started = time.perf_counter()
     first, build = programs[0], plugins.load(plugins.PROBLEMS, programs[0].options.problem)
@@ -113,7 +124,7 @@ def run_together(
             engine.run()
         else:
             known = replace(first, fingerprint=_fingerprint(programs))
-            run_from_checkpoint(engine, known, wrapped, checkpoints, ends=False, say=say)
+            run_from_checkpoint(engine, known, wrapped, checkpoints, ends=True, say=say)
         ends = [engine.inner_problem.lost.get(r) or reader.ended(r) for r in range(len(programs))]
     seconds = (time.perf_counter() - started) / len(programs)
 

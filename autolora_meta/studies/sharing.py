@@ -27,7 +27,7 @@ def jobs_behind(
         runs: of a study, each once.
         folder: of the study.
         keep: id of a run -> what is to be done with its retrained model (`work.retrain_once`).
-        together: id of a run -> the pass that its retraining may share (`stacks.passes`).
+        together: id of a run or key of a search -> the pass that it may share (`stacks.passes`).
     """
     shared: dict[str, Job] = {}
     retrainings = []
@@ -40,13 +40,9 @@ def jobs_behind(
                 _add_other_ranks(alike[key], config)
                 load = config.search.total_work(selection)
                 arguments = alike[key], seed, selection, where
-                job = Job(
-                    key,
-                    work.search_once,
-                    arguments,
-                    work=load,
-                    if_killed=if_killed(config, "search"),
-                )
+                advice = if_killed(config, "search")
+                pass_of = (together or {}).get(key)
+                job = Job(key, work.search_once, arguments, frozenset(), load, advice, pass_of)
                 shared.setdefault(key, job)
         needs, load = {*run.searches.values()}, arm.total_work(config)
         beside = arm.work(config)

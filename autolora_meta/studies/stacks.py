@@ -1,4 +1,4 @@
-"""Stacks of a study: which runs are retrained in one pass, and how many of them at a time."""
+"""Stacks of a study: which runs search and are retrained in one pass, and how many at a time."""
 
 import hashlib
 import json
@@ -12,6 +12,7 @@ import torch
 from autolora_meta.allocators.replicate import allocator
 from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import InputError
+from autolora_meta.pipeline.together import why_apart
 from autolora_meta.studies import work
 from autolora_meta.studies.executor import Ended, Job, Together
 from autolora_meta.studies.ledger import Ledger
@@ -25,32 +26,41 @@ _TRIAL = "trial-"  # what the key of one begins with
 
 
 def passes(runs: Iterable[Planned], alone: Container[str] = ()) -> dict[str, Together]:
-    """Return id -> the pass that the retraining of a run may share.
+    """Return id of a run or key of a search -> the pass that it may share.
 
     Args:
         runs: all of a study, each once, in the order of its plan: bundles do not hang on what has
             ended.
         alone: ids of runs that are retrained by stock tools, whatever else is asked for.
     """
-    alike: dict[str, list[str]] = defaultdict(list)
-    keys: dict[int, str] = {}  # of the configurations, which many runs share
+    retrainings: dict[str, list[str]] = defaultdict(list)
+    searches: dict[str, dict[str, None]] = defaultdict(dict)
+    keys: dict[int, tuple[str, str]] = {}  # of the configurations, which many runs share
     for run in runs:
-        if run.id in alone or run.config.retrain.group_by_length:
-            continue
-        if id(run.config) not in keys:
-            keys[id(run.config)] = _key(run.config)
-        alike[keys[id(run.config)]].append(run.id)
+        of_both, of_searches = keys.setdefault(id(run.config), _keys(run.config))
+        for selection, key in run.searches.items():
+            if why_apart(run.config.search, selection) is None:
+                searches[f"{of_both}/{selection}-{of_searches}"][key] = None
+        if run.id not in alone and not run.config.retrain.group_by_length:
+            retrainings[of_both].append(run.id)
+    each = [(key, work.retrain_together, [*ids]) for key, ids in retrainings.items()]
+    each += [(key, work.search_together, [*ids]) for key, ids in searches.items()]
     return {
-        one: Together(key, work.retrain_together, number, len(ids))
-        for key, ids in alike.items()
+        one: Together(key, call, number, len(ids))
+        for key, call, ids in each
         for number, one in enumerate(ids)
     }
 
 
-def _key(config: RunConfig) -> str:
-    """Return a hash of what the runs of a pass have in common."""
-    about = config.model_dump(mode="json", include={"model", "data", "task", "lora"})
-    del about["lora"]["k"]
+def _keys(config: RunConfig) -> tuple[str, str]:
+    """Return hashes of what retrainings of a pass have in common, and what searches have, too."""
+    about = config.model_dump(mode="json", include={"model", "data", "task", "lora", "search"})
+    more = about.pop("search"), about["lora"].pop("k")
+    about["precision"] = config.retrain.precision
+    return _hash(about), _hash(more)
+
+
+def _hash(about: object) -> str:
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -106,7 +116,7 @@ class Stacks:
             return 1
         if isinstance(self._asked, int):
             return self._asked
-        key = job.together.key
+        key = job.together.key.partition("/")[0]  # searches fit as their retrainings do
         return self._known.get(self._name(key), None if key in self._trials else 1)
 
     def decided(self, every: Iterable[Ended], say: Callable[[str], None]) -> Iterator[Ended]:

@@ -5,28 +5,26 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from autolora_meta.allocators.allocation import scoring
 from autolora_meta.allocators.replicate import Replicate, allocator
 from autolora_meta.bilevel.options import Selection
 from autolora_meta.config.run import RunConfig
-from autolora_meta.errors import InputError, WorkFailed
 from autolora_meta.finetuning.prepare import Prepared
 from autolora_meta.finetuning.retrain import RetrainResult
-from autolora_meta.foundation.memory import peak
-from autolora_meta.foundation.places import becomes
 from autolora_meta.pipeline.memory import naming_what_to_lower
 from autolora_meta.ranks.pattern import RankPattern
 from autolora_meta.studies.chosen import Asked, choosing, took
+from autolora_meta.studies.first_possible import first_possible
 from autolora_meta.studies.orphans import end_with_parent
 from autolora_meta.studies.pool import progress_of
 from autolora_meta.studies.saved import checkpoints_of
+from autolora_meta.studies.searched import Wanted, searched, searched_together
 from autolora_meta.studies.stack_trial import tried
 from autolora_meta.studies.together import retrained_together
 
 Keep = Callable[[RetrainResult, RankPattern, Prepared, Path], None]
-_Told = TypeVar("_Told")
 
 _alone = threading.Lock()  # torch's generator and threads belong to a process: one job at a time
 
@@ -49,15 +47,23 @@ def search_once(
     """
     end_with_parent()
     with _alone:
-        started = time.perf_counter()
-        if place.exists():
-            return {"seconds": 0.0}
-        saved = checkpoints_of(place)
-        seconds, memory = _first_possible(
-            configs, place, lambda config, begun: _search(config, seed, selection, begun, saved)
-        )
-        shutil.rmtree(saved, ignore_errors=True)
-        return took(time.perf_counter() - started, seconds, memory)
+        return searched(Wanted(configs, seed, selection, place))
+
+
+def search_together(several: Sequence[tuple[Any, ...]]) -> list[dict[str, Any] | Exception]:
+    """Do what `search_once` does for each of several searches, with one pass for all of them.
+
+    Where one pass cannot serve them they run one at a time, and a warning says so.
+
+    Args:
+        several: what `Wanted` takes, for each search.
+
+    Returns:
+        What `search_once` returns, or raises, for each.
+    """
+    end_with_parent()
+    with _alone:
+        return searched_together([Wanted(*arguments) for arguments in several])
 
 
 def measure_once(configs: Sequence[RunConfig], seed: int, arm: str, place: Path) -> dict[str, Any]:
@@ -76,9 +82,7 @@ def measure_once(configs: Sequence[RunConfig], seed: int, arm: str, place: Path)
     with _alone:
         started = time.perf_counter()
         if not place.exists():
-            _first_possible(
-                configs, place, lambda config, begun: _measure(config, seed, arm, begun)
-            )
+            first_possible(configs, place, lambda config, begun: _measure(config, seed, arm, begun))
         return {"seconds": time.perf_counter() - started}
 
 
@@ -141,37 +145,8 @@ def try_stack(config: RunConfig, seed: int, most: int) -> tuple[int, str]:
         return tried(config, seed, most)
 
 
-def _search(
-    config: RunConfig, seed: int, selection: Selection, folder: Path, saved: Path
-) -> tuple[float, int | None]:
-    progress = progress_of(config.search.total_work(selection))
-    replicate = Replicate(config, seed, folder=folder, checkpoints=saved, progress=progress)
-    _ = replicate.prepared  # loading is no part of searching
-    with peak(config.runtime.resolved_device) as rose:
-        result = replicate.search(selection)
-    progress.close()
-    return result.seconds, rose[0] if rose else None
-
-
 def _measure(config: RunConfig, seed: int, arm: str, file: Path) -> None:
     progress = progress_of(allocator(arm).work(config))
     with naming_what_to_lower(config, "search"):
         scoring(allocator(arm), Replicate(config, seed, progress=progress)).save(file)
     progress.close()
-
-
-def _first_possible(
-    configs: Sequence[RunConfig], place: Path, call: Callable[[RunConfig, Path], _Told]
-) -> _Told:
-    """Return what the first of the configurations that is no bad input gives; its files stay."""
-    *others, last = configs
-    for config in others:
-        try:
-            with becomes(place) as begun:
-                return call(config, begun)
-        except WorkFailed:  # the others would fail as it did
-            raise
-        except InputError:
-            continue
-    with becomes(place) as begun:
-        return call(last, begun)
