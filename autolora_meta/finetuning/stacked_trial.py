@@ -4,16 +4,17 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from itertools import pairwise
 
 import torch
 
-from autolora_meta.finetuning.retrain import retrain
+from autolora_meta.finetuning.retrain import RetrainOptions, retrain
 from autolora_meta.finetuning.stacked_jobs import Job
 from autolora_meta.finetuning.stacked_retrain import retrain_stacked
 from autolora_meta.foundation.memory import peak
 from autolora_meta.foundation.progress import Progress, Silent
 
-_WARM_UP, _STEPS = 1, 4
+_ALONE, _TOGETHER = 10, 5  # steps of a trial, of which the first does not count
 _SPARE = 0.2  # of the memory: batches differ in length
 _BASES = 3  # the base, and a copy in float64 in which rows are looked at
 
@@ -30,9 +31,9 @@ def times_as_fast(job: Job, count: int, dropout: float, device: torch.device | s
     Raises:
         InputError: they cannot be trained in one pass.
     """
-    short = job.options.model_copy(update={"steps": _WARM_UP + _STEPS})
-    jobs = [replace(job, options=short, seed=job.seed + number) for number in range(count)]
+    jobs = [replace(job, options=_short(job, _TOGETHER), seed=job.seed + r) for r in range(count)]
     common = {"dropout": dropout, "device": device}
+    short = _short(job, _ALONE)
 
     def alone(clock: Progress) -> None:
         retrain(job.prepared, job.pattern, short, seed=job.seed, progress=clock, **common)
@@ -40,7 +41,17 @@ def times_as_fast(job: Job, count: int, dropout: float, device: torch.device | s
     def together(clock: Progress) -> None:
         retrain_stacked(jobs, progress=clock, **common)
 
-    return count * _seconds(alone) / _seconds(together)
+    # Before and after: where other work slowed all but the stack, it would seem to gain.
+    first, all_, last = (
+        _seconds(alone, _ALONE),
+        _seconds(together, _TOGETHER),
+        _seconds(alone, _ALONE),
+    )
+    return count * min(first, last) / all_
+
+
+def _short(job: Job, steps: int) -> RetrainOptions:
+    return job.options.model_copy(update={"steps": steps})
 
 
 def most_that_fit(job: Job, most: int, dropout: float, device: torch.device | str) -> int:
@@ -85,9 +96,8 @@ class _Clock(Silent):
             train(self)
 
 
-def _seconds(train: Callable[[Progress], object]) -> float:
+def _seconds(train: Callable[[Progress], object], steps: int) -> float:
     """Return the seconds of the fastest step: what runs beside it makes others longer."""
-    clock = _Clock(_WARM_UP + _STEPS)
+    clock = _Clock(steps)
     clock.run(train)
-    steps = [after - before for before, after in zip(clock.ends, clock.ends[1:], strict=False)]
-    return min(steps[_WARM_UP - 1 :])
+    return min(after - before for before, after in pairwise(clock.ends))
