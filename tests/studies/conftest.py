@@ -8,7 +8,15 @@ import pytest
 from autolora_meta.studies import work
 from autolora_meta.studies.table import StudyTable
 from tests.end_to_end import Tiny
-from tests.studies.stub_work import calls, measure, no_trial, retrain, search, together
+from tests.studies.stub_work import (
+    calls,
+    measure,
+    no_trial,
+    retrain,
+    search,
+    search_together,
+    together,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -18,6 +26,7 @@ def stubs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
         monkeypatch.setattr(work, "measure_once", measure)
         monkeypatch.setattr(work, "retrain_once", retrain)
         monkeypatch.setattr(work, "retrain_together", together)
+        monkeypatch.setattr(work, "search_together", search_together)
         monkeypatch.setattr(work, "try_stack", no_trial)
     calls.clear()
 

@@ -51,6 +51,11 @@ def together(several: Sequence[tuple[Any, ...]]) -> list[dict[str, Any]]:
     return [retrain(*arguments) | {"stack": len(several)} for arguments in several]
 
 
+def search_together(several: Sequence[tuple[Any, ...]]) -> list[dict[str, Any]]:
+    calls[f"{len(several)} searches together"] += 1
+    return [search(*arguments) for arguments in several]
+
+
 def no_trial(config: RunConfig, seed: int, most: int) -> tuple[int, str]:
     return 1, "one adapter at a time"
 

@@ -22,7 +22,7 @@ from autolora_meta.studies.saved import checkpoints_of_stack
 from autolora_meta.studies.study import Study
 from autolora_meta.studies.table import StudyTable
 from tests.end_to_end import contents, tiny_setting
-from tests.studies.stub_work import BASE
+from tests.studies.stub_work import BASE, calls
 from tests.tiny import tiny_bert
 
 Sizes = dict[tuple[str, int, int], int | None]
@@ -74,6 +74,20 @@ def test_the_run_that_leaves_an_adapter_is_retrained_by_stock_tools(
     table = Study.of(config, tmp_path).run(executor, keep=print)  # type: ignore[arg-type]
     assert kept == [print]
     assert Counter(row["stack"] for row in table.finished) == {9: 9, 1: 1}
+
+
+def test_searches_share_passes_of_their_own(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
+    arms = ["learned", "frozen", "random_gates"]
+    vary = {"lora.k": [2], "search.hypergradient": ["darts", "cg"], "ranks.budget": [9, 18]}
+    stacked(tmp_path / "3", 3, arms=arms, vary=vary).run(executor)
+    # Three replicates of each kind of gates and method; both budgets read them. cg runs alone.
+    searches = {name: count for name, count in calls.items() if "search" in name}
+    assert searches.pop("3 searches together") == 5
+    assert len(searches) == 18 and set(searches.values()) == {1}
+    calls.clear()
+    stacked(tmp_path / "off", "off", arms=arms, vary=vary).run(executor)
+    assert len([name for name in calls if name.startswith("search ")]) == 18
+    assert not [name for name in calls if "together" in name]
 
 
 def test_a_trial_decides_once_for_a_large_study(
@@ -179,7 +193,7 @@ def test_runs_in_one_pass_end_where_each_ends_alone(tmp_path: Path, base: list[A
     ours, theirs = (contents(tmp_path / name / "runs") for name in ("4", "off"))
     assert ours.keys() == theirs.keys()
     for name in ours:
-        if name.endswith(("ranks.json", "search.json", "alphas.safetensors")):
+        if name.endswith(("ranks.json", "search.json")):
             assert ours[name] == theirs[name]
     assert not [*(tmp_path / "4" / "checkpoints").iterdir()]
 
