@@ -14,7 +14,7 @@ from autolora_meta.finetuning.stacked_retrain import retrain_stacked
 from autolora_meta.foundation.memory import peak
 from autolora_meta.foundation.progress import Progress, Silent
 
-_ALONE, _TOGETHER = 10, 5  # steps of a trial, of which the first does not count
+_ALONE, _TOGETHER = 6, 4  # steps of a trial, of which the first does not count
 _SPARE = 0.2  # of the memory: batches differ in length
 _BASES = 3  # the base, and a copy in float64 in which rows are looked at
 
