@@ -96,15 +96,15 @@ class Gates(nn.Module):
         most = float(torch.log(torch.tensor(self.k)))
         return [each / most for each in entropy.reshape(-1).tolist()]
 
-    def weigh(self, row: int, output: Tensor, axis: int) -> Tensor:
+    def weigh(self, gate: Tensor, output: Tensor, axis: int) -> Tensor:
         """Return the components of a layer, times their gates.
 
         Args:
-            row: of the layer.
+            gate: of the layer. (k,), of several searches (R, k)
             output: of its lora_A; of several searches the rows of each in turn. (N, ...)
             axis: of the components in it, from the end.
         """
-        gate = self(self.logits[..., row, :]).to(output.dtype)  # (k,) or (R, k)
+        gate = gate.to(output.dtype)
         if self.members is None:
             return output * gate.view(-1, *[1] * (-1 - axis))
         own = output.unflatten(0, (self.members, -1))  # (R, B, ..., k, ...)
@@ -168,12 +168,27 @@ def gated(
         InputError: a layer cannot be gated, or its hook did not fire with an axis of length k.
     """
     seen: dict[int, int] = {}
+    rows: list[Tensor] = []  # gates of each layer, of the last forward pass of the model
+    passing = False
+
+    def begin(*_: Any) -> None:
+        nonlocal passing
+        rows[:], passing = gates().unbind(-2), True
+
+    def end(*_: Any) -> None:
+        nonlocal passing
+        passing = False
+
+    def of_layer(row: int) -> Tensor:
+        # Gradient checkpointing runs a layer again in the backward pass, and must see the same.
+        again = torch._C._current_graph_task_id() != -1
+        return rows[row] if passing or (again and rows) else gates(gates.logits[..., row, :])
 
     def hook_for(row: int) -> Callable[[nn.Module, Any, Tensor], Tensor]:
         def hook(module: nn.Module, _: Any, output: Tensor) -> Tensor:
             axis = -3 if isinstance(module, nn.Conv2d) else -1  # (N, k, H, W), (..., k)
             seen[row] = output.shape[axis]
-            return gates.weigh(row, output, axis)
+            return gates.weigh(of_layer(row), output, axis)
 
         return hook
 
@@ -181,6 +196,8 @@ def gated(
         layer.lora_A["default"].register_forward_hook(hook_for(row))
         for row, layer in enumerate(lora_layers(model, gates.names))
     ]
+    handles.append(model.register_forward_pre_hook(begin))
+    handles.append(model.register_forward_hook(end, always_call=True))
     try:
         if forward is not None:
             # In eval mode a random layer drop skips nothing.

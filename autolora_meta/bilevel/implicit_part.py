@@ -10,10 +10,10 @@ from torch import Tensor
 from autolora_meta.bilevel.inner import Inner
 from autolora_meta.foundation.cost import Cost
 from autolora_meta.hypergradients.implicit_gradient import implicit_term, make_products, solution
-from autolora_meta.hypergradients.solvers import SolverRecord
+from autolora_meta.hypergradients.solvers import SolverRecord, ZeroOptions, zero
 from autolora_meta.hypergradients.unrolled import unrolled_gradient
 from autolora_meta.hypergradients.updates import inner_update
-from autolora_meta.hypergradients.vectors import scale
+from autolora_meta.hypergradients.vectors import scale, zeros_like
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,9 @@ def implicit_part(inner: Inner, hyper: Sequence[Tensor], v: Sequence[Tensor]) ->
         with inner.at(None):
             through, cost = unrolled_gradient(loop.recorded, params, hyper, v)
         return ImplicitPart(scale(-method.factor, through), None, None, cost)
+    if method.record.solver == "zero":
+        x, solver = zero(lambda p: [*p], v, ZeroOptions())
+        return ImplicitPart(zeros_like(hyper), x, solver, Cost())
     # One-step methods differentiate the step just taken, at the weights before it; methods of the
     # inner optimum stay at the weights after it.
     before = method.record.evaluated_at == "before"

@@ -31,7 +31,7 @@ class InnerLoop:
     Attributes:
         tape: all of them, so that they can be taken again.
         recorded: the last of them, as many as `unrolled` goes back; none for other methods.
-        before: the weights before the last one.
+        before: the weights before the last one, where the method differentiates there.
         gradient: g_w of the last one, where the method differentiates through Adam.
         centre: (g_w, g_a) of the last one, where the method starts a forward difference there.
     """
@@ -45,6 +45,7 @@ class InnerLoop:
         self.before: list[Tensor] = []
         self.gradient: list[Tensor] | None = None
         self.centre: tuple[list[Tensor], list[Tensor]] | None = None
+        self._returns = method is not None and method.record.evaluated_at == "before"
         self._adam = method is not None and method.record.solver == "adam"
         self.needs_centre = (
             method is not None
@@ -62,7 +63,8 @@ class InnerLoop:
     ) -> None:
         """Remember a step that `optimizer` is about to take from `weights`, and its loss."""
         self.tape.append(step)
-        self.before = [w.detach().clone() for w in weights]
+        if self._returns:
+            self.before = [w.detach().clone() for w in weights]
         if self.recorded.maxlen:
             self.recorded.append(record_step(optimizer, weights, partial(loss, step)))
 

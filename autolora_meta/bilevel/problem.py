@@ -249,10 +249,9 @@ class LoraProblem(ImplicitProblem):
 
     def recover_states(self, clean: bool = True) -> None:
         """Put back what `cache_states` remembered, bit for bit."""
-        assert self._cached is not None, "recover_states follows cache_states"
+        assert self._cached is not None and clean, "recover_states follows cache_states"
         self._cached.put_back(self._trainable, self.module, self.optimizer)
-        if clean:
-            self._cached = None
+        self._cached = None
 
     @contextmanager
     def at(self, weights: Sequence[Tensor] | None) -> Iterator[None]:

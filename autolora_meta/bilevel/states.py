@@ -33,11 +33,11 @@ class States:
     def put_back(
         self, weights: Sequence[Tensor], module: nn.Module, optimizer: torch.optim.Optimizer
     ) -> None:
-        """Make all as it was; the copies stay as they are."""
+        """Make all as it was, once: the optimizer goes on with the copies themselves."""
         assign(weights, self.weights)
         assign(module.buffers(), self.buffers)
         optimizer.state.clear()
-        optimizer.state.update(_copied(self.optimizer))
+        optimizer.state.update(self.optimizer)
 
 
 @contextmanager

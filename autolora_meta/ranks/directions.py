@@ -37,7 +37,8 @@ def norms_and_singular_values(
     gates = gates.detach().to("cpu", torch.float64)
     if not gates.isfinite().all():
         raise NotFinite(f"the gates {_NOT_FINITE}")
-    matrices = [_matrices(name, gates.shape[1], *f) for name, f in zip(names, factors, strict=True)]
+    k, near = gates.shape[1], _on_the_cpu(factors)
+    matrices = [_matrices(name, k, *pair) for name, pair in zip(names, near, strict=True)]
     alike: dict[tuple[torch.Size, torch.Size], list[int]] = defaultdict(list)
     for layer, (a, b) in enumerate(matrices):
         alike[a.shape, b.shape].append(layer)
@@ -101,6 +102,16 @@ def singular_directions(gates: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Te
     q_a, r_a = torch.linalg.qr(a.mT)
     u, s, v_t = torch.linalg.svd(r_b @ r_a.mT)
     return q_b @ u, s, q_a @ v_t.mT
+
+
+def _on_the_cpu(factors: Sequence[Factors]) -> list[Factors]:
+    """Return the factors on the CPU; from an accelerator they come in one copy."""
+    tensors = [t.detach() for pair in factors for t in pair]
+    if any(t.device.type != "cpu" for t in tensors):
+        sizes = [t.numel() for t in tensors]
+        parts = torch.cat([t.reshape(-1) for t in tensors]).cpu().split(sizes)
+        tensors = [part.view(t.shape) for part, t in zip(parts, tensors, strict=True)]
+    return list(zip(tensors[::2], tensors[1::2], strict=True))
 
 
 def _matrices(name: str, k: int, a: Tensor, b: Tensor) -> Factors:
