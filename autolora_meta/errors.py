@@ -25,6 +25,10 @@ class NotFinite(WorkFailed):
     """A loss or a gradient that is no longer a number: nothing after it can be trusted."""
 
 
+class Apart(InputError):
+    """What one pass over a base cannot serve; one at a time it may be fine."""
+
+
 class OutOfMemory(WorkFailed):
     """Too little memory, of the host or of the device; says what to lower."""
 

@@ -15,7 +15,7 @@ import torch
 from peft import PeftModel, get_peft_model_state_dict
 from torch import Tensor, nn
 
-from autolora_meta.errors import InputError
+from autolora_meta.errors import Apart, InputError
 from autolora_meta.finetuning.stacked_layers import FORMS
 from autolora_meta.finetuning.stacked_loss import LossOfEach
 
@@ -89,13 +89,13 @@ class Stack:
             batch: the same number of rows for each adapter, in order. (R B, ...)
 
         Raises:
-            InputError: `loss` is not a mean over rows, by a loss of `torch.nn.functional`.
+            Apart: `loss` is not a mean over rows, by a loss of `torch.nn.functional`.
         """
         count = len(self.part)
         with LossOfEach(count):
             losses = loss(self.model, batch)
         if losses.shape != (count,):
-            raise InputError(
+            raise Apart(
                 f"the loss of {count} adapters in one pass has the shape "
                 f"{tuple(losses.shape)}: it is no mean over rows that a function of "
                 "torch.nn.functional takes; train them one at a time"
@@ -142,8 +142,8 @@ def stacked(model: PeftModel, states: Sequence[State]) -> Iterator[Stack]:
         states: adapters as PEFT saves them. One may lack layers: it has rank 0 there.
 
     Raises:
-        InputError: a trained parameter is in a layer of a kind that cannot be stacked, or a state
-            does not fit into the model.
+        Apart: a trained parameter is in a layer of a kind that cannot be stacked.
+        InputError: a state does not fit into the model.
     """
     leaves = _leaves(model)
     stack = Stack(model, states)
@@ -177,7 +177,7 @@ def _leaves(model: nn.Module) -> list[nn.Module]:
     if refused or len(set(every)) < len(every):
         what = "; ".join(refused[:5]) or "parameters that two layers share"
         kinds = ", ".join(kind.__name__ for kind in FORMS)
-        raise InputError(
+        raise Apart(
             f"several adapters cannot be trained in one pass, because of {what}; LoRA factors and "
             f"heads made of {kinds} can be. Train them one at a time"
         )

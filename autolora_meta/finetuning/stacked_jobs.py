@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import BatchSampler
 from transformers import TrainingArguments, get_scheduler
 
-from autolora_meta.errors import InputError
+from autolora_meta.errors import Apart
 from autolora_meta.finetuning.lora import unwrapped_afterwards
 from autolora_meta.finetuning.prepare import Prepared
 from autolora_meta.finetuning.retrain import RetrainOptions, started, training_arguments
@@ -83,7 +83,7 @@ def refuse_unlike(jobs: Sequence[Job]) -> None:
     """Refuse jobs that one pass cannot serve.
 
     Raises:
-        InputError: they have other bases, tasks, layers or scales, an order that is drawn while
+        Apart: they have other bases, tasks, layers or scales, an order that is drawn while
             they train, or a model that reads padding.
     """
     first = jobs[0]
@@ -99,14 +99,14 @@ def refuse_unlike(jobs: Sequence[Job]) -> None:
             what = "bases"
         else:
             continue
-        raise InputError(f"adapters of different {what} cannot share a pass; train each apart")
+        raise Apart(f"adapters of different {what} cannot share a pass; train each apart")
     if any(job.options.group_by_length for job in jobs):
-        raise InputError(
+        raise Apart(
             "with retrain.group_by_length the order of rows is drawn while an adapter trains, so "
             "several cannot share a pass; leave it out, or train them one at a time"
         )
     if not all(job.prepared.padding_hidden for job in jobs):
-        raise InputError(
+        raise Apart(
             "the model reads padding, and rows of other adapters would change how much there is; "
             "train the adapters one at a time"
         )

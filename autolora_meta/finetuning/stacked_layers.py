@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from autolora_meta.errors import InputError
+from autolora_meta.errors import Apart
 
 
 def _linear(_: nn.Linear, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -50,7 +50,7 @@ def _each(one: Callable[..., Tensor], x: Tensor, weight: Tensor, bias: Tensor | 
 def _rows_each(x: Tensor, weight: Tensor) -> int:
     """Return B of (R B, ...)."""
     if len(x) % len(weight):
-        raise InputError(
+        raise Apart(
             f"a layer is called with {len(x)} rows for {len(weight)} adapters: it does not see the "
             "rows of a batch in order; train the adapters one at a time"
         )

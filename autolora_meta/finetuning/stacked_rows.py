@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from autolora_meta.errors import InputError
+from autolora_meta.errors import Apart
 from autolora_meta.finetuning.stacked import Loss, Stack
 from autolora_meta.foundation.randomness import RandomState, replay
 
@@ -31,7 +31,7 @@ def refuse_mixed_rows(stack: Stack, loss: Loss, batch: _Batch, other: _Batch) ->
         other: other rows, of the same shapes.
 
     Raises:
-        InputError: a loss moves, or cannot be taken.
+        Apart: a loss moves, or cannot be taken.
     """
     try:
         with _in_float64(stack.model):
@@ -40,11 +40,11 @@ def refuse_mixed_rows(stack: Stack, loss: Loss, batch: _Batch, other: _Batch) ->
         try:
             moved = _moved(stack, loss, batch, other, _NEAR_IN_OWN)
         except RuntimeError as error:
-            raise InputError(
+            raise Apart(
                 f"{len(stack.part)} adapters in one pass fail: {error}; {_ALONE}"
             ) from error
     if moved is not None:
-        raise InputError(
+        raise Apart(
             f"rows of a batch see each other in {type(stack.model.get_base_model()).__name__} "
             f"(other rows move a loss from {moved[0]:.6g} to {moved[1]:.6g}); {_ALONE}"
         )

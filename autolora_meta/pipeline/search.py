@@ -6,7 +6,7 @@ from pathlib import Path
 
 from autolora_meta.bilevel.options import Selection
 from autolora_meta.config.run import RunConfig
-from autolora_meta.errors import InputError
+from autolora_meta.errors import Apart, InputError, NotFinite
 from autolora_meta.finetuning.prepare import Prepared
 from autolora_meta.foundation.checkpoints import Checkpoints
 from autolora_meta.foundation.device import threads
@@ -16,6 +16,7 @@ from autolora_meta.pipeline.prepare import prepare
 from autolora_meta.pipeline.program import program_of, search_seeds
 from autolora_meta.pipeline.result import SearchResult
 from autolora_meta.pipeline.running import run_programs
+from autolora_meta.pipeline.search_together import Replica, search_together, shares
 
 _LOG = logging.getLogger("autolora_meta")
 
@@ -33,7 +34,8 @@ def search(
 ) -> SearchResult:
     """Learn how much each rank-1 component of each layer is worth.
 
-    `search_model` does the same for a model and batches of your own.
+    `search_model` does the same for a model and batches of your own. With `search.seeds` above 1
+    several searches share a pass over the base where `runtime.stack` lets them.
 
     >>> result = search(RunConfig.load("quickstart"))  # doctest: +SKIP
     >>> result.ranks.ranks
@@ -65,7 +67,27 @@ def search(
     seed = config.seed if seed is None else seed
     with threads(config.runtime.threads), naming_what_to_lower(config, "search"):
         prepared = prepared or prepare(config, seed)
-        seeds = search_seeds(seed, config.search.seeds)
+        seeds, most = search_seeds(seed, config.search.seeds), shares(config, selection)
+        if min(len(seeds), most) > 1:
+            try:
+                (found,) = search_together(
+                    [Replica(config, seed, prepared)],
+                    selection=selection,
+                    progress=progress,
+                    observe=lambda number, row: observe(row),
+                    checkpoints=checkpoints,
+                    say=say,
+                    most=most,
+                )
+                return _finite(found)
+            except Apart as error:
+                _LOG.warning("%d searches run one at a time: %s", len(seeds), error)
         programs = [program_of(config, prepared, one, selection) for one in seeds]
         kept = Checkpoints(Path(checkpoints), config.runtime.checkpoints) if checkpoints else None
         return run_programs(programs, progress=progress, observe=observe, checkpoints=kept, say=say)
+
+
+def _finite(found: SearchResult | NotFinite) -> SearchResult:
+    if isinstance(found, NotFinite):
+        raise found
+    return found

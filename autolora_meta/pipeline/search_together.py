@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from autolora_meta.bilevel.options import Selection
 from autolora_meta.config.run import RunConfig
-from autolora_meta.errors import InputError, NotFinite
+from autolora_meta.errors import Apart, NotFinite
 from autolora_meta.finetuning.prepare import Prepared
 from autolora_meta.foundation.checkpoints import Checkpoints
 from autolora_meta.foundation.device import threads
@@ -16,9 +16,25 @@ from autolora_meta.foundation.progress import Progress, Row, Say, Share, Silent
 from autolora_meta.pipeline.memory import naming_what_to_lower
 from autolora_meta.pipeline.program import program_of, search_seeds
 from autolora_meta.pipeline.result import SearchResult
-from autolora_meta.pipeline.together import run_together
+from autolora_meta.pipeline.together import run_together, why_apart
 
 _LOG = logging.getLogger("autolora_meta")
+
+
+_MOST = 128  # searches in one pass of an accelerator: more of them gain nothing
+
+
+def shares(config: RunConfig, selection: Selection) -> int:
+    """Return how many searches may share a pass, as `runtime.stack` says: 1 where none can.
+
+    auto: as many as there are on an accelerator; on a CPU one, since nothing is measured here.
+    """
+    stack = config.runtime.stack
+    if stack == "off" or why_apart(config.search, selection) is not None:
+        return 1
+    if stack == "auto":
+        return 1 if config.runtime.resolved_device == "cpu" else _MOST
+    return stack
 
 
 class Replica(NamedTuple):
@@ -43,6 +59,7 @@ def search_together(
     observe: Callable[[int, Row], None] = lambda number, row: None,
     checkpoints: str | Path | None = None,
     say: Say = _LOG.info,
+    most: int | None = None,
 ) -> list[SearchResult | NotFinite]:
     """Do what `search` does for each of several replicates, all in one pass over the base.
 
@@ -62,12 +79,14 @@ def search_together(
         observe: given the number of the replicate, and a row as `search` gives it.
         checkpoints: a folder where all are saved, as of `search`.
         say: told from where they go on.
+        most: searches in one pass; None: all of them.
 
     Returns:
         The result of each replicate, or why it has none: a number in it is no longer finite.
 
     Raises:
-        InputError: the searches or the model cannot be had in one pass, or as of `search`.
+        Apart: the searches or the model cannot be had in one pass.
+        InputError: as of `search`.
         OutOfMemory: memory did not suffice for one; says what to lower.
     """
     config = replicas[0].config
@@ -97,11 +116,22 @@ def search_together(
                 say=say,
             )
 
-        every, device = range(len(programs)), config.runtime.resolved_device
+        device, count = config.runtime.resolved_device, len(programs)
+        parts = [range(count)[i : i + (most or count)] for i in range(0, count, most or count)]
         follow = progress or Silent()
-        follow.start(f"{len(every)} searches", len(every) * config.search.work(selection))
+        follow.start(f"{count} searches", count * config.search.work(selection))
         try:
-            found = in_one_or_halves(every, run, kept, device, "searches")
+            found = [
+                one
+                for part in parts
+                for one in in_one_or_halves(
+                    part,
+                    run,
+                    kept and kept.below(f"from-{part.start}") if len(parts) > 1 else kept,
+                    device,
+                    "searches",
+                )
+            ]
         finally:
             follow.close()
     return [_pooled(found[i : i + each]) for i in range(0, len(found), each)]
@@ -122,11 +152,11 @@ def _refuse_unlike(replicas: Sequence[Replica]) -> None:
     for config, _, prepared in replicas:
         unlike = [name for name in sections if getattr(config, name) != getattr(first, name)]
         if unlike:
-            raise InputError(
+            raise Apart(
                 f"searches of different {', '.join(unlike)} cannot share a pass; search each apart"
             )
         if not prepared.padding_hidden:
-            raise InputError(
+            raise Apart(
                 "the model reads padding, and rows of other searches would change how much there "
                 "is; search one at a time"
             )

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from autolora_meta.bilevel.feed import to_device
 from autolora_meta.bilevel.gating import Gates, lora_factors
 from autolora_meta.bilevel.options import SearchOptions, Selection
-from autolora_meta.errors import InputError, NotFinite
+from autolora_meta.errors import Apart, NotFinite
 from autolora_meta.finetuning.batch_order import BatchStream, JoinedStream
 from autolora_meta.finetuning.lora import unwrapped_afterwards, wrap_for_search
 from autolora_meta.finetuning.stacked import Stack, State, adapter_state, stacked
@@ -55,7 +55,7 @@ def refuse_apart(programs: Sequence[Program]) -> None:
     """Refuse searches that one pass cannot serve.
 
     Raises:
-        InputError: they differ in more than seed, rows and the way in which ranks are read, or the
+        Apart: they differ in more than seed, rows and the way in which ranks are read, or the
             method, the formulation, or sensitivity cannot be had for several at once.
     """
     first = programs[0]
@@ -65,7 +65,7 @@ def refuse_apart(programs: Sequence[Program]) -> None:
     if what is None and not all(isinstance(p.train, BatchStream) for p in programs):
         what = "their batches come from loaders of their own"
     if what is not None:
-        raise InputError(f"these searches cannot share their passes: {what}; search one at a time")
+        raise Apart(f"these searches cannot share their passes: {what}; search one at a time")
 
 
 def run_together(
@@ -93,7 +93,7 @@ def run_together(
         The result of each, or why it has none: something in it is no longer a number.
 
     Raises:
-        InputError: the searches or the model cannot be had in one pass.
+        Apart: the searches or the model cannot be had in one pass.
     """
     if len(programs) == 1:
         alone = {"observe": lambda row: observe({"search": 0, **row}), "say": say}

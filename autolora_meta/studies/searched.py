@@ -76,7 +76,7 @@ def searched_together(several: Sequence[Wanted]) -> list[Outcome]:
     Returns:
         What `work.search_once` returns, or raises, for each.
     """
-    if len([wanted for wanted in several if not wanted.place.exists()]) > 1:
+    if len(several) > 1 and not all(wanted.place.exists() for wanted in several):
         try:
             return _in_one_pass(several)
         except WorkFailed as error:  # the others would fail as it did

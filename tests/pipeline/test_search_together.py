@@ -10,6 +10,7 @@ import torch
 from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import InputError, NotFinite
 from autolora_meta.finetuning.prepare import Prepared
+from autolora_meta.pipeline import search_together as together_module
 from autolora_meta.pipeline.prepare import prepare
 from autolora_meta.pipeline.result import SearchResult
 from autolora_meta.pipeline.search import search
@@ -148,6 +149,45 @@ def test_searches_that_were_killed_go_on_to_the_same_bytes(
     assert said and "goes on at step" in said[0]
     for found, whole in zip(again, together(config), strict=True):
         assert apart(found, whole) == 0 and found.rows == whole.rows and found.cost == whole.cost
+
+
+def test_seeds_of_one_replicate_share_a_pass_where_the_runtime_lets_them(
+    still: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passes: list[int] = []
+    run = together_module.run_together
+
+    def counting(programs: Any, **how: Any) -> Any:
+        passes.append(len(programs))
+        return run(programs, **how)
+
+    monkeypatch.setattr(together_module, "run_together", counting)
+    config = changed(still, "search.seeds=3")
+    alone, two = search(config), search(changed(config, "runtime.stack=2"))
+    assert passes == [2, 1]
+    assert len(two.members) == 3 and two.ranks == alone.ranks
+    assert torch.allclose(two.components.singular, alone.components.singular, atol=1e-4)
+    cg = ("search.seeds=2", "search.hypergradient=cg", "runtime.stack=2")
+    assert len(search(changed(still, *cg)).members) == 2 and passes == [2, 1]
+
+
+def test_searches_for_which_memory_does_not_suffice_run_in_halves(
+    still: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, passes = together_module.run_together, list[int]()
+
+    def small(programs: Any, **how: Any) -> Any:
+        passes.append(len(programs))
+        if len(programs) > 2:
+            raise MemoryError
+        return run(programs, **how)
+
+    monkeypatch.setattr(together_module, "run_together", small)
+    rows: list[int] = []
+    found = together(still, observe=lambda number, row: rows.append(number))
+    assert passes == [3, 2, 1] and set(rows) == {0, 1, 2}
+    for seed, one in zip(SEEDS, found, strict=True):
+        assert apart(one, search(still, seed=seed)) < 1e-4
 
 
 def test_checkpoints_of_other_searches_are_refused(config: RunConfig, tmp_path: Path) -> None:
