@@ -1,6 +1,6 @@
 """Course: what one search leaves behind, step by step."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -12,6 +12,41 @@ from autolora_meta.foundation.cost import Cost
 from autolora_meta.foundation.progress import Row
 
 _TENSORS = ("trajectory", "ranks", "importance")
+
+
+class Growing(Sequence[Tensor]):
+    """Tensors of one shape in one buffer, which doubles when it is full.
+
+    >>> kept = Growing()
+    >>> kept.append(torch.ones(2))
+    >>> kept.append(torch.zeros(2))
+    >>> kept.stacked()
+    tensor([[1., 1.],
+            [0., 0.]])
+    """
+
+    def __init__(self) -> None:
+        self._held, self._count = torch.empty(0), 0
+
+    def append(self, tensor: Tensor) -> None:
+        """Keep a copy."""
+        if self._count == len(self._held):
+            longer = tensor.new_empty(max(16, 2 * self._count), *tensor.shape)
+            if self._count:
+                longer[: self._count] = self._held
+            self._held = longer
+        self._held[self._count] = tensor
+        self._count += 1
+
+    def stacked(self) -> Tensor:
+        """Return all of them, one after the other. (T, ...)"""
+        return self._held[: self._count].clone()
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._held[: self._count][index]
 
 
 class Course:
@@ -31,9 +66,8 @@ class Course:
     """
 
     def __init__(self, gates: Tensor, options: SearchOptions, a_step: int) -> None:
-        self.trajectory: list[Tensor] = [gates]
-        self.ranks: list[Tensor] = []
-        self.importance: list[Tensor] = []
+        self.trajectory, self.ranks, self.importance = Growing(), Growing(), Growing()
+        self.trajectory.append(gates)
         self.rows: list[Row] = []
         self.cost: Cost | None = None
         self._options, self._a_step = options, a_step
@@ -67,10 +101,9 @@ class Course:
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all of it; a file holds one tensor faster than thousands."""
-        courses = {name: getattr(self, name) for name in _TENSORS}
+        """Return all of it."""
         return {
-            **{name: torch.stack(course) if course else [] for name, course in courses.items()},
+            **{name: getattr(self, name).stacked() for name in _TENSORS},
             "rows": [dict(row) for row in self.rows],
             "cost": None if self.cost is None else asdict(self.cost),
         }
@@ -78,6 +111,9 @@ class Course:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state_dict` returned."""
         for name in _TENSORS:
-            setattr(self, name, [*state[name]])
+            kept = Growing()
+            for tensor in state[name]:
+                kept.append(tensor)
+            setattr(self, name, kept)
         self.rows = [dict(row) for row in state["rows"]]
         self.cost = None if state["cost"] is None else Cost(**state["cost"])

@@ -146,9 +146,9 @@ def result_of(
     return SearchResult(
         components=components,
         start=start,
-        trajectory=torch.stack(course.trajectory),
-        ranks_trajectory=torch.stack(course.ranks),
-        importance_trajectory=torch.stack(course.importance),
+        trajectory=course.trajectory.stacked(),
+        ranks_trajectory=course.ranks.stacked(),
+        importance_trajectory=course.importance.stacked(),
         rows=course.rows,
         cost=cost,
         options=program.ranks,

@@ -30,7 +30,7 @@ def test_ranks_that_moved_are_counted_at_every_outer_step() -> None:
         engine.follow(ranks([2, 2, 2], [3, 1, 2], [3, 1, 2], [1, 2, 3]))
         engine.run()
     assert [row["ranks_moved"] for row in engine.course.rows] == [1.0, 0.0, 2.0]
-    assert torch.stack(engine.course.ranks).tolist() == [
+    assert engine.course.ranks.stacked().tolist() == [
         [2, 2, 2],
         [3, 1, 2],
         [3, 1, 2],
@@ -85,7 +85,7 @@ def test_a_search_that_goes_on_from_its_state_ends_where_it_would_have() -> None
             r["ranks_moved"] for r in engine.course.rows
         ]
         assert len(again.course.ranks) == len(engine.course.ranks)
-        kept, told = (torch.stack(e.course.importance) for e in (again, engine))
+        kept, told = (e.course.importance.stacked() for e in (again, engine))
         assert torch.equal(kept, told)
 
 
@@ -99,7 +99,7 @@ def test_random_gradients_move_the_gates_at_no_validation_pass() -> None:
         with program(0.3, selection="random", schedule="alternating", **options) as (*_, engine):
             engine.run()
             plain = engine.cost
-            ends.append(torch.stack(engine.course.trajectory))
+            ends.append(engine.course.trajectory.stacked())
     with program(selection="frozen", **options) as (_, __, frozen):
         frozen.run()
     assert plain == frozen.cost
