@@ -175,8 +175,7 @@ _TABLE: tuple[tuple[str, tuple[str, ...], str], ...] = (
     (
         "bf16 bfloat16 mixed_precision",
         ("search.precision", "retrain.precision", "model.dtype"),
-        "search.precision=bf16 and retrain.precision=bf16 train under autocast, "
-        "model.dtype=bfloat16 stores the base so",
+        "precision=bf16 trains under autocast, model.dtype=bfloat16 stores the base so",
     ),
     (
         "fp16 float16 half",
