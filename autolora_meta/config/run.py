@@ -59,9 +59,9 @@ class RuntimeOptions(Options):
     )
     stack: Literal["auto", "off"] | PositiveInt = Field(
         default="auto",
-        description="Most searches, or adapters that are retrained, in one pass over the base. auto: "
-        "as many as fit on an accelerator; on a CPU several where a measured trial of a large study "
-        "says that it pays. off: one at a time.",
+        description="Most searches, or adapters that are retrained, in one pass over the base. "
+        "auto: as many as fit on an accelerator; on a CPU several where a measured trial of a "
+        "large study says that it pays. off: one at a time.",
     )
     checkpoint_minutes: float | None = Field(
         default=5.0,
