@@ -217,3 +217,12 @@ def test_searches_with_other_options_are_refused(still: RunConfig) -> None:
     replicas = [Replica(c, 0, prepare(c, 0)) for c in (still, other)]
     with pytest.raises(InputError, match="different search cannot share a pass"):
         search_together(replicas)
+
+
+@pytest.mark.gpu
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("method", ["first_order", "darts", "one_step", "sama"])
+def test_searches_share_a_pass_on_a_gpu(still: RunConfig, method: str) -> None:
+    config = changed(still, f"search.hypergradient={method}", "runtime.device=cuda")
+    for seed, found in zip(SEEDS, together(config), strict=True):
+        assert apart(found, search(config, seed=seed, prepared=prepared(config, seed))) < 1e-6
