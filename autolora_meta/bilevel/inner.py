@@ -78,11 +78,15 @@ class Inner(Protocol):
     """An inner problem whose loss can be evaluated again, at these weights and at others."""
 
     loop: InnerLoop
-    losses: list[float]  # of its last step, one for each search
     members: int | None  # searches in one pass, on a leading axis of all tensors; None: one alone
 
     @property
     def name(self) -> str: ...
+    @property
+    def losses(self) -> list[float]:
+        """Return the losses of its last step, one for each search."""
+        ...
+
     @property
     def count(self) -> int:
         """Return the number of inner steps so far."""

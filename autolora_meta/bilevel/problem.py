@@ -52,7 +52,6 @@ class LoraProblem(ImplicitProblem):
 
     Attributes:
         cost: passes so far, of each search.
-        losses: of the last step, one for each search.
         records: of an outer problem: of its last hypergradient, one for each search.
         lost: of an inner problem: number of a search among others -> what is not finite in it.
         loop: of an inner problem: what its steps since the last outer step left behind.
@@ -81,7 +80,8 @@ class LoraProblem(ImplicitProblem):
         self.autocast = autocast
         self.cost = Cost()
         self.members = members
-        self.losses = [math.nan] * (members or 1)
+        self._losses = torch.full((members or 1,), math.nan)
+        self._read: list[float] | None = None
         self.records: list[HypergradientRecord] = []
         self.lost: dict[int, NotFinite] = {}
         self.loop = InnerLoop(self.hypergradient)
@@ -222,8 +222,15 @@ class LoraProblem(ImplicitProblem):
             step = InnerStep(batch, RandomState.snapshot())
             self.loop.begin(step, self._trainable, self.optimizer, self.replayed_loss)
         losses = super().one_step_descent(batch)
-        self.losses = losses["loss"].reshape(-1).tolist()
+        self._losses, self._read = losses["loss"].reshape(-1), None
         return losses
+
+    @property
+    def losses(self) -> list[float]:
+        """Losses of the last step, one for each search; to read them is to wait for the device."""
+        if self._read is None:
+            self._read = self._losses.tolist()
+        return self._read
 
     @property
     def loss(self) -> float:
