@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 
+from autolora_meta.finetuning.data.wrong_labels import FLIPPED
 from autolora_meta.finetuning.tasks.blind import blind_arms, blind_arms_words
 from autolora_meta.reporting.course import WHAT_TO_CHANGE, Course
 from autolora_meta.statistics.paired import MIN_REPLICATES
+from autolora_meta.studies.check_study import rows_read
 from autolora_meta.studies.contrasts import Contrast
 from autolora_meta.studies.ledger import Ledger
 from autolora_meta.studies.questions import ARM
@@ -21,7 +23,16 @@ def warnings(table: StudyTable, folder: Path, courses: dict[str, Course]) -> lis
         *blind_arms_words(blind_arms(once.values())),
         *(of_one.warnings() if of_one else []),
         *changed_after_look(folder),
+        *_wrong_labels(folder),
     ]
+
+
+def _wrong_labels(folder: Path) -> list[str]:
+    """Return what was said of labels that are wrong on purpose."""
+    found = rows_read(folder)
+    return (
+        [f"Seed {found.seed}: {said}." for said in found.said if FLIPPED in said] if found else []
+    )
 
 
 def changed_after_look(folder: Path) -> list[str]:

@@ -8,10 +8,9 @@ from shlex import quote
 from autolora_meta.config.run import CHANGED
 from autolora_meta.foundation import manifest
 from autolora_meta.foundation.environment import recorded
-from autolora_meta.foundation.json_files import read_json
 from autolora_meta.reporting.document import Code, Section, Table
 from autolora_meta.reporting.quoting import python
-from autolora_meta.studies.check_study import ROWS, RowsRead
+from autolora_meta.studies.check_study import rows_read
 from autolora_meta.studies.ledger import STUDY
 from autolora_meta.studies.table import StudyTable
 
@@ -39,11 +38,8 @@ if __name__ == "__main__":
 
 def rows(folder: Path) -> list[Section]:
     """Return the rows that the first run read, and their classes; none where not recorded."""
-    file = folder / ROWS
-    manifest.refuse_damaged(folder, manifest.AS_IT_IS, ROWS)
-    if not file.is_file():
+    if (found := rows_read(folder)) is None:
         return []
-    found = read_json(file, RowsRead, again="remove it: the page is then without these rows")
     tables = []
     if classes := found.classes:
         splits = next(iter(classes.values()))

@@ -3,10 +3,12 @@
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import InputError
-from autolora_meta.foundation.json_files import Count
+from autolora_meta.foundation import manifest
+from autolora_meta.foundation.json_files import Count, read_json
 from autolora_meta.pipeline.check import check
 from autolora_meta.pipeline.prepare import refuse_unusable
 from autolora_meta.studies.plan import Planned
@@ -31,6 +33,18 @@ class RowsRead:
     def to_json(self) -> str:
         """Return the content of `rows.json`."""
         return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+
+
+def rows_read(folder: Path) -> RowsRead | None:
+    """Return the rows that the first run of a study read; None where that is not recorded.
+
+    Raises:
+        InputError: what was recorded is damaged.
+    """
+    manifest.refuse_damaged(folder, manifest.AS_IT_IS, ROWS)
+    if not (file := folder / ROWS).is_file():
+        return None
+    return read_json(file, RowsRead, again="remove it: the page is then without these rows")
 
 
 def check_point(config: RunConfig, say: Callable[[str], None]) -> RowsRead:

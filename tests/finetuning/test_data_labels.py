@@ -243,3 +243,20 @@ def test_datasets_that_are_no_tables_are_refused() -> None:
     rows.set_transform(lambda batch: {"text": batch["text"]})
     with pytest.raises(InputError, match="split 'train' has a transform"):
         load(rows)
+
+
+def test_labels_are_made_wrong_in_training_rows_alone() -> None:
+    given = DatasetDict(train=rows_of(["a", "b", "c"] * 40), test=rows_of(["a", "b", "c"] * 9, 200))
+    right, _ = load(given, train_rows=60)
+    wrong, said = load(given, train_rows=60, flip_labels=0.4)
+    assert "24 of 60 training rows have a wrong label on purpose (data.flip_labels)" in said
+    for split in right:
+        assert wrong[split]["text"] == right[split]["text"]
+        assert wrong[split].features == right[split].features
+        pairs = zip(wrong[split]["label"], right[split]["label"], strict=True)
+        assert sum(a != b for a, b in pairs) == (24 if split == "train" else 0)
+    assert set(wrong["train"]["label"]) == {0, 1, 2}
+    again, _ = load(given, train_rows=60, flip_labels=0.4)
+    assert again["train"]["label"] == wrong["train"]["label"]
+    with pytest.raises(InputError, match=r"flip_labels .* learns no class"):
+        load(rows_of(["a", "b"] * 9), (TEXT,), flip_labels=0.1)

@@ -14,6 +14,7 @@ from autolora_meta.finetuning.data.part import PLACE, values
 from autolora_meta.finetuning.data.roles import Role
 from autolora_meta.finetuning.data.sources import Given
 from autolora_meta.finetuning.data.split_names import TEST, TRAIN, VALIDATION, known
+from autolora_meta.finetuning.data.wrong_labels import with_wrong_labels
 from autolora_meta.foundation.progress import Say
 from autolora_meta.foundation.randomness import derive
 
@@ -88,6 +89,9 @@ def load_rows(
     cut = _cut(pool, test, roles, options, side, seed)
     if side == GROUP and options.overlap != "allow":
         overlap.refuse_crossing(cut, roles, chosen[GROUP])
+    if share := options.flip_labels:
+        wrong = derive(seed, "wrong labels")
+        cut["train"] = with_wrong_labels(cut["train"], share, roles, wrong, say)
     say(", ".join(f"{split} {_size(part)}" for split, part in cut.items()))
     class_counts.say_counts(cut, roles, say)
     return DatasetDict(cut)  # type: ignore[arg-type]

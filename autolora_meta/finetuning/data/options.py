@@ -128,6 +128,15 @@ class DataOptions(Options):
         "the rows are cut into.",
     )
 
+    flip_labels: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="Share of the training rows that get a wrong class on purpose, anew for each "
+        "seed, to see what a method does with noise; validation and test rows keep theirs. The "
+        "retraining trains on both.",
+    )
+
     @field_validator("classes", mode="before")
     @classmethod
     def _as_text(cls, value: object) -> object:
