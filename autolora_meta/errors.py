@@ -29,6 +29,10 @@ class Apart(InputError):
     """What one pass over a base cannot serve; one at a time it may be fine."""
 
 
+class Changed(InputError):
+    """What was saved is of other work than what is asked for."""
+
+
 class OutOfMemory(WorkFailed):
     """Too little memory, of the host or of the device; says what to lower."""
 

@@ -1,4 +1,4 @@
-"""All that waits for a GPU, one after the other, in four minutes: python -m benchmarks.gpu.
+"""All that waits for a GPU, one after the other, in under four minutes: python -m benchmarks.gpu.
 
 Each command says what it is for; its figures belong into docs/performance.md, with the name of the
 GPU and the date. A command that takes longer than its share is ended, and the next one begins. The
@@ -30,17 +30,17 @@ PARTS = (
     Part(
         "stacks, base size: 15 times at 16 adapters",
         f"benchmarks.stacked {BASE} --stack 1,16,32 --precision bf16 --workers 0",
-        45,
+        40,
     ),
     Part(
         "searches in one pass, small: 20 times at 32",
         f"benchmarks.stacked_search {SMALL} --searches 8,32 --precision float32,bf16 --steps 8",
-        60,
+        50,
     ),
     Part(
         "the step: 2.3, 3.5 and 5.6 plain steps at the quickstart's size",
         "benchmarks.step_cost --rounds 8",
-        60,
+        50,
     ),
     Part("tests", "pytest -q -m gpu tests", 60),
 )

@@ -17,6 +17,7 @@ from autolora_meta.bilevel.guards import check_replay, check_second_order, stop_
 from autolora_meta.bilevel.options import SearchOptions, Selection
 from autolora_meta.bilevel.problem import LoraProblem
 from autolora_meta.bilevel.watch import Watch
+from autolora_meta.errors import NotFinite
 from autolora_meta.foundation.cost import Cost, plain_steps
 from autolora_meta.foundation.progress import Progress, Row, Silent
 from autolora_meta.foundation.randomness import RandomState
@@ -218,6 +219,7 @@ class SearchEngine(Engine):
             "problems": {problem.name: problem.state_dict() for problem in self.problems},
             "random": RandomState.snapshot().state_dict(),
             "courses": [course.state_dict() for course in self.courses],
+            "lost": [[r, str(error)] for r, error in self.inner_problem.lost.items()],
             "diagnostics_cost": asdict(self.diagnostics_cost),
             "watch": self._watch.state_dict(),
         }
@@ -227,6 +229,7 @@ class SearchEngine(Engine):
         self.global_step = state["global_step"]
         for problem in self.problems:
             problem.load_state_dict(state["problems"][problem.name])
+        self.inner_problem.lost = {int(r): NotFinite(said) for r, said in state["lost"]}
         for course, held in zip(self.courses, state["courses"], strict=True):
             course.load_state_dict(held)
         if self.inner_problem.members is not None:

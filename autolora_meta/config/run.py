@@ -188,7 +188,13 @@ class RunConfig(Options):
         for name in ("search", "retrain"):
             section = getattr(self, name)
             if section.precision == "auto":
-                found = resolved_precision("auto", self.runtime.resolved_device)
+                try:
+                    found = resolved_precision("auto", self.runtime.resolved_device)
+                except InputError as error:
+                    raise ValueError(
+                        f"{name}.precision is auto, which asks the device of this machine, and "
+                        f"{error}; or give {name}.precision as bf16 or float32"
+                    ) from None
                 object.__setattr__(self, name, section.model_copy(update={"precision": found}))
         return self
 

@@ -25,5 +25,20 @@ def share_base(one: Prepared, other: Prepared) -> None:
             tensor.data = known.data
 
 
+def same_base(one: Prepared, other: Prepared) -> bool:
+    """Return whether two models hold the same frozen numbers; their heads may differ."""
+    mine, theirs = _frozen(one), _frozen(other)
+    return mine.keys() == theirs.keys() and all(
+        value.data_ptr() == theirs[name].data_ptr() or torch.equal(value, theirs[name])
+        for name, value in mine.items()
+    )
+
+
+def _frozen(prepared: Prepared) -> dict[str, Tensor]:
+    heads = tuple(f"{name}." for name in prepared.head)
+    own = prepared.model.state_dict()
+    return {name: value for name, value in own.items() if not name.startswith(heads)}
+
+
 def _tensors(model: nn.Module) -> list[tuple[str, Tensor]]:
     return [*model.named_parameters(), *model.named_buffers()]

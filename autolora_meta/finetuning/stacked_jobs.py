@@ -1,6 +1,6 @@
 """Job: one retraining among those that share a pass; where it starts, and what it meets when."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, islice, repeat
@@ -17,6 +17,7 @@ from autolora_meta.errors import Apart
 from autolora_meta.finetuning.lora import unwrapped_afterwards
 from autolora_meta.finetuning.prepare import Prepared
 from autolora_meta.finetuning.retrain import RetrainOptions, started, training_arguments
+from autolora_meta.finetuning.shared_base import same_base
 from autolora_meta.finetuning.stacked import adapter_state
 from autolora_meta.finetuning.start import Start
 from autolora_meta.foundation.randomness import derive
@@ -87,7 +88,6 @@ def refuse_unlike(jobs: Sequence[Job]) -> None:
             they train, or a model that reads padding.
     """
     first = jobs[0]
-    base = _frozen(first.prepared)
     for job in jobs[1:]:
         if _of_task(job) != _of_task(first):
             what = "tasks"
@@ -95,7 +95,7 @@ def refuse_unlike(jobs: Sequence[Job]) -> None:
             what = "precisions"
         elif (job.pattern.names, job.pattern.scale) != (first.pattern.names, first.pattern.scale):
             what = "layers or scales"
-        elif not _alike(_frozen(job.prepared), base):
+        elif not same_base(job.prepared, first.prepared):
             what = "bases"
         else:
             continue
@@ -115,16 +115,3 @@ def refuse_unlike(jobs: Sequence[Job]) -> None:
 def _of_task(job: Job) -> Any:
     task = job.prepared.task
     return type(task), task.labels, job.prepared.head
-
-
-def _frozen(prepared: Prepared) -> dict[str, Tensor]:
-    heads = tuple(f"{name}." for name in prepared.head)
-    own = prepared.model.state_dict()
-    return {name: value for name, value in own.items() if not name.startswith(heads)}
-
-
-def _alike(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
-    return one.keys() == other.keys() and all(
-        value.data_ptr() == other[name].data_ptr() or torch.equal(value, other[name])
-        for name, value in one.items()
-    )

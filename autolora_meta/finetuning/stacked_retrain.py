@@ -62,7 +62,7 @@ def retrain_stacked(
     progress: Progress | None = None,
     checkpoints: Checkpoints | None = None,
     say: Say = _LOG.info,
-) -> list[Trained | NotFinite]:
+) -> list[Trained | Exception]:
     """Do what `retrain` does for each of the jobs, all in one pass.
 
     Each job has the factors, head, order of rows, schedule, decay and clipping that its own
@@ -79,7 +79,8 @@ def retrain_stacked(
         say: told from where they go on.
 
     Returns:
-        What came of each job, or why nothing did: its loss is no longer a number.
+        What came of each job, or why nothing did: its loss is no longer a number (`NotFinite`), or
+        memory did not suffice for it alone.
 
     Raises:
         InputError: the jobs cannot be trained in one pass, or the checkpoints are of others.

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from autolora_meta.errors import Apart
 from autolora_meta.finetuning.stacked import Loss, Stack
+from autolora_meta.foundation.memory import lacked
 from autolora_meta.foundation.randomness import RandomState, replay
 
 _Batch = Mapping[str, Tensor]
@@ -36,10 +37,17 @@ def refuse_mixed_rows(stack: Stack, loss: Loss, batch: _Batch, other: _Batch) ->
     try:
         with _in_float64(stack.model):
             moved = _moved(stack, loss, _double(batch), _double(other), _NEAR)
-    except RuntimeError:
+        tried = True
+    except RuntimeError as error:
+        if lacked(error):
+            raise
+        moved, tried = None, False
+    if not tried:
         try:
             moved = _moved(stack, loss, batch, other, _NEAR_IN_OWN)
         except RuntimeError as error:
+            if lacked(error):
+                raise
             raise Apart(
                 f"{len(stack.part)} adapters in one pass fail: {error}; {_ALONE}"
             ) from error

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from autolora_meta.errors import InputError, NotFinite
+from autolora_meta.errors import Changed, InputError, NotFinite
 from autolora_meta.foundation.progress import Say
 from autolora_meta.foundation.state_files import SUFFIX, read_state, write_state
 
@@ -150,11 +150,11 @@ def refuse_other(
         now: some of them, as they are.
 
     Raises:
-        InputError: one of them differs; the message says which.
+        Changed: one of them differs; the message says which.
     """
     for what in now:
         if held.get(what) != now[what]:
-            raise InputError(
+            raise Changed(
                 f"the checkpoints in {kept.folder} are not of this {work}: {_OTHERS[what]}. Put "
                 "back what was there, or begin anew (--restart; in Python, remove the folder)"
             )

@@ -20,7 +20,9 @@ def in_one_or_halves(
     checkpoints: Checkpoints | None,
     device: torch.device | str,
     named: str,
-) -> list[_Found]:
+    *,
+    whole: bool = True,
+) -> list[_Found | Exception]:
     """Return what `work` gives for several at a time, or for halves where memory does not suffice.
 
     Args:
@@ -29,15 +31,21 @@ def in_one_or_halves(
         checkpoints: of all; those of halves are below.
         device: that it runs on.
         named: what they are, for the warning.
+        whole: these are all that there are.
+
+    Returns:
+        What `work` returns for each; for one that alone is too large, how memory failed it.
 
     Raises:
-        MemoryError, RuntimeError, OSError: memory does not suffice for one.
+        MemoryError, RuntimeError, OSError: memory does not suffice, and there is one alone.
     """
     try:
-        return work(several, checkpoints)
+        return [*work(several, checkpoints)]
     except (MemoryError, RuntimeError, OSError) as error:
-        if len(several) == 1 or not lacked(error):
+        if not lacked(error) or (whole and len(several) == 1):
             raise
+        if len(several) == 1:
+            return [error.with_traceback(None)]  # which would hold on to tensors
     # Here, where no frame of the work that failed holds on to its tensors.
     if torch.device(device).type == "cuda":
         torch.cuda.empty_cache()
@@ -48,6 +56,11 @@ def in_one_or_halves(
         found
         for number, part in enumerate((several[:-half], several[-half:]))
         for found in in_one_or_halves(
-            part, work, checkpoints and checkpoints.below(f"half-{number}"), device, named
+            part,
+            work,
+            checkpoints and checkpoints.below(f"half-{number}"),
+            device,
+            named,
+            whole=False,
         )
     ]

@@ -2,13 +2,14 @@
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_AGAIN = 0.05  # seconds
+_AGAIN, _LONGEST = 0.05, 10.0  # seconds
 
 
 @contextmanager
@@ -32,14 +33,22 @@ def answering() -> Iterator[None]:
             signal.signal(number, before[number])
 
 
+_came: list[float] = []  # when a signal that waits for the end of an import came first
+
+
 def _interrupt(number: int, frame: FrameType | None) -> None:
+    now = time.monotonic()
     while frame is not None:
         if frame.f_code.co_filename.startswith("<frozen importlib"):
+            _came.append(now)
+            if now - _came[0] > _LONGEST:  # a whole program may run inside of an import
+                break
             later = threading.Timer(_AGAIN, signal.raise_signal, [number])
             later.daemon = True
             later.start()
             return
         frame = frame.f_back
+    _came.clear()
     raise KeyboardInterrupt
 
 

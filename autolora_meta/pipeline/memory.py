@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from autolora_meta.config.run import RunConfig
-from autolora_meta.errors import OutOfMemory
+from autolora_meta.errors import OutOfMemory, WorkFailed
 from autolora_meta.foundation.memory import lacked
 
 _LENGTHLESS = ("image-classification",)
@@ -31,6 +31,21 @@ def naming_what_to_lower(config: RunConfig, *sections: str) -> Iterator[None]:
             f"{config.runtime.resolved_device} has too little memory for this {sections[0]} "
             f"({reason[:200]}); {what_to_lower(config, *sections)}"
         ) from None
+
+
+def failed(error: Exception, config: RunConfig, *sections: str) -> WorkFailed:
+    """Return why one among several failed, and where memory lacked what to lower.
+
+    Args:
+        error: a `WorkFailed`, or how memory failed it.
+        config: of its run.
+        sections: as of `naming_what_to_lower`.
+    """
+    try:
+        with naming_what_to_lower(config, *sections):
+            raise error
+    except WorkFailed as known:
+        return known
 
 
 def what_to_lower(config: RunConfig, *sections: str) -> str:
@@ -68,7 +83,8 @@ def what_to_lower(config: RunConfig, *sections: str) -> str:
 
 def if_killed(config: RunConfig, *sections: str) -> str:
     """Return what to do where the process of a job was killed, most often for its memory."""
-    workers = config.runtime.workers
+    workers, stack = config.runtime.workers, config.runtime.stack
     now = "one for each core" if workers == 0 else str(workers)
     fewer = f"set runtime.workers=1 (now {now}), or " if workers != 1 else ""
+    fewer += f"set runtime.stack=off (now {stack}), or " if stack not in ("off", 1) else ""
     return f"if that was for lack of memory, {fewer}{what_to_lower(config, *sections)}"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autolora_meta.config.run import RunConfig
-from autolora_meta.errors import NotFinite
+from autolora_meta.errors import WorkFailed
 from autolora_meta.finetuning.prepare import Prepared
 from autolora_meta.finetuning.shared_base import share_base
 from autolora_meta.finetuning.stacked_jobs import Job
@@ -15,7 +15,7 @@ from autolora_meta.finetuning.start import Start
 from autolora_meta.foundation.checkpoints import Checkpoints
 from autolora_meta.foundation.device import threads
 from autolora_meta.foundation.progress import Progress, Say
-from autolora_meta.pipeline.memory import naming_what_to_lower
+from autolora_meta.pipeline.memory import failed, naming_what_to_lower
 from autolora_meta.ranks.pattern import RankPattern
 
 _LOG = logging.getLogger("autolora_meta")
@@ -46,7 +46,7 @@ def retrain_together(
     progress: Progress | None = None,
     checkpoints: str | Path | None = None,
     say: Say = _LOG.info,
-) -> list[Trained | NotFinite]:
+) -> list[Trained | WorkFailed]:
     """Do what `retrain` does for each, all in one pass over the base; none becomes a PEFT model.
 
     Args:
@@ -57,7 +57,8 @@ def retrain_together(
         say: told from where it goes on.
 
     Returns:
-        What came of each, or why nothing did: its loss is no longer a number.
+        What came of each, or why nothing did: its loss is no longer a number, or memory did not
+        suffice for it alone.
 
     Raises:
         InputError: they cannot be trained in one pass; the message says why.
@@ -71,7 +72,7 @@ def retrain_together(
         Job(one.prepared, one.pattern, one.config.retrain, one.seed, one.start) for one in several
     ]
     with threads(config.runtime.threads), naming_what_to_lower(config, "retrain"):
-        return retrain_stacked(
+        found = retrain_stacked(
             jobs,
             dropout=config.lora.dropout,
             device=config.runtime.resolved_device,
@@ -81,3 +82,7 @@ def retrain_together(
             else None,
             say=say,
         )
+    return [
+        end if isinstance(end, Trained) else failed(end, one.config, "retrain")
+        for end, one in zip(found, several, strict=True)
+    ]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from autolora_meta.bilevel.options import Selection
 from autolora_meta.config.run import RunConfig
-from autolora_meta.errors import Apart, InputError, NotFinite
+from autolora_meta.errors import Apart, InputError, WorkFailed
 from autolora_meta.finetuning.prepare import Prepared
 from autolora_meta.foundation.checkpoints import Checkpoints
 from autolora_meta.foundation.device import threads
@@ -79,7 +79,7 @@ def search(
                     say=say,
                     most=most,
                 )
-                return _finite(found)
+                return _whole(found)
             except Apart as error:
                 _LOG.warning("%d searches run one at a time: %s", len(seeds), error)
         programs = [program_of(config, prepared, one, selection) for one in seeds]
@@ -87,7 +87,7 @@ def search(
         return run_programs(programs, progress=progress, observe=observe, checkpoints=kept, say=say)
 
 
-def _finite(found: SearchResult | NotFinite) -> SearchResult:
-    if isinstance(found, NotFinite):
+def _whole(found: SearchResult | WorkFailed) -> SearchResult:
+    if isinstance(found, WorkFailed):
         raise found
     return found

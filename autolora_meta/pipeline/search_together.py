@@ -7,13 +7,14 @@ from typing import NamedTuple
 
 from autolora_meta.bilevel.options import Selection
 from autolora_meta.config.run import RunConfig
-from autolora_meta.errors import Apart, NotFinite
+from autolora_meta.errors import Apart, NotFinite, WorkFailed
 from autolora_meta.finetuning.prepare import Prepared
+from autolora_meta.finetuning.shared_base import same_base
 from autolora_meta.foundation.checkpoints import Checkpoints
 from autolora_meta.foundation.device import threads
 from autolora_meta.foundation.halving import in_one_or_halves
 from autolora_meta.foundation.progress import Progress, Row, Say, Share, Silent
-from autolora_meta.pipeline.memory import naming_what_to_lower
+from autolora_meta.pipeline.memory import failed, naming_what_to_lower
 from autolora_meta.pipeline.program import program_of, search_seeds
 from autolora_meta.pipeline.result import SearchResult
 from autolora_meta.pipeline.together import run_together, why_apart
@@ -60,7 +61,7 @@ def search_together(
     checkpoints: str | Path | None = None,
     say: Say = _LOG.info,
     most: int | None = None,
-) -> list[SearchResult | NotFinite]:
+) -> list[SearchResult | WorkFailed]:
     """Do what `search` does for each of several replicates, all in one pass over the base.
 
     Each gets the factors, head and rows of its own search. Without dropout it ends where that ends,
@@ -82,7 +83,8 @@ def search_together(
         most: searches in one pass; None: all of them.
 
     Returns:
-        The result of each replicate, or why it has none: a number in it is no longer finite.
+        The result of each replicate, or why it has none: a number in it is no longer finite, or
+        memory did not suffice for it alone.
 
     Raises:
         Apart: the searches or the model cannot be had in one pass.
@@ -91,58 +93,52 @@ def search_together(
     """
     config = replicas[0].config
     _refuse_unlike(replicas)
-    seeds = [search_seeds(seed, config.search.seeds) for _, seed, _ in replicas]
-    each = len(seeds[0])
+    each = config.search.seeds
+    every = [(one, seed) for one in replicas for seed in search_seeds(one.seed, each)]
+    numbers, step = range(len(every)), most or len(every)
+    follow = progress or Silent()
 
-    def tell(row: Row) -> None:
-        number, index = divmod(int(row["search"]), each)
+    def tell(number: int, row: Row) -> None:
         own = {key: value for key, value in row.items() if key != "search"}
-        observe(number, own if each == 1 else {"search": index, **own})
+        observe(number // each, own if each == 1 else {"search": number % each, **own})
 
-    with threads(config.runtime.threads), naming_what_to_lower(config, "search"):
+    def run(part: Sequence[int], kept: Checkpoints | None) -> list[SearchResult | NotFinite]:
+        # Anew: a pass that memory failed has moved the batches of its programs on.
         programs = [
-            program_of(own, prepared, one, selection)
-            for (own, _, prepared), those in zip(replicas, seeds, strict=True)
-            for one in those
+            program_of(one.config, one.prepared, seed, selection)
+            for one, seed in (every[number] for number in part)
         ]
-        kept = Checkpoints(Path(checkpoints), config.runtime.checkpoints) if checkpoints else None
+        return run_together(
+            programs,
+            progress=Share(follow, len(part) * config.search.work(selection)),
+            observe=lambda row: tell(part[int(row["search"])], row),
+            checkpoints=kept,
+            say=say,
+        )
 
-        def run(part: Sequence[int], kept: Checkpoints | None) -> list[SearchResult | NotFinite]:
-            return run_together(
-                [programs[number] for number in part],
-                progress=Share(follow, len(part) * config.search.work(selection)),
-                observe=lambda row: tell(row | {"search": part[int(row["search"])]}),
-                checkpoints=kept,
-                say=say,
-            )
-
-        device, count = config.runtime.resolved_device, len(programs)
-        parts = [range(count)[i : i + (most or count)] for i in range(0, count, most or count)]
-        follow = progress or Silent()
-        follow.start(f"{count} searches", count * config.search.work(selection))
+    device = config.runtime.resolved_device
+    kept = Checkpoints(Path(checkpoints), config.runtime.checkpoints) if checkpoints else None
+    found: list[SearchResult | Exception] = []
+    with threads(config.runtime.threads), naming_what_to_lower(config, "search"):
+        follow.start(f"{len(every)} searches", len(every) * config.search.work(selection))
         try:
-            found = [
-                one
-                for part in parts
-                for one in in_one_or_halves(
-                    part,
-                    run,
-                    kept and kept.below(f"from-{part.start}") if len(parts) > 1 else kept,
-                    device,
-                    "searches",
-                )
-            ]
+            for part in (numbers[first : first + step] for first in numbers[::step]):
+                below = kept and kept.below(f"from-{part[0]}") if step < len(every) else kept
+                found += in_one_or_halves(part, run, below, device, "searches")
         finally:
             follow.close()
-    return [_pooled(found[i : i + each]) for i in range(0, len(found), each)]
+    ends = [found[first : first + each] for first in numbers[::each]]
+    return [_pooled(own, one.config) for own, one in zip(ends, replicas, strict=True)]
 
 
-def _pooled(found: Sequence[SearchResult | NotFinite]) -> SearchResult | NotFinite:
-    """Return the searches of one replicate as one, or what is not finite in one of them."""
+def _pooled(
+    found: Sequence[SearchResult | Exception], config: RunConfig
+) -> SearchResult | WorkFailed:
+    """Return the searches of one replicate as one, or why one of them has no result."""
+    for one in found:
+        if isinstance(one, Exception):
+            return failed(one, config, "search")
     members = [one for one in found if isinstance(one, SearchResult)]
-    lost = [one for one in found if isinstance(one, NotFinite)]
-    if lost:
-        return lost[0]
     return SearchResult.pooled(members) if len(members) > 1 else members[0]
 
 
@@ -155,6 +151,8 @@ def _refuse_unlike(replicas: Sequence[Replica]) -> None:
             raise Apart(
                 f"searches of different {', '.join(unlike)} cannot share a pass; search each apart"
             )
+        if not same_base(replicas[0].prepared, prepared):
+            raise Apart("searches of different bases cannot share a pass; search each apart")
         if not prepared.padding_hidden:
             raise Apart(
                 "the model reads padding, and rows of other searches would change how much there "

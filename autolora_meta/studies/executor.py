@@ -153,7 +153,12 @@ def run_jobs(
                         used = True
                     done = wait(running, return_when=FIRST_COMPLETED).done
                     for future in sorted(done, key=_broken):  # what was finished first
-                        every = _ended(future, running[future])
+                        bundle = running[future]
+                        if len(bundle) > 1 and isinstance(future.exception(), ProcessDied):
+                            apart |= {job.key for job in bundle}
+                            waiting |= {job.key: job for job in running.pop(future)}
+                            continue
+                        every = _ended(future, bundle)
                         del running[future]
                         suspects -= {ended.job.key for ended in every}
                         failed |= {one.job.key: one.error for one in every if one.error is not None}

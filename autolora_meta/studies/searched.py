@@ -4,13 +4,14 @@ import logging
 import shutil
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from autolora_meta.allocators.replicate import Replicate
 from autolora_meta.bilevel.options import Selection
 from autolora_meta.config.run import RunConfig
-from autolora_meta.errors import InputError, NotFinite, WorkFailed
+from autolora_meta.errors import Changed, InputError, WorkFailed
 from autolora_meta.finetuning.shared_base import share_base
 from autolora_meta.foundation.memory import peak
 from autolora_meta.foundation.places import becomes
@@ -70,16 +71,13 @@ def _search(
 def searched_together(several: Sequence[Wanted]) -> list[Outcome]:
     """Run several searches in one pass where that can be, else one at a time.
 
-    Where some of them are there already, and others were lost with a process that was killed, all
-    are run again: a smaller pass would draw other masks.
-
     Returns:
         What `work.search_once` returns, or raises, for each.
     """
-    if len(several) > 1 and not all(wanted.place.exists() for wanted in several):
+    if len(several) > 1 and not any(wanted.place.exists() for wanted in several):
         try:
             return _in_one_pass(several)
-        except WorkFailed as error:  # the others would fail as it did
+        except (WorkFailed, Changed) as error:  # the others would fail as it did
             return [error] * len(several)
         except InputError as error:
             _LOG.warning("%d searches run one at a time: %s", len(several), error)
@@ -104,21 +102,32 @@ def _in_one_pass(several: Sequence[Wanted]) -> list[Outcome]:
     saved = checkpoints_of_stack([wanted.place for wanted in several])
     progress = progress_of(len(several) * config.search.total_work(selection))
     with peak(config.runtime.resolved_device) as rose:
-        found = search_together(replicas, selection=selection, progress=progress, checkpoints=saved)
+        found = search_together(
+            replicas,
+            selection=selection,
+            progress=progress,
+            checkpoints=saved,
+            most=stack if isinstance(stack := config.runtime.stack, int) else len(replicas),
+        )
     progress.close()
-    seconds, memory = (time.perf_counter() - started) / len(several), rose[0] if rose else None
-    ends = [_left(*each, seconds, memory) for each in zip(several, found, strict=True)]
+    count = len(several)
+    memory = rose[0] // count if rose else None
+    seconds = (time.perf_counter() - started) / count
+    _keep(several, found)
     shutil.rmtree(saved, ignore_errors=True)
-    return ends
+    return [
+        took(seconds, one.seconds, memory) if isinstance(one, SearchResult) else one
+        for one in found
+    ]
 
 
-def _left(
-    wanted: Wanted, found: SearchResult | NotFinite, seconds: float, memory: int | None
-) -> Outcome:
-    """Keep what came of a search, and return what it took."""
-    if isinstance(found, NotFinite):
-        return found
-    if not wanted.place.exists():
-        with becomes(wanted.place) as begun:
-            found.save(begun / str(wanted.seed) / wanted.selection)
-    return took(seconds, found.seconds, memory)
+def _keep(several: Sequence[Wanted], found: Sequence[SearchResult | WorkFailed]) -> None:
+    """Write all results, and then let them go to their places, one right after the other.
+
+    So a kill between two of them, after which the others would share a smaller pass, is rare.
+    """
+    with ExitStack() as folders:
+        for wanted, one in zip(several, found, strict=True):
+            if isinstance(one, SearchResult):
+                begun = folders.enter_context(becomes(wanted.place))
+                one.save(begun / str(wanted.seed) / wanted.selection)

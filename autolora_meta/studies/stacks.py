@@ -37,11 +37,13 @@ def passes(runs: Iterable[Planned], alone: Container[str] = ()) -> dict[str, Tog
     searches: dict[str, dict[str, None]] = defaultdict(dict)
     keys: dict[int, tuple[str, str]] = {}  # of the configurations, which many runs share
     for run in runs:
-        of_both, of_searches = keys.setdefault(id(run.config), _keys(run.config))
+        if id(run.config) not in keys:
+            keys[id(run.config)] = _keys(run.config)
+        of_both, of_searches = keys[id(run.config)]
         for selection, key in run.searches.items():
             if why_apart(run.config.search, selection) is None:
                 searches[f"{of_both}/{selection}-{of_searches}"][key] = None
-        if run.id not in alone and not run.config.retrain.group_by_length:
+        if run.id not in alone and not _apart(run):
             retrainings[of_both].append(run.id)
     each = [(key, work.retrain_together, [*ids]) for key, ids in retrainings.items()]
     each += [(key, work.search_together, [*ids]) for key, ids in searches.items()]
@@ -50,6 +52,16 @@ def passes(runs: Iterable[Planned], alone: Container[str] = ()) -> dict[str, Tog
         for key, call, ids in each
         for number, one in enumerate(ids)
     }
+
+
+def _apart(run: Planned) -> bool:
+    """Return whether a run is better retrained by itself.
+
+    Rows that are grouped by length are drawn while it trains. What an arm trains for its ranks
+    would be lost with all others of its pass, where it is not kept beside (`Planned.measured`).
+    """
+    trains = allocator(run.arm).work(run.config) > 0 and run.measured is None
+    return run.config.retrain.group_by_length or trains
 
 
 def _keys(config: RunConfig) -> tuple[str, str]:

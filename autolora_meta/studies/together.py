@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any
 
-from autolora_meta.errors import InputError, WorkFailed
+from autolora_meta.errors import Changed, InputError, WorkFailed
 from autolora_meta.finetuning.prepare import Prepared
 from autolora_meta.finetuning.retrain import RetrainResult
 from autolora_meta.finetuning.shared_base import share_base
@@ -43,6 +43,7 @@ def retrained_together(several: Sequence[Asked]) -> list[Outcome]:
                 share_base(next(iter(loaded.values())), prepared)
             except Exception as error:
                 outcomes[number] = error
+                folder.__exit__(type(error), error, error.__traceback__)  # its folder goes
             else:
                 begun.append((number, chosen, folder, time.perf_counter() - started))
         started = time.perf_counter()
@@ -50,6 +51,8 @@ def retrained_together(several: Sequence[Asked]) -> list[Outcome]:
         share = (time.perf_counter() - started) / max(1, len(begun))
         for (number, chosen, folder, seconds), result in zip(begun, results, strict=True):
             outcomes[number] = _left(chosen, folder, result, seconds + share)
+        saved = checkpoints_of_stack([chosen.asked.place for _, chosen, _, _ in begun])
+        shutil.rmtree(saved, ignore_errors=True)  # when all is kept that was trained
     return [outcomes[number] for number in range(len(several))]
 
 
@@ -80,7 +83,7 @@ def _results(several: Sequence[Chosen]) -> list[RetrainResult | Trained | Except
     if len(several) > 1:
         try:
             return [*_in_one_pass(several)]
-        except WorkFailed as error:  # the others would fail as it did
+        except (WorkFailed, Changed) as error:  # the others would fail as it did
             return [error] * len(several)
         except InputError as error:
             _LOG.warning("%d adapters are retrained one at a time: %s", len(several), error)
@@ -89,7 +92,7 @@ def _results(several: Sequence[Chosen]) -> list[RetrainResult | Trained | Except
 
 def _in_one_pass(several: Sequence[Chosen]) -> Sequence[Trained | Exception]:
     saved = checkpoints_of_stack([chosen.asked.place for chosen in several])
-    results = retrain_together(
+    return retrain_together(
         [
             Retraining(
                 chosen.own,
@@ -103,8 +106,6 @@ def _in_one_pass(several: Sequence[Chosen]) -> Sequence[Trained | Exception]:
         progress=whole_progress(),
         checkpoints=saved,
     )
-    shutil.rmtree(saved, ignore_errors=True)
-    return results
 
 
 def _alone(chosen: Chosen) -> RetrainResult | Exception:

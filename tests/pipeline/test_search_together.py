@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import torch
 
+from autolora_meta.bilevel.problem import LoraProblem
 from autolora_meta.config.run import RunConfig
-from autolora_meta.errors import InputError, NotFinite
+from autolora_meta.errors import InputError, NotFinite, OutOfMemory
 from autolora_meta.finetuning.prepare import Prepared
 from autolora_meta.pipeline import search_together as together_module
 from autolora_meta.pipeline.prepare import prepare
@@ -174,20 +175,52 @@ def test_seeds_of_one_replicate_share_a_pass_where_the_runtime_lets_them(
 def test_searches_for_which_memory_does_not_suffice_run_in_halves(
     still: RunConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run, passes = together_module.run_together, list[int]()
+    step, passes = LoraProblem.training_step_exec, list[int]()
+
+    def small(problem: LoraProblem, batch: Any) -> torch.Tensor:
+        # In the second step, when batches have moved on.
+        if (problem.members or 1) > 2 and problem.cost.forwards > 0:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        passes.append(problem.members or 1)
+        return step(problem, batch)
+
+    monkeypatch.setattr(LoraProblem, "training_step_exec", small)
+    rows: list[int] = []
+    found = together(still, observe=lambda number, row: rows.append(number))
+    assert list(dict.fromkeys(passes)) == [3, 2, 1] and set(rows) == {0, 1, 2}
+    for seed, one in zip(SEEDS, found, strict=True):
+        assert apart(one, search(still, seed=seed)) < 1e-4
+
+
+def test_a_search_that_is_too_large_alone_costs_no_other_its_result(
+    still: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = together_module.run_together
 
     def small(programs: Any, **how: Any) -> Any:
-        passes.append(len(programs))
-        if len(programs) > 2:
+        if any(program.seed == 1 for program in programs):
             raise MemoryError
         return run(programs, **how)
 
     monkeypatch.setattr(together_module, "run_together", small)
-    rows: list[int] = []
-    found = together(still, observe=lambda number, row: rows.append(number))
-    assert passes == [3, 2, 1] and set(rows) == {0, 1, 2}
-    for seed, one in zip(SEEDS, found, strict=True):
-        assert apart(one, search(still, seed=seed)) < 1e-4
+    replicas = [Replica(still, s, prepared(still, s)) for s in SEEDS]
+    first, large, last = search_together(replicas)
+    assert isinstance(first, SearchResult) and isinstance(last, SearchResult)
+    assert isinstance(large, OutOfMemory) and "search.batch_size (now 8)" in str(large)
+
+
+def test_at_most_so_many_searches_share_a_pass(
+    still: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, passes = together_module.run_together, list[int]()
+
+    def counting(programs: Any, **how: Any) -> Any:
+        passes.append(len(programs))
+        return run(programs, **how)
+
+    monkeypatch.setattr(together_module, "run_together", counting)
+    together(changed(still, "search.seeds=2"), most=4)
+    assert passes == [4, 2]
 
 
 def test_checkpoints_of_other_searches_are_refused(config: RunConfig, tmp_path: Path) -> None:

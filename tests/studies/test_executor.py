@@ -20,7 +20,7 @@ import pytest
 
 from autolora_meta.config.run import RunConfig
 from autolora_meta.foundation.progress import Silent
-from autolora_meta.studies.executor import Job, Together, run_jobs
+from autolora_meta.studies.executor import Job, ProcessDied, Together, run_jobs
 from autolora_meta.studies.pool import local_pool
 from tests.studies.sample_jobs import DIVIDE, ended, holds, no_pool
 
@@ -222,3 +222,14 @@ def test_a_process_that_dies_costs_its_bundle_and_the_jobs_are_tried_by_themselv
     said = sizes(jobs, None, 8, pool)
     died = "its process died (killed, or out of memory)"
     assert said == {"11": 1, "12": 1, "13": died, "14": 1} | {str(n): 4 for n in range(20, 24)}
+
+
+def test_a_worker_elsewhere_that_dies_with_a_bundle_costs_the_one_at_fault() -> None:
+    def dies(arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
+        raise ProcessDied("the worker is gone")
+
+    jobs = halves(range(4), dies)
+    jobs[2] = replace(jobs[2], call=dies, if_killed="set runtime.stack=off")
+    with ThreadPoolExecutor(2) as threads:
+        said = sizes(jobs, threads, 4)
+    assert said == {"0": 1, "1": 1, "2": "the worker is gone; set runtime.stack=off", "3": 1}

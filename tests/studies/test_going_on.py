@@ -13,7 +13,7 @@ import pytest
 from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import InputError
 from autolora_meta.foundation.places import becomes
-from autolora_meta.studies import work
+from autolora_meta.studies import searched, work
 from autolora_meta.studies.ahead import ahead
 from autolora_meta.studies.ledger import Ledger
 from autolora_meta.studies.saved import CHECKPOINTS
@@ -186,14 +186,14 @@ def test_the_first_of_two_equal_jobs_is_kept(
 ) -> None:
     place = tmp_path / "searches" / "key"
 
-    def searched(config: RunConfig, seed: int, selection: str, folder: Path, _: Path) -> Any:
+    def search(wanted: object, config: RunConfig, folder: Path, _: Path) -> Any:
         for held, told in ((folder, "second"), (place, "first")):  # elsewhere, meanwhile
             held.mkdir(parents=True)
             (held / "search").write_text(told)
         return 1.0, None
 
     monkeypatch.undo()
-    monkeypatch.setattr(work, "_search", searched)
+    monkeypatch.setattr(searched, "_search", search)
     configs = [RunConfig.load(BASE)]
     assert work.search_once(configs, 0, "learned", place)["allocation_seconds"] == 1.0
     assert work.search_once(configs, 0, "learned", place) == {"seconds": 0.0}

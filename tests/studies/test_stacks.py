@@ -16,7 +16,7 @@ from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning import stacked_retrain, stacked_saving
 from autolora_meta.foundation.progress import Silent
-from autolora_meta.studies import stacks, work
+from autolora_meta.studies import stack_trial, stacks, work
 from autolora_meta.studies.ledger import Ledger
 from autolora_meta.studies.saved import checkpoints_of_stack
 from autolora_meta.studies.study import Study
@@ -259,9 +259,11 @@ def test_a_study_that_is_killed_in_a_pass_goes_on_to_the_same_bytes(
     assert not ledger.begun()
 
 
-def test_the_tiny_model_trains_faster_in_a_stack(
+def test_what_a_trial_of_the_model_says_is_done(
     tmp_path: Path, base: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stacks, "SMALL", 8)
-    table = run(tmp_path / "study", *base)
-    assert set(sizes(table).values()) == {8}
+    for times, size in ((1.3, 8), (1.2, 1)):
+        monkeypatch.setattr(stack_trial, "times_as_fast", lambda *given, found=times: found)
+        table = run(tmp_path / f"{size}", *base)
+        assert set(sizes(table).values()) == {size}

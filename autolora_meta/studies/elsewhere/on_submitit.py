@@ -1,6 +1,7 @@
 """Jobs by submitit, on Slurm or on this machine, as an executor of `concurrent.futures`."""
 
 import os
+import signal
 import time
 from collections import deque
 from collections.abc import Callable
@@ -11,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock, Thread
 from typing import Any
+
+import psutil
 
 from autolora_meta.errors import InputError
 from autolora_meta.studies.elsewhere.answer import Answer, answer, settle
@@ -51,6 +54,17 @@ class _Begun:
     job: Any
     since: float
     gone: float | None = None
+
+
+def _call_off(job: Any) -> None:
+    job.cancel(check=False)
+    process = getattr(job, "_process", None)  # on this machine, where that is a SIGINT
+    if process is not None and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # A shell's background job: what it starts ignores SIGINT as it does.
+        with suppress(psutil.NoSuchProcess):
+            tree = psutil.Process(process.pid)
+            for one in (*tree.children(recursive=True), tree):
+                one.kill()
 
 
 class SubmititExecutor(Executor):
@@ -133,7 +147,7 @@ class SubmititExecutor(Executor):
                 settle(future, broken)
             for begun in self._begun.values():
                 with suppress(OSError):
-                    begun.job.cancel(check=False)
+                    _call_off(begun.job)
             self._begun.clear()
 
     def _submit_waiting(self) -> None:
@@ -157,7 +171,7 @@ class SubmititExecutor(Executor):
         files = {folder / name for folder in folders for name in os.listdir(folder)}
         for future, begun in list(self._begun.items()):
             if future.cancelled():
-                begun.job.cancel(check=False)
+                _call_off(begun.job)
             elif (told := self._told(begun, files)) is not None:
                 self.died |= isinstance(told, ProcessDied)
                 settle(future, told)
