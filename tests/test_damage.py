@@ -22,6 +22,18 @@ def test_so_does_every_reader_of_a_search(tiny: Tiny, tmp_path: Path) -> None:
     _swept(tmp_path / "mine", tiny.config, tmp_path / "copy", read)
 
 
+def test_ranks_of_a_finished_run_that_are_gone_are_missed_by_the_page(
+    tiny: Tiny, tmp_path: Path
+) -> None:
+    shutil.copytree(tiny.run, folder := tmp_path / "tiny")
+    for ranks in folder.glob("runs/*/*/*/ranks.json"):
+        held = ranks.read_bytes()
+        ranks.unlink()
+        said = command("plot", folder)
+        assert said.status == 2 and ranks.name in said.err and "is missing" in said.err
+        ranks.write_bytes(held)
+
+
 def _swept(kept: Path, config: Path, folder: Path, read: Collection[str]) -> None:
     shutil.copytree(kept, folder)
     read_by = {name: call for name, call in readers(config, folder).items() if name in read}

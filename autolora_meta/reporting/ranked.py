@@ -6,6 +6,7 @@ from pathlib import Path
 
 from autolora_meta.errors import InputError
 from autolora_meta.exporting.stored import CONFIG, read_adapter
+from autolora_meta.foundation import manifest
 from autolora_meta.foundation.progress import Row
 from autolora_meta.pipeline.result import SearchResult
 from autolora_meta.ranks.pattern import RankPattern
@@ -114,7 +115,10 @@ def _left(table: StudyTable, folder: Path) -> list[tuple[Row, RankPattern]]:
     found = []
     for row in table.rows:
         file = folder / "runs" / row["id"] / str(row["seed"]) / row["arm"] / "ranks.json"
-        if row["status"] == "finished" and file.is_file():
+        if row["status"] != "finished":
+            continue
+        manifest.refuse_damaged(file.parent, manifest.AS_IT_IS, file.name)  # or gone
+        if file.is_file():
             pattern = RankPattern.load(file)
             if row.get("pattern") not in (None, pattern_of(dict(pattern))):
                 raise InputError(

@@ -14,7 +14,7 @@ import psutil
 from benchmarks.soak.line import Line
 from tests.end_to_end import tiny_setting
 
-COMMAND = [sys.executable, "-m", "autolora_meta.cli.main"]
+COMMAND = [sys.executable, "-m", "autolora_meta"]
 # A checkpoint at each step, so that many kills come while one is written.
 SAVED = ["runtime.checkpoint_steps=1", "search.outer_steps=30", "retrain.steps=30"]
 SAVED += ["compare.replicates=1"]

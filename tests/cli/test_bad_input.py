@@ -234,7 +234,7 @@ def test_ranks_of_another_model_are_refused(tiny: Tiny, tmp_path: Path) -> None:
 
 
 def test_the_command_as_a_process(tiny: Tiny, tmp_path: Path) -> None:
-    call = [sys.executable, "-m", "autolora_meta.cli.main", "run", str(tiny.config), "lora.k=0"]
+    call = [sys.executable, "-m", "autolora_meta", "run", str(tiny.config), "lora.k=0"]
     done = subprocess.run(call, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stdout == ""

@@ -12,7 +12,7 @@ import pytest
 
 from tests.end_to_end import Tiny, command
 
-COMMAND = [sys.executable, "-m", "autolora_meta.cli.main"]
+COMMAND = [sys.executable, "-m", "autolora_meta"]
 
 
 def begun(tiny: Tiny, runs: Path) -> subprocess.Popen[str]:

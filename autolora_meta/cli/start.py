@@ -1,0 +1,12 @@
+"""Where the command line begins: until it can answer Ctrl-C, that ends it without a traceback."""
+
+import signal
+
+
+def main() -> None:
+    """Run the command that the arguments name."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # there is nothing to keep yet
+    from autolora_meta.cli.main import app
+
+    app()
