@@ -17,7 +17,7 @@ from autolora_meta.hypergradients.finite_difference import FiniteDifferenceProdu
 from autolora_meta.hypergradients.methods import METHODS
 from autolora_meta.hypergradients.products import AutogradProducts
 from autolora_meta.hypergradients.solvers import SolverRecord
-from autolora_meta.hypergradients.vectors import Vector, add_scaled, norm
+from autolora_meta.hypergradients.vectors import Vector, add_scaled, inner_products
 
 LOG = logging.getLogger("autolora_meta")
 # Relative difference of one mixed product taken both ways. Kinks (ReLU) are seen by a difference
@@ -65,8 +65,11 @@ def check_second_order(inner: Inner, hyper: Vector) -> Cost:
             loss, params, hyper, precision=coarse, members=inner.members
         )
         by_difference = differences.mixed(v)
-    apart = norm(add_scaled(by_autograd, -1.0, by_difference))
-    apart /= max(norm(by_autograd), norm(by_difference)) or 1.0
+    rest = add_scaled(by_autograd, -1.0, by_difference)
+    pairs = [(one, one) for one in (rest, by_autograd, by_difference)]
+    shares = [(d / (max(x, y) or 1.0)) ** 0.5 for d, x, y in inner_products(pairs, inner.members)]
+    # A search that is not finite is told at its first step, and hides no other here.
+    apart = max((share for share in shares if math.isfinite(share)), default=0.0)
     if apart > REFUSE:
         reason = f"one mixed product by autograd and by finite differences differ by {apart:.0%}"
         raise InputError(_refusal(method.method, reason))

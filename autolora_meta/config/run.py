@@ -23,7 +23,7 @@ from autolora_meta.finetuning.tasks import (
     unknown_task,
 )
 from autolora_meta.foundation import manifest, plugins
-from autolora_meta.foundation.checkpoints import Every
+from autolora_meta.foundation.checkpoints import Checkpoints, Every
 from autolora_meta.foundation.device import (
     ALLOWED,
     known_device,
@@ -85,6 +85,10 @@ class RuntimeOptions(Options):
     def checkpoints(self) -> Every:
         """How often long work is saved."""
         return Every(self.checkpoint_minutes, self.checkpoint_steps)
+
+    def kept_in(self, folder: str | Path | None) -> Checkpoints | None:
+        """Return the checkpoints of long work in a folder; of None: it is not saved."""
+        return Checkpoints(Path(folder), self.checkpoints) if folder else None
 
     @property
     def resolved_device(self) -> str:

@@ -1,5 +1,6 @@
 """The order of training and validation rows: endless batches, whose place can be saved."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -13,7 +14,31 @@ Batch = Any
 Collate = Callable[[list[dict[str, Any]]], dict[str, Any]]
 
 
-class BatchStream:
+class _OfRows(ABC):
+    """Batches that are collated of rows."""
+
+    collate: Collate
+
+    def next(self) -> dict[str, torch.Tensor]:
+        """Return the next batch: name -> tensor, first axis of as many as `peek_rows` gives."""
+        batch = self.peek()
+        self.skip()
+        return batch
+
+    def peek(self) -> dict[str, torch.Tensor]:
+        """The batch that `next` will give."""
+        return dict(self.collate(self.peek_rows()))
+
+    @abstractmethod
+    def peek_rows(self) -> list[dict[str, Any]]:
+        """Return the rows of the batch that `next` will give."""
+
+    @abstractmethod
+    def skip(self) -> None:
+        """Go on as if the next batch had been taken."""
+
+
+class BatchStream(_OfRows):
     """Seeded shuffled batches of an encoded data set.
 
     Each epoch has an order of its own. Rows that do not fill a batch at the end of an epoch are
@@ -47,18 +72,8 @@ class BatchStream:
         self._order: list[int] = []
         self.load_state_dict({"epoch": 0, "position": 0})
 
-    def next(self) -> dict[str, torch.Tensor]:
-        """Return the next batch: name -> tensor, first axis of length batch_size."""
-        batch = self.peek()
-        self.skip()
-        return batch
-
-    def peek(self) -> dict[str, torch.Tensor]:
-        """The batch that `next` will give."""
-        return dict(self.collate(self.peek_rows()))
-
     def peek_rows(self) -> list[dict[str, Any]]:
-        """Return the rows of the batch that `next` will give."""
+        """Return the rows of the batch that `next` will give: batch_size of them."""
         if self._position == len(self._dataset) // self._batch_size:
             self.load_state_dict({"epoch": self._epoch + 1, "position": 0})
         start = self._position * self._batch_size
@@ -84,7 +99,7 @@ class BatchStream:
         return torch.randperm(len(self._dataset), generator=generator).tolist()
 
 
-class JoinedStream:
+class JoinedStream(_OfRows):
     """Batches that hold the rows of a batch of each of several streams, padded together.
 
     Args:
@@ -95,18 +110,8 @@ class JoinedStream:
         self._streams = streams
         self.collate = streams[0].collate
 
-    def next(self) -> dict[str, torch.Tensor]:
-        """Return the next batch: name -> tensor, first axis of length streams x batch_size."""
-        batch = self.peek()
-        self.skip()
-        return batch
-
-    def peek(self) -> dict[str, torch.Tensor]:
-        """The batch that `next` will give."""
-        return dict(self.collate(self.peek_rows()))
-
     def peek_rows(self) -> list[dict[str, Any]]:
-        """Return the rows of the batch that `next` will give."""
+        """Return the rows of the batch that `next` will give: those of each stream in turn."""
         return [row for stream in self._streams for row in stream.peek_rows()]
 
     def skip(self) -> None:

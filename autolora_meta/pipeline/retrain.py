@@ -9,7 +9,6 @@ from autolora_meta.finetuning import retrain as stock
 from autolora_meta.finetuning.prepare import Prepared
 from autolora_meta.finetuning.start import Start
 from autolora_meta.finetuning.tasks import refuse_lacking
-from autolora_meta.foundation.checkpoints import Checkpoints
 from autolora_meta.foundation.device import threads
 from autolora_meta.foundation.progress import Progress, Say
 from autolora_meta.pipeline.memory import naming_what_to_lower
@@ -83,8 +82,6 @@ def retrain(
             seed=seed,
             device=config.runtime.resolved_device,
             progress=progress,
-            checkpoints=Checkpoints(Path(checkpoints), config.runtime.checkpoints)
-            if checkpoints
-            else None,
+            checkpoints=config.runtime.kept_in(checkpoints),
             say=say,
         )

@@ -12,7 +12,6 @@ from autolora_meta.finetuning.shared_base import share_base
 from autolora_meta.finetuning.stacked_jobs import Job
 from autolora_meta.finetuning.stacked_retrain import Trained, retrain_stacked
 from autolora_meta.finetuning.start import Start
-from autolora_meta.foundation.checkpoints import Checkpoints
 from autolora_meta.foundation.device import threads
 from autolora_meta.foundation.progress import Progress, Say
 from autolora_meta.pipeline.memory import failed, naming_what_to_lower
@@ -77,9 +76,7 @@ def retrain_together(
             dropout=config.lora.dropout,
             device=config.runtime.resolved_device,
             progress=progress,
-            checkpoints=Checkpoints(Path(checkpoints), config.runtime.checkpoints)
-            if checkpoints
-            else None,
+            checkpoints=config.runtime.kept_in(checkpoints),
             say=say,
         )
     return [

@@ -8,7 +8,6 @@ from autolora_meta.bilevel.options import Selection
 from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import Apart, InputError, WorkFailed
 from autolora_meta.finetuning.prepare import Prepared
-from autolora_meta.foundation.checkpoints import Checkpoints
 from autolora_meta.foundation.device import threads
 from autolora_meta.foundation.progress import Progress, Row, Say
 from autolora_meta.pipeline.memory import naming_what_to_lower
@@ -83,7 +82,7 @@ def search(
             except Apart as error:
                 _LOG.warning("%d searches run one at a time: %s", len(seeds), error)
         programs = [program_of(config, prepared, one, selection) for one in seeds]
-        kept = Checkpoints(Path(checkpoints), config.runtime.checkpoints) if checkpoints else None
+        kept = config.runtime.kept_in(checkpoints)
         return run_programs(programs, progress=progress, observe=observe, checkpoints=kept, say=say)
 
 

@@ -20,9 +20,7 @@ from autolora_meta.pipeline.result import SearchResult
 from autolora_meta.pipeline.together import run_together, why_apart
 
 _LOG = logging.getLogger("autolora_meta")
-
-
-_MOST = 128  # searches in one pass of an accelerator: more of them gain nothing
+MOST = 128  # adapters in one pass of an accelerator: more of them gain nothing
 
 
 def shares(config: RunConfig, selection: Selection) -> int:
@@ -34,7 +32,7 @@ def shares(config: RunConfig, selection: Selection) -> int:
     if stack == "off" or why_apart(config.search, selection) is not None:
         return 1
     if stack == "auto":
-        return 1 if config.runtime.resolved_device == "cpu" else _MOST
+        return 1 if config.runtime.resolved_device == "cpu" else MOST
     return stack
 
 
@@ -117,7 +115,7 @@ def search_together(
         )
 
     device = config.runtime.resolved_device
-    kept = Checkpoints(Path(checkpoints), config.runtime.checkpoints) if checkpoints else None
+    kept = config.runtime.kept_in(checkpoints)
     found: list[SearchResult | Exception] = []
     with threads(config.runtime.threads), naming_what_to_lower(config, "search"):
         follow.start(f"{len(every)} searches", len(every) * config.search.work(selection))

@@ -20,7 +20,7 @@ def tried(config: RunConfig, seed: int, most: int) -> tuple[int, str]:
     one at a time.
 
     Args:
-        config: of a run; no other has adapters of more components.
+        config: of a run that needs as much memory as any of them.
         seed: of a replicate.
         most: how many there could be.
     """

@@ -12,6 +12,7 @@ import torch
 from autolora_meta.allocators.replicate import allocator
 from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import InputError
+from autolora_meta.pipeline.search_together import MOST
 from autolora_meta.pipeline.together import why_apart
 from autolora_meta.studies import work
 from autolora_meta.studies.executor import Ended, Job, Together
@@ -20,7 +21,7 @@ from autolora_meta.studies.plan import Planned
 from autolora_meta.studies.pool import workers_here
 from autolora_meta.studies.sharing import jobs_behind
 
-_MOST = {True: 8, False: 128}  # adapters on a CPU, and elsewhere: more of them gain nothing
+_MOST_ON_CPU = 8  # adapters in one pass: more of them gain nothing
 SMALL = 2000  # adapter steps on a CPU below which no trial pays
 _TRIAL = "trial-"  # what the key of one begins with
 
@@ -115,11 +116,11 @@ class Stacks:
     def _try(self, key: str, runs: Sequence[Planned], workers: int) -> None:
         """Let a trial decide, where that is not done yet and may pay."""
         cpu = self._device == "cpu"
-        most = min(_MOST[cpu], math.ceil(len(runs) / workers))
+        most = min(_MOST_ON_CPU if cpu else MOST, math.ceil(len(runs) / workers))
         steps = sum(allocator(run.arm).retrain_steps(run.config) for run in runs)
         if most > 1 and not (cpu and steps < SMALL) and self._name(key) not in self._known:
-            widest = max(runs, key=lambda run: run.config.lora.k)
-            arguments = widest.config, widest.seed, most
+            largest = max(runs, key=lambda run: (run.config.retrain.batch_size, run.config.lora.k))
+            arguments = largest.config, largest.seed, most
             self._trials[key] = Job(f"{_TRIAL}{key}", work.try_stack, arguments)
 
     def most(self, job: Job) -> int | None:

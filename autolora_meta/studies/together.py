@@ -49,10 +49,13 @@ def retrained_together(several: Sequence[Asked]) -> list[Outcome]:
         started = time.perf_counter()
         results = _results([chosen for _, chosen, _, _ in begun])
         share = (time.perf_counter() - started) / max(1, len(begun))
+        kept = bool(begun)
         for (number, chosen, folder, seconds), result in zip(begun, results, strict=True):
             outcomes[number] = _left(chosen, folder, result, seconds + share)
-        saved = checkpoints_of_stack([chosen.asked.place for _, chosen, _, _ in begun])
-        shutil.rmtree(saved, ignore_errors=True)  # when all is kept that was trained
+            kept &= isinstance(outcomes[number], dict) or outcomes[number] is result
+        if kept:  # all that was trained: a disk that was full leaves the checkpoint
+            saved = checkpoints_of_stack([chosen.asked.place for _, chosen, _, _ in begun])
+            shutil.rmtree(saved, ignore_errors=True)
     return [outcomes[number] for number in range(len(several))]
 
 

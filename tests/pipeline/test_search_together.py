@@ -11,6 +11,8 @@ from autolora_meta.bilevel.problem import LoraProblem
 from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import InputError, NotFinite, OutOfMemory
 from autolora_meta.finetuning.prepare import Prepared
+from autolora_meta.hypergradients.products import AutogradProducts
+from autolora_meta.hypergradients.vectors import scale
 from autolora_meta.pipeline import search_together as together_module
 from autolora_meta.pipeline.prepare import prepare
 from autolora_meta.pipeline.result import SearchResult
@@ -125,6 +127,19 @@ def test_a_search_that_is_no_longer_finite_is_left_behind(still: RunConfig) -> N
     for found, seed in ((first, 0), (last, 2)):
         assert isinstance(found, SearchResult)
         assert apart(found, search(still, seed=seed)) < 1e-4
+
+
+def test_a_search_that_is_not_finite_hides_no_missing_derivative_of_others(
+    still: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mixed = AutogradProducts.mixed
+    monkeypatch.setattr(AutogradProducts, "mixed", lambda own, x: scale(3.0, mixed(own, x)))
+    config = changed(still, "search.hypergradient=one_step")
+    replicas = [Replica(config, s, prepared(config, s)) for s in SEEDS]
+    with torch.no_grad():
+        replicas[1].prepared.model.classifier.weight.fill_(torch.inf)  # type: ignore[union-attr]
+    with pytest.raises(InputError, match="needs a double backward"):
+        search_together(replicas)
 
 
 def test_all_searches_of_all_replicates_share_the_pass(still: RunConfig) -> None:

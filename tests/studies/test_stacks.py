@@ -1,5 +1,6 @@
 """Runs that are retrained in one pass: which ones, how many at a time, and what comes of them."""
 
+import errno
 import json
 import logging
 import multiprocessing
@@ -17,6 +18,7 @@ from autolora_meta.errors import InputError
 from autolora_meta.finetuning import stacked_retrain, stacked_saving
 from autolora_meta.foundation.progress import Silent
 from autolora_meta.studies import stack_trial, stacks, work
+from autolora_meta.studies.chosen import Chosen
 from autolora_meta.studies.ledger import Ledger
 from autolora_meta.studies.saved import checkpoints_of_stack
 from autolora_meta.studies.study import Study
@@ -267,3 +269,29 @@ def test_what_a_trial_of_the_model_says_is_done(
         monkeypatch.setattr(stack_trial, "times_as_fast", lambda *given, found=times: found)
         table = run(tmp_path / f"{size}", *base)
         assert set(sizes(table).values()) == {size}
+
+
+def test_runs_of_a_pass_that_cannot_begin_fail_each_for_its_own_reason(
+    tmp_path: Path, base: list[Any]
+) -> None:
+    table = run(tmp_path / "study", *base, f"model.name={tmp_path / 'gone'}", "runtime.stack=4")
+    assert len(table.failed) == 8 and all("gone" in row["error"] for row in table.failed)
+
+
+def test_a_disk_that_fills_when_a_pass_has_ended_leaves_its_checkpoint(
+    tmp_path: Path, base: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leave = Chosen.leave
+    saved = (*base, "runtime.stack=4", "runtime.checkpoint_steps=3")
+
+    def full(chosen: Chosen, result: Any) -> Any:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Chosen, "leave", full)
+    with pytest.raises(InputError, match="No space left"):
+        run(tmp_path / "study", *saved)
+    assert [*(tmp_path / "study" / "checkpoints").glob("stack-*/*.safetensors")]
+    monkeypatch.setattr(Chosen, "leave", leave)
+    said: list[str] = []
+    monkeypatch.setattr(stacked_saving, "tell_elsewhere", lambda *given: said.append("goes on"))
+    assert not run(tmp_path / "study", *saved).failed and said

@@ -1,17 +1,17 @@
 """Jobs by Ray, as an executor of `concurrent.futures`."""
 
 from collections.abc import Callable
-from concurrent.futures import Executor, Future
-from concurrent.futures import wait as wait_for
+from concurrent.futures import Future
 from typing import Any
 
 from autolora_meta.errors import InputError
 from autolora_meta.studies.elsewhere.answer import answer, settle
+from autolora_meta.studies.elsewhere.open_futures import OpenFutures
 from autolora_meta.studies.elsewhere.package import package
 from autolora_meta.studies.executor import ProcessDied
 
 
-class RayExecutor(Executor):
+class RayExecutor(OpenFutures):
     """Gives each call to Ray as a task of its own.
 
     Ray is that of `ray.init(...)`; where it was not called, Ray does it. A task whose process dies
@@ -28,30 +28,20 @@ class RayExecutor(Executor):
     """
 
     def __init__(self, **options: Any) -> None:
+        super().__init__()
         self._ray = package("ray", "ray")
         try:
             self._task = self._ray.remote(answer).options(**({"max_retries": 0} | options))
         except (TypeError, ValueError) as error:
             raise InputError(f"Ray does not take these options of a task: {error}") from error
-        self._open: set[Future[Any]] = set()
 
     def submit(self, call: Callable[..., Any], /, *arguments: Any, **named: Any) -> Future[Any]:
         """Give Ray a call; a future that is cancelled interrupts it."""
         reference = self._task.remote(call, *arguments, **named)
-        future: Future[Any] = Future()
-        self._open.add(future)
-        future.add_done_callback(self._open.discard)
+        future = self._opened()
         future.add_done_callback(lambda one: one.cancelled() and self._ray.cancel(reference))
         reference.future().add_done_callback(lambda ended: settle(future, self._told(ended)))
         return future
-
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Wait for what was submitted, or call it off; Ray itself goes on."""
-        if cancel_futures:
-            for future in list(self._open):
-                future.cancel()
-        if wait:
-            wait_for(list(self._open))
 
     def _told(self, ended: Future[Any]) -> Any:
         """Return the answer of a task, or why there is none."""

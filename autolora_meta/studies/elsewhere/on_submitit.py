@@ -5,8 +5,7 @@ import signal
 import time
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import BrokenExecutor, Executor, Future
-from concurrent.futures import wait as wait_for
+from concurrent.futures import BrokenExecutor, Future
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ import psutil
 
 from autolora_meta.errors import InputError
 from autolora_meta.studies.elsewhere.answer import Answer, answer, settle
+from autolora_meta.studies.elsewhere.open_futures import OpenFutures
 from autolora_meta.studies.elsewhere.package import package
 from autolora_meta.studies.elsewhere.slurm_queue import SlurmQueue
 from autolora_meta.studies.executor import ProcessDied
@@ -67,7 +67,7 @@ def _call_off(job: Any) -> None:
                 one.kill()
 
 
-class SubmititExecutor(Executor):
+class SubmititExecutor(OpenFutures):
     """Gives each call to submitit as a job of its own; what is submitted together is one array.
 
     One thread looks for the answers, which come by files. A job whose process dies ends with
@@ -89,6 +89,7 @@ class SubmititExecutor(Executor):
     """
 
     def __init__(self, executor: Any, *, most: int | None = None) -> None:
+        super().__init__()
         submitit = package("submitit", "submitit")
         inner = getattr(executor, "_executor", executor)  # of an AutoExecutor
         if isinstance(inner, submitit.DebugExecutor):
@@ -99,7 +100,6 @@ class SubmititExecutor(Executor):
             raise InputError(f"most={most!r} is no number of jobs; give 1 or more, or leave it out")
         self._executor, self._most = executor, most
         self._queue = SlurmQueue() if isinstance(inner, submitit.SlurmExecutor) else None
-        self._open: set[Future[Any]] = set()
         self._waiting: deque[tuple[Future[Any], tuple[Any, ...], dict[str, Any]]] = deque()
         self._begun: dict[Future[Any], _Begun] = {}
         self._lock, self._thread = Lock(), None
@@ -107,9 +107,7 @@ class SubmititExecutor(Executor):
 
     def submit(self, call: Callable[..., Any], /, *arguments: Any, **named: Any) -> Future[Any]:
         """Take a call; a future that is cancelled ends its job."""
-        future: Future[Any] = Future()
-        self._open.add(future)
-        future.add_done_callback(self._open.discard)
+        future = self._opened()
         with self._lock:
             self._waiting.append((future, (call, *arguments), named))
             if self._thread is None:
@@ -119,13 +117,9 @@ class SubmititExecutor(Executor):
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Wait for what was submitted, or call it off."""
-        if cancel_futures:
-            for future in list(self._open):
-                future.cancel()
-        if wait:
-            wait_for(list(self._open))
-            if thread := self._thread:
-                thread.join()
+        super().shutdown(wait, cancel_futures=cancel_futures)
+        if wait and (thread := self._thread):
+            thread.join()
 
     def _serve(self) -> None:
         """Submit and look until nothing is left."""
