@@ -59,7 +59,8 @@ class RuntimeOptions(Options):
     )
     stack: Literal["auto", "off"] | PositiveInt = Field(
         default="auto",
-        description="Most searches, or adapters that are retrained, in one pass over the base. "
+        description="A number of at least 1, auto or off: most searches, or adapters that are "
+        "retrained, in one pass over the base. "
         "auto: as many as fit on an accelerator; on a CPU several where a measured trial of a "
         "large study says that it pays. off: one at a time.",
     )
