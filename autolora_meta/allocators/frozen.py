@@ -10,14 +10,20 @@ def allocate(replicate: Replicate) -> RankPattern:
 
     Frozen gates do not tell components apart, and a threshold on them would keep every one. If the
     run's rule is `threshold`, the budget is what the learned ranks cost; if its importance is
-    `alpha`, singular values are read instead.
+    `alpha`, singular values are read instead. If it is `layered`, gates that are all equal leave
+    the spectrum of the plain search, which is read.
     """
     ranks = replicate.config.ranks
-    importance = "singular" if ranks.importance == "alpha" else ranks.importance
+    (selection,) = ALLOCATOR.reads(replicate.config)
+    equal = ranks.importance == "alpha" or selection == "plain"
     options = ranks.model_copy(
-        update={"rule": "budget", "budget": replicate.budget, "importance": importance}
+        update={
+            "rule": "budget",
+            "budget": replicate.budget,
+            "importance": "singular" if equal else ranks.importance,
+        }
     )
-    return by_rule(replicate.search("frozen").components, options)
+    return by_rule(replicate.search(selection).components, options)
 
 
 ALLOCATOR = Allocator(

@@ -7,7 +7,7 @@ from autolora_meta.allocators.replicate import Replicate
 from autolora_meta.allocators.scored import scored
 from autolora_meta.allocators.training import Training, learned_work, peer_steps, plain_lora
 from autolora_meta.bilevel.gating import lora_factors
-from autolora_meta.ranks.importance import Components
+from autolora_meta.ranks.components import Components
 
 
 def scores(replicate: Replicate) -> Tensor:

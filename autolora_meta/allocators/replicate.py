@@ -16,13 +16,14 @@ from autolora_meta.finetuning.prepare import Prepared
 from autolora_meta.finetuning.tasks import refuse_lacking
 from autolora_meta.foundation import plugins
 from autolora_meta.foundation.cost import Cost
-from autolora_meta.foundation.device import begin
+from autolora_meta.foundation.device import begin, threads
 from autolora_meta.foundation.json_files import begin_rows
 from autolora_meta.foundation.progress import Progress, Row
+from autolora_meta.pipeline.memory import naming_what_to_lower
 from autolora_meta.pipeline.prepare import prepare
-from autolora_meta.pipeline.program import program_of
+from autolora_meta.pipeline.program import own_ranks, program_of
 from autolora_meta.pipeline.result import SearchResult
-from autolora_meta.pipeline.search import search
+from autolora_meta.pipeline.search import search_alone
 from autolora_meta.ranks.budget import Budget
 from autolora_meta.ranks.pattern import RankPattern
 
@@ -93,10 +94,33 @@ class Replicate:
         return Budget(spent)
 
     def search(self, selection: Selection) -> SearchResult:
-        """Return the search of this seed, and run it if it has not run yet.
+        """Return the search of this seed as `ranks` reads it, and run it if it has not run yet.
+
+        Where `ranks.importance` reads a plain search, too, its spectrum is put beside the
+        components.
 
         Args:
-            selection: of the gates: learned, frozen or random.
+            selection: of the gates: learned, frozen, random or plain.
+
+        Raises:
+            InputError: the folder holds the search of another configuration.
+        """
+        ranks, result = self.config.ranks, self.searched(selection)
+        if selection == "plain":
+            ranks = own_ranks(ranks)
+        elif ranks.read_plain and result.components.spectrum is None:
+            result = result.with_spectrum(self.searched("plain"))
+        if result.options != ranks:  # other ranks need no other search
+            result = self._searches[selection] = result.under(ranks)
+            if (place := self._place(selection)) is not None:
+                result.save(place)
+        return result
+
+    def searched(self, selection: Selection) -> SearchResult:
+        """Return the search of this seed as it ran, and run it if it has not run yet.
+
+        Args:
+            selection: of the gates: learned, frozen, random or plain.
 
         Raises:
             InputError: the folder holds the search of another configuration.
@@ -119,22 +143,21 @@ class Replicate:
                 "search, version and, with search.patience, ranks decide which); give another "
                 "folder"
             )
-        if result.options != self.config.ranks:  # other ranks need no other search
-            result = result.under(self.config.ranks)
-            result.save(place)
         return result
 
     def _searched(self, selection: Selection) -> SearchResult:
         place = self._place(selection)
-        result = search(
-            self.config,
-            seed=self.seed,
-            selection=selection,
-            prepared=self.prepared,
-            progress=self.progress,
-            observe=_rows_of(place),
-            checkpoints=self.checkpoints and self.checkpoints / selection,
-        )
+        config = self.config
+        with threads(config.runtime.threads), naming_what_to_lower(config, "search"):
+            result = search_alone(
+                config,
+                self.seed,
+                selection,
+                prepared=self.prepared,
+                progress=self.progress,
+                observe=_rows_of(place),
+                checkpoints=self.checkpoints and self.checkpoints / selection,
+            )
         if place is not None:
             result.save(place)
         return result
@@ -156,8 +179,9 @@ class Allocator:
         allocate: replicate -> ranks, at the replicate's budget.
         summary: one line for people.
         source: paper or reason.
-        searches: searches that it reads, so that they can run first, side by side. A study runs an
-            arm without any once for all values of `ranks.importance` and `ranks.per`.
+        searches: searches that it reads, so that they can run first, side by side (`reads`). A
+            study runs an arm without any once for all values of `ranks.importance` and
+            `ranks.per`.
         work: configuration -> what else it runs, in plain steps.
         extra_steps: configuration -> retraining steps beyond those of the configuration.
         static: it trains nothing and does not read the section `search`, so that a study runs it
@@ -178,6 +202,17 @@ class Allocator:
     static: bool = False
     by_metric: bool = False
 
+    def reads(self, config: RunConfig) -> tuple[Selection, ...]:
+        """Return the searches that it reads under a configuration.
+
+        Where `ranks.importance` reads a plain search, too, that one is among them. Frozen gates say
+        nothing beside it, so it takes their place.
+        """
+        if not self.searches or not config.ranks.read_plain:
+            return self.searches
+        own: list[Selection] = [each for each in self.searches if each not in ("frozen", "plain")]
+        return (*own, "plain")
+
     def retrain_steps(self, config: RunConfig, spent: float = 0.0) -> int:
         """Return the number of steps that its ranks are retrained for.
 
@@ -188,8 +223,9 @@ class Allocator:
         """
         extra = self.extra_steps(config)
         if config.compare.equal_cost:
-            left = config.search.total_work("learned") - spent
-            extra = max(extra, int(left - sum(map(config.search.total_work, self.searches))))
+            left = config.learned_work - spent
+            own = sum(map(config.search.total_work, self.reads(config)))
+            extra = max(extra, int(left - own))
         return config.retrain.steps + extra
 
     def total_work(self, config: RunConfig) -> float:

@@ -25,7 +25,7 @@ _PLAIN = GateOptions(constraint="free", gate_sum="k")
 
 def learned_work(config: RunConfig) -> float:
     """Return the most that the learned search costs, in plain steps."""
-    return config.search.total_work("learned")
+    return config.learned_work
 
 
 def peer_steps(config: RunConfig) -> int:

@@ -66,7 +66,7 @@ def _reached(
     if not loss.requires_grad:
         nothing = torch.zeros(len(factors), dtype=torch.bool)
         return nothing, nothing
-    fixed = gates.k == 1 and gates.constraint == "softmax"  # one gate, which is always 1
+    fixed = gates.constraint == "softmax" and gates.competing == 1  # one gate, which is always 1
     try:
         found = torch.autograd.grad(
             loss, [gates.logits, *(w for pair in factors for w in pair)], allow_unused=True

@@ -33,6 +33,13 @@ class GateOptions(Options):
         "(docs/ranks.md). softmax: the components of a layer compete (the paper). sigmoid: each "
         "lies between 0 and twice its start.",
     )
+    per: Literal["component", "layer"] = Field(
+        default="component",
+        description="What has a gate of its own. component: each rank-1 component. layer: a layer, "
+        "whose k components share it, which has k times less noise and says only how much of the "
+        "budget the layer gets; read it with ranks.importance layered. softmax then lets layers "
+        "compete.",
+    )
     gate_sum: Literal["k", "one"] = Field(
         default="k",
         description="Sum of the gates of a layer at the start: k (mean one, the scale of the LoRA "
@@ -47,15 +54,18 @@ class Gates(nn.Module):
          = start * 2 * sigmoid(logits)   (sigmoid)
          = start * (1 + logits)          (free)
 
-    with start = gate_sum / k, so that all gates are equal while the logits are zero.
+    with start = gate_sum / k, so that all gates are equal while the logits are zero. Gates per
+    layer are the same functions of one logit a layer; softmax is then taken over the L layers, with
+    L in place of k.
 
     Args:
         names: the gated layers, in the order of the rows. (L,)
         k: components of each layer.
-        options: constraint and sum.
+        options: constraint, sum, and what has a gate of its own.
 
     Attributes:
-        logits: free parameters, zero at the start. (L, k), or (R, L, k) of `several` searches
+        logits: free parameters, zero at the start. (L, k), or (L, 1) per layer; of `several`
+            searches with an axis of R in front
         members: R; None: of one search.
 
     Source: AutoLoRA (arXiv 2403.09113), section 3.2, whose gates are softmax with sum one.
@@ -67,33 +77,45 @@ class Gates(nn.Module):
         self.k = k
         self.constraint = options.constraint
         self.start = 1.0 if options.gate_sum == "k" else 1.0 / k
-        self.logits = nn.Parameter(torch.zeros(len(self.names), k))
+        self.per_layer = options.per == "layer"
+        self.logits = nn.Parameter(torch.zeros(len(self.names), 1 if self.per_layer else k))
         self.members: int | None = None
 
     def several(self, searches: int) -> None:
         """Hold the gates of so many searches, each at their start, whose rows share a batch."""
         self.members = searches
-        self.logits = nn.Parameter(self.logits.new_zeros(searches, len(self.names), self.k))
+        self.logits = nn.Parameter(self.logits.new_zeros(searches, *self.logits.shape))
 
     def forward(self, logits: Tensor | None = None) -> Tensor:
-        """Gates of the given logits, of all of them by default. (..., k) -> (..., k)"""
+        """Return the gates of the given logits, of its own by default. (L, k), or (R, L, k)"""
         logits = self.logits if logits is None else logits
+        return self._of(logits).expand(*logits.shape[:-1], self.k)
+
+    @property
+    def competing(self) -> int:
+        """Gates among which softmax shares: the components of a layer, or all layers."""
+        return len(self.names) if self.per_layer else self.k
+
+    def _of(self, logits: Tensor) -> Tensor:
+        """Return the gates in the shape of their logits."""
         if self.constraint == "softmax":
-            return self.start * self.k * logits.softmax(-1)
+            return self.start * self.competing * logits.softmax(-2 if self.per_layer else -1)
         if self.constraint == "sigmoid":
             return self.start * 2 * logits.sigmoid()
         return self.start * (1 + logits)
 
     def entropies(self) -> list[float]:
-        """Return for each search the mean over layers of the entropy of the shares
-        |gate| / sum |gate|, divided by log k: 1 is uniform."""
-        if self.k == 1:
-            return [1.0] * (self.members or 1)
+        """Return for each search the entropy of the shares |gate| / sum |gate|, divided by that of
+        equal shares: of the components of a layer, mean over layers; of the layers where each has
+        one gate."""
         with torch.no_grad():
-            gates = self().abs()
-            shares = gates / gates.sum(-1, keepdim=True).clamp_min(1e-30)  # (..., L, k)
-            entropy = torch.special.entr(shares).sum(-1).mean(-1)
-        most = float(torch.log(torch.tensor(self.k)))
+            gates = self._of(self.logits).abs()
+        gates = gates.transpose(-1, -2) if self.per_layer else gates
+        if self.competing == 1:
+            return [1.0] * (self.members or 1)
+        shares = gates / gates.sum(-1, keepdim=True).clamp_min(1e-30)
+        entropy = torch.special.entr(shares).sum(-1).mean(-1)
+        most = float(torch.log(torch.tensor(self.competing)))
         return [each / most for each in entropy.reshape(-1).tolist()]
 
     def weigh(self, gate: Tensor, output: Tensor, axis: int) -> Tensor:
@@ -182,7 +204,7 @@ def gated(
     def of_layer(row: int) -> Tensor:
         # Gradient checkpointing runs a layer again in the backward pass, and must see the same.
         again = torch._C._current_graph_task_id() != -1
-        return rows[row] if passing or (again and rows) else gates(gates.logits[..., row, :])
+        return rows[row] if passing or (again and rows) else gates()[..., row, :]
 
     def hook_for(row: int) -> Callable[[nn.Module, Any, Tensor], Tensor]:
         def hook(module: nn.Module, _: Any, output: Tensor) -> Tensor:

@@ -13,8 +13,9 @@ from autolora_meta.foundation.options import Options
 from autolora_meta.hypergradients.choice import HypergradientOptions, parse
 
 # frozen leaves all gates at their start: plain LoRA, read out the same way. random moves them along
-# noise in place of the hypergradient. Both are controls.
-Selection = Literal["learned", "frozen", "random"]
+# noise in place of the hypergradient. Both are controls. plain is frozen on training and validation
+# rows, all that a retraining sees; what it trains is read for its spectrum.
+Selection = Literal["learned", "frozen", "random", "plain"]
 
 
 class OptimizerOptions(Options):
@@ -159,6 +160,17 @@ class SearchOptions(Options):
         "search, at one forward per singular direction and batch; 0: not measured.",
     )
 
+    def of(self, selection: Selection) -> "SearchOptions":
+        """Return the options that a selection runs with: a plain search has no decay.
+
+        A decay on the factors stands in for the validation rows that a gate would see. A spectrum
+        is read for where a layer stops, and the decay would hide its smaller values.
+        """
+        if selection != "plain":
+            return self
+        inner = self.inner.model_copy(update={"weight_decay": 0.0})
+        return self.model_copy(update={"inner": inner})
+
     @property
     def total_inner_steps(self) -> int:
         """Inner steps of the whole search, warm-up included, repeats not."""
@@ -167,7 +179,7 @@ class SearchOptions(Options):
     def work(self, selection: Selection = "learned") -> float:
         """One whole search in plain steps, at most: what progress is measured against."""
         inner = Cost(self.total_inner_steps, self.total_inner_steps)
-        if selection == "frozen":
+        if selection in ("frozen", "plain"):
             return plain_steps(inner)
         again = self.inner_steps if self.schedule == "look_ahead" else 0
         outer = Cost(again, again)

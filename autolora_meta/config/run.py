@@ -203,6 +203,12 @@ class RunConfig(Options):
                 object.__setattr__(self, name, section.model_copy(update={"precision": found}))
         return self
 
+    @property
+    def learned_work(self) -> float:
+        """The most that learning the ranks costs, retraining aside, in plain steps."""
+        plain = self.search.total_work("plain") if self.ranks.read_plain else 0.0
+        return self.search.total_work("learned") + plain
+
     @classmethod
     def of_folder(
         cls, folder: Path, *overlays: Overlay, trust_remote_code: bool = False

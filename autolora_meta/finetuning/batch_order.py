@@ -129,6 +129,29 @@ class JoinedStream(_OfRows):
             stream.load_state_dict(place)
 
 
+class Interleaved:
+    """Batches of several iterables in turn, until all have ended.
+
+    >>> list(Interleaved([[1, 2, 3], [10]]))
+    [1, 10, 2, 3]
+
+    Args:
+        several: each can be iterated again.
+    """
+
+    def __init__(self, several: Sequence[Iterable[Any]]) -> None:
+        self._several = several
+
+    def __iter__(self) -> Iterator[Any]:
+        going = [iter(batches) for batches in self._several]
+        while going:
+            for iterator in [*going]:
+                try:
+                    yield next(iterator)
+                except StopIteration:
+                    going.remove(iterator)
+
+
 class LoaderStream:
     """Endless batches from any iterable that can be iterated again: a DataLoader, a list.
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from datasets import concatenate_datasets
 from peft import PeftModel
 from torch import Tensor, nn
 
@@ -53,14 +54,25 @@ class Program:
     blind_loss: float | None = None
 
     @property
+    def formulated(self) -> Selection:
+        """The selection as a formulation knows it: a plain search has frozen gates on more rows."""
+        return "frozen" if self.selection == "plain" else self.selection
+
+    @property
+    def own_ranks(self) -> RankOptions:
+        """How ranks are read from this search alone, without the spectrum of a plain one."""
+        return own_ranks(self.ranks)
+
+    @property
     def followed_ranks(self) -> RankOptions:
         """How ranks are read during the search, when sensitivity is not measured yet.
 
         Singular values take its place: they belong to the same directions.
         """
-        if self.ranks.importance != "sensitivity":
-            return self.ranks
-        return self.ranks.model_copy(update={"importance": "singular"})
+        ranks = self.own_ranks
+        if ranks.importance != "sensitivity":
+            return ranks
+        return ranks.model_copy(update={"importance": "singular"})
 
     def targets(self) -> Targets:
         """Return the layers to adapt, and those that a shared name left out.
@@ -150,6 +162,11 @@ def _scalar(value: object) -> Tensor:
     return value
 
 
+def own_ranks(ranks: RankOptions) -> RankOptions:
+    """Return options under which a search can be read before its spectrum is there: singular."""
+    return ranks.model_copy(update={"importance": "singular"}) if ranks.read_plain else ranks
+
+
 def search_seeds(seed: int, count: int) -> list[int]:
     """Return the seeds of `count` searches of one replicate; the first is its own seed."""
     return [seed, *(derive(seed, "another search", i) for i in range(1, count))]
@@ -164,10 +181,12 @@ def program_of(
         config: of the run.
         prepared: base model and encoded rows of this replicate.
         seed: of this search.
-        selection: of the gates: learned, frozen or random.
+        selection: of the gates: learned, frozen or random; plain: frozen, on all rows.
     """
-    options, collate = config.search, prepared.collate
+    options, collate = config.search.of(selection), prepared.collate
     train, validation = prepared.rows["train"], prepared.rows["validation"]
+    if selection == "plain":
+        train = concatenate_datasets([train, validation])
     return Program(
         prepared.model,
         BatchStream(train, collate, options.batch_size, derive(seed, "train order")),

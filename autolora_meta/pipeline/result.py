@@ -26,7 +26,7 @@ from autolora_meta.foundation.places import replace_bytes, replace_text
 from autolora_meta.foundation.progress import Row
 from autolora_meta.foundation.reading import refuse_special
 from autolora_meta.foundation.version import __version__
-from autolora_meta.ranks.importance import Components
+from autolora_meta.ranks.components import Components
 from autolora_meta.ranks.pattern import RankPattern
 from autolora_meta.ranks.rules import RankOptions, allocate
 from autolora_meta.statistics.stability import Stability, stability
@@ -161,6 +161,32 @@ class SearchResult:
     def ranks(self) -> RankPattern:
         """Ranks under the options of the run."""
         return allocate(self.components, self.options)
+
+    def with_spectrum(self, plain: "SearchResult") -> "SearchResult":
+        """Return the same search with the spectrum that a plain search of the same layers trained.
+
+        Args:
+            plain: with as many pooled searches. Its cost is not added.
+        """
+        pairs = zip(self.searches, plain.searches, strict=True)
+        each = [
+            replace(one, components=replace(one.components, spectrum=other.components.singular))
+            for one, other in pairs
+        ]
+        if not self.members:
+            return each[0]
+        pooled = Components.pooled([one.components for one in each])
+        return replace(self, components=pooled, members=tuple(each))
+
+    def beside(self, plain: "SearchResult", options: RankOptions) -> "SearchResult":
+        """Return the same search with the spectrum of a plain one that ran for it; costs are added.
+
+        Args:
+            plain: as of `with_spectrum`.
+            options: how ranks are allocated from both.
+        """
+        whole = self.with_spectrum(plain).under(options)
+        return replace(whole, cost=self.cost + plain.cost, seconds=self.seconds + plain.seconds)
 
     def under(self, options: RankOptions) -> "SearchResult":
         """Return the same search with other options for `ranks`."""

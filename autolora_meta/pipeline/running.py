@@ -22,7 +22,7 @@ from autolora_meta.foundation.progress import Progress, Row, Say, Share, Silent
 from autolora_meta.pipeline.going_on import run_from_checkpoint
 from autolora_meta.pipeline.program import Program
 from autolora_meta.pipeline.result import SearchResult
-from autolora_meta.ranks.importance import Components
+from autolora_meta.ranks.components import Components
 from autolora_meta.ranks.rules import allocate
 
 _LOG = logging.getLogger("autolora_meta")
@@ -34,6 +34,7 @@ def run_programs(
     progress: Progress | None = None,
     observe: Callable[[Row], None] = lambda row: None,
     checkpoints: Checkpoints | None = None,
+    ends: bool = False,
     say: Say = _LOG.info,
 ) -> SearchResult:
     """Run one search after another and pool them.
@@ -44,6 +45,7 @@ def run_programs(
         observe: given one row of figures after each outer step; with several searches, `search` in
             the row is the number of the search.
         checkpoints: where they are saved, and go on from.
+        ends: save the end, too, since more work follows.
         say: told from where they go on.
 
     Raises:
@@ -52,7 +54,7 @@ def run_programs(
     progress = progress or Silent()
     if len(programs) == 1:
         alone = programs[0]
-        return _run(alone, progress, observe, _Saving(checkpoints, say, _measures(alone)))
+        return _run(alone, progress, observe, _Saving(checkpoints, say, ends or _measures(alone)))
     work = programs[0].options.work(programs[0].selection)
     progress.start(f"{len(programs)} searches", len(programs) * work)
     try:
@@ -108,7 +110,7 @@ def _run(
             program.validation,
             program.loss,
             program.options,
-            selection=program.selection,
+            selection=program.formulated,
             device=program.device,
             progress=progress,
             observe=observe,
@@ -151,7 +153,7 @@ def result_of(
         importance_trajectory=course.importance.stacked(),
         rows=course.rows,
         cost=cost,
-        options=program.ranks,
+        options=program.own_ranks,
         seconds=seconds,
         task_type=program.task_type,
         architecture=model_type(program.model),

@@ -33,6 +33,8 @@ def search(
 ) -> SearchResult:
     """Learn how much each rank-1 component of each layer is worth.
 
+    Where `ranks.importance` reads a plain search, too (`layered`), that one runs first.
+
     `search_model` does the same for a model and batches of your own. With `search.seeds` above 1
     several searches share a pass over the base where `runtime.stack` lets them.
 
@@ -42,8 +44,8 @@ def search(
     Args:
         config: of the run: model, data, task, `lora`, `search` and `ranks`.
         seed: of the replicate; None: `config.seed`.
-        selection: of the gates: learned; frozen, which leaves them at their start; or random, which
-            moves them along noise.
+        selection: of the gates: learned; frozen, which leaves them at their start; random, which
+            moves them along noise; or plain: frozen, on training and validation rows.
         prepared: model and rows, if already loaded; they are left unchanged.
         progress: told after each inner step.
         observe: given one row of figures after each outer step; of a search that goes on, the rows
@@ -66,24 +68,70 @@ def search(
     seed = config.seed if seed is None else seed
     with threads(config.runtime.threads), naming_what_to_lower(config, "search"):
         prepared = prepared or prepare(config, seed)
-        seeds, most = search_seeds(seed, config.search.seeds), shares(config, selection)
-        if min(len(seeds), most) > 1:
-            try:
-                (found,) = search_together(
-                    [Replica(config, seed, prepared)],
-                    selection=selection,
-                    progress=progress,
-                    observe=lambda number, row: observe(row),
-                    checkpoints=checkpoints,
-                    say=say,
-                    most=most,
-                )
-                return _whole(found)
-            except Apart as error:
-                _LOG.warning("%d searches run one at a time: %s", len(seeds), error)
-        programs = [program_of(config, prepared, one, selection) for one in seeds]
-        kept = config.runtime.kept_in(checkpoints)
-        return run_programs(programs, progress=progress, observe=observe, checkpoints=kept, say=say)
+        given = {"prepared": prepared, "progress": progress, "say": say}
+        if selection == "plain" or not config.ranks.read_plain:
+            alone = {"observe": observe, "checkpoints": checkpoints}
+            return search_alone(config, seed, selection, **given, **alone)
+        begun = Path(checkpoints) if checkpoints else None
+        # The plain search comes first: rows are observed of the other one.
+        plain, found = (
+            search_alone(
+                config,
+                seed,
+                each,
+                **given,
+                observe=observe if each == selection else lambda row: None,
+                checkpoints=begun and begun / each,
+                ends=each == "plain",
+            )
+            for each in ("plain", selection)
+        )
+    return found.beside(plain, config.ranks)
+
+
+def search_alone(
+    config: RunConfig,
+    seed: int,
+    selection: Selection,
+    *,
+    prepared: Prepared,
+    progress: Progress | None = None,
+    observe: Callable[[Row], None] = lambda row: None,
+    checkpoints: str | Path | None = None,
+    ends: bool = False,
+    say: Say = _LOG.info,
+) -> SearchResult:
+    """Run one search, without the plain one that `ranks.importance` may read beside it.
+
+    Its ranks are then read by singular values.
+
+    Args:
+        ends: save the end in `checkpoints`, too, since more work follows.
+        config, seed, selection, prepared, progress, observe, checkpoints, say: as of `search`.
+
+    Raises:
+        InputError, OutOfMemory: as of `search`.
+    """
+    seeds, most = search_seeds(seed, config.search.seeds), shares(config, selection)
+    if min(len(seeds), most) > 1:
+        try:
+            (found,) = search_together(
+                [Replica(config, seed, prepared)],
+                selection=selection,
+                progress=progress,
+                observe=lambda number, row: observe(row),
+                checkpoints=checkpoints,
+                say=say,
+                most=most,
+            )
+            return _whole(found)
+        except Apart as error:
+            _LOG.warning("%d searches run one at a time: %s", len(seeds), error)
+    programs = [program_of(config, prepared, one, selection) for one in seeds]
+    kept = config.runtime.kept_in(checkpoints)
+    return run_programs(
+        programs, progress=progress, observe=observe, checkpoints=kept, ends=ends, say=say
+    )
 
 
 def _whole(found: SearchResult | WorkFailed) -> SearchResult:

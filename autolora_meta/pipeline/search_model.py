@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 
 from autolora_meta.bilevel.options import SearchOptions, Selection
 from autolora_meta.errors import InputError
-from autolora_meta.finetuning.batch_order import LoaderStream
+from autolora_meta.finetuning.batch_order import Interleaved, LoaderStream
 from autolora_meta.finetuning.heads import head_modules
 from autolora_meta.finetuning.lora import LoraOptions
 from autolora_meta.foundation.checkpoints import Checkpoints, Every
@@ -69,8 +69,8 @@ def search_model(
         ranks: importance and rule (`RankOptions`).
         seed: of the factors, the order of batches and the dropout masks. With
             `options={"seeds": n}` it is the seed of the first of n searches, which are pooled.
-        selection: of the gates: learned; frozen, which leaves them at their start; or random, which
-            moves them along noise.
+        selection: of the gates: learned; frozen, which leaves them at their start; random, which
+            moves them along noise; or plain: frozen, on training and validation batches in turn.
         device: device of the search; the model returns to its own.
         progress: told after each inner step.
         observe: given one row of figures after each outer step; of a search that goes on, the rows
@@ -91,24 +91,38 @@ def search_model(
     search_options = read(SearchOptions, options or {}, "options")
     kept = RankOptions.kept_under({"budget": "uniform:1"}, allocation)
     rank_options = read(RankOptions, kept | allocation, "ranks")
-    programs = [
-        Program(
-            model,
-            LoaderStream(train, derive(one, "train order")),
-            LoaderStream(validation, derive(one, "outer order")),
-            loss,
-            lora_options,
-            tuple(head) or (head_modules(model) if isinstance(model, PreTrainedModel) else ()),
-            search_options,
-            rank_options,
-            one,
-            usable_device(str(device)),
-            selection,
-        )
-        for one in search_seeds(seed, search_options.seeds)
-    ]
+    trained = tuple(head) or (head_modules(model) if isinstance(model, PreTrainedModel) else ())
     kept = Checkpoints(Path(checkpoints), every) if checkpoints is not None else None
-    return run_programs(programs, progress=progress, observe=observe, checkpoints=kept)
+
+    def run(
+        selection: Selection, train: Any, kept: Checkpoints | None, **more: Any
+    ) -> SearchResult:
+        programs = [
+            Program(
+                model,
+                LoaderStream(train, derive(one, "train order")),
+                LoaderStream(validation, derive(one, "outer order")),
+                loss,
+                lora_options,
+                trained,
+                search_options.of(selection),
+                rank_options,
+                one,
+                usable_device(str(device)),
+                selection,
+            )
+            for one in search_seeds(seed, search_options.seeds)
+        ]
+        return run_programs(programs, progress=progress, checkpoints=kept, **more)
+
+    both = Interleaved([train, validation])
+    if selection == "plain":
+        return run(selection, both, kept, observe=observe)
+    if not rank_options.read_plain:
+        return run(selection, train, kept, observe=observe)
+    plain = run("plain", both, kept and kept.below("plain"), ends=True)
+    found = run(selection, train, kept and kept.below(selection), observe=observe)
+    return found.beside(plain, rank_options)
 
 
 def _refuse_own_generator(*loaders: Any) -> None:

@@ -30,7 +30,7 @@ from autolora_meta.pipeline.going_on import run_from_checkpoint
 from autolora_meta.pipeline.program import Program
 from autolora_meta.pipeline.result import SearchResult
 from autolora_meta.pipeline.running import result_of, run_programs, start_of
-from autolora_meta.ranks.importance import Components
+from autolora_meta.ranks.components import Components
 from autolora_meta.ranks.rules import allocate
 
 _LOG = logging.getLogger("autolora_meta")
@@ -112,7 +112,7 @@ def run_together(
             JoinedStream([program.validation for program in programs]),
             lambda model, batch: stack.losses(first.loss, batch),
             first.options,
-            selection=first.selection,
+            selection=first.formulated,
             device=first.device,
             progress=progress or Silent(),
             observe=observe,

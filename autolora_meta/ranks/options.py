@@ -166,6 +166,11 @@ class RankOptions(Options):
         kept = super().kept_under(below, above)
         return {key: value for key, value in kept.items() if key not in dropped}
 
+    @property
+    def read_plain(self) -> bool:
+        """Whether the importance reads the spectrum of a plain search beside the learned one."""
+        return IMPORTANCE[self.importance].plain
+
     def unspent(self, pattern: RankPattern) -> str:
         """Return a sentence about the part of the budget that `pattern` leaves unspent, or ""."""
         return unspent_words(pattern, self.budget) if self.rule == "budget" else ""

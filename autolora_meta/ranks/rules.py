@@ -10,7 +10,7 @@ from torch import Tensor
 
 from autolora_meta.errors import InputError
 from autolora_meta.ranks.budget import Budget
-from autolora_meta.ranks.importance import Components
+from autolora_meta.ranks.components import Components
 from autolora_meta.ranks.options import RankOptions, bounds
 from autolora_meta.ranks.pattern import RankPattern
 
@@ -50,7 +50,7 @@ def allocate(components: Components, options: RankOptions) -> RankPattern:
     Source: threshold with alpha: AutoLoRA, arXiv 2403.09113, section 3.2 (lambda = 1/k).
 
     Example:
-        >>> from autolora_meta.ranks.importance import Components
+        >>> from autolora_meta.ranks.components import Components
         >>> gates = torch.tensor([[0.9, 0.1], [0.6, 0.4]])
         >>> ones = torch.ones(2, 2)
         >>> components = Components(("q", "v"), (10, 10), 1.0, gates, ones, ones, ones)

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
 
 from autolora_meta.errors import InputError
-from autolora_meta.ranks.importance import Components
+from autolora_meta.ranks.components import Components
 from autolora_meta.ranks.options import RankOptions
 from autolora_meta.ranks.place import Place
 from autolora_meta.ranks.rules import allocate

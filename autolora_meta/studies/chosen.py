@@ -79,7 +79,7 @@ class Chosen:
         """What its retraining goes on from; None: from scratch."""
         if self.own.retrain.start != "search":
             return None
-        return self.replicate.search(allocator(self.asked.arm).searches[0]).start
+        return self.replicate.search(allocator(self.asked.arm).reads(self.own)[0]).start
 
     def alone(self) -> RetrainResult:
         """Retrain by stock tools, from the last checkpoint if there is one."""
@@ -114,7 +114,8 @@ class Chosen:
     def _told(self, result: RetrainResult | Trained) -> dict[str, Any]:
         """Return what the ledger keeps of a run; equal runs give equal content."""
         task, rows = self.replicate.prepared.task, self.replicate.prepared.rows
-        selections, spent = allocator(self.asked.arm).searches, plain_steps(self.found.spent.cost)
+        selections = allocator(self.asked.arm).reads(self.own)
+        spent = plain_steps(self.found.spent.cost)
         searches = [self.replicate.search(selection) for selection in selections]
         cost = self.own.retrain.steps + spent + sum(plain_steps(one.cost) for one in searches)
         return {

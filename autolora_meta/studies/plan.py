@@ -63,9 +63,9 @@ class Planned:
     @cached_property
     def searches(self) -> dict[Selection, str]:
         """The searches that it reads -> the key under which all runs share each of them."""
-        read = set(allocator(self.arm).searches)
+        read = set(allocator(self.arm).reads(self.config))
         if self.config.ranks.rule != "budget":  # every arm may spend what the learned ranks cost
-            read.add("learned")
+            read |= {*allocator("learned").reads(self.config)}
         return {s: fingerprint(self.config, self.seed, s)[:12] for s in sorted(read)}
 
     @cached_property

@@ -63,7 +63,7 @@ def _search(
     replicate = Replicate(config, wanted.seed, folder=folder, checkpoints=saved, progress=progress)
     _ = replicate.prepared  # loading is no part of searching
     with peak(config.runtime.resolved_device) as rose:
-        result = replicate.search(wanted.selection)
+        result = replicate.searched(wanted.selection)
     progress.close()
     return result.seconds, rose[0] if rose else None
 

@@ -11,7 +11,7 @@ from autolora_meta.bilevel.sensitivity import sensitivity
 from autolora_meta.finetuning.lora import LoraOptions, wrap_for_search
 from autolora_meta.foundation.cost import Cost
 from autolora_meta.foundation.progress import Silent
-from autolora_meta.ranks.importance import Components
+from autolora_meta.ranks.components import Components
 
 K = 3
 X, Y = torch.randn(2, 10, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(1))

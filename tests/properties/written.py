@@ -17,7 +17,7 @@ from autolora_meta.foundation import manifest
 from autolora_meta.foundation.cost import Cost
 from autolora_meta.foundation.environment import record, recorded
 from autolora_meta.pipeline.result import SearchResult
-from autolora_meta.ranks.importance import Components
+from autolora_meta.ranks.components import Components
 from autolora_meta.ranks.pattern import RankPattern
 from autolora_meta.reporting.sections_use import rows
 from autolora_meta.studies.ledger import Ledger

@@ -2,7 +2,7 @@
 
 import torch
 
-from autolora_meta.ranks.importance import Components
+from autolora_meta.ranks.components import Components
 
 
 def scored(scores: list[list[float]], costs: list[int] | None = None) -> Components:

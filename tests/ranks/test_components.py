@@ -11,7 +11,8 @@ import torch
 from safetensors.torch import save_file
 
 from autolora_meta.errors import InputError
-from autolora_meta.ranks.importance import IMPORTANCE, Components
+from autolora_meta.ranks.components import Components
+from autolora_meta.ranks.importance import IMPORTANCE
 
 K = 3
 SCALE = 2.0

@@ -8,7 +8,7 @@ import torch
 
 from autolora_meta.bilevel.gating import GateOptions, Gates
 from autolora_meta.errors import InputError
-from autolora_meta.ranks.importance import Components
+from autolora_meta.ranks.components import Components
 from autolora_meta.ranks.rules import (
     RankOptions,
     allocate,

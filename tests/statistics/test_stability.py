@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from autolora_meta.errors import InputError
-from autolora_meta.ranks.importance import Components
+from autolora_meta.ranks.components import Components
 from autolora_meta.ranks.rules import RankOptions
 from autolora_meta.statistics.stability import (
     Stability,
