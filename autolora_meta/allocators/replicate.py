@@ -39,6 +39,7 @@ class Replicate:
             are not.
         progress: told after each step of long work.
         prepared: model and rows of this seed, if already loaded; they are left unchanged.
+        plain: folder of a plain search of this seed, where that is not in `folder`.
 
     Attributes:
         cost: passes of allocators on it, without those of searches, whose results hold them.
@@ -53,11 +54,13 @@ class Replicate:
         checkpoints: Path | None = None,
         progress: Progress | None = None,
         prepared: Prepared | None = None,
+        plain: Path | None = None,
     ) -> None:
         self.config, self.seed, self.folder, self.progress = config, seed, folder, progress
         self.checkpoints, self._given = checkpoints, prepared
         self.cost = Cost()
         self._searches: dict[Selection, SearchResult] = {}
+        self._plain = plain
 
     @cached_property
     def prepared(self) -> Prepared:
@@ -130,7 +133,8 @@ class Replicate:
         return self._searches[selection]
 
     def _place(self, selection: Selection) -> Path | None:
-        return self.folder / str(self.seed) / selection if self.folder else None
+        folder = self._plain if selection == "plain" and self._plain else self.folder
+        return folder / str(self.seed) / selection if folder else None
 
     def _found(self, selection: Selection) -> SearchResult | None:
         place = self._place(selection)
@@ -148,12 +152,15 @@ class Replicate:
     def _searched(self, selection: Selection) -> SearchResult:
         place = self._place(selection)
         config = self.config
+        before = config.ranks.read_plain and selection != "plain"
+        plain = self.searched("plain") if before else None
         with threads(config.runtime.threads), naming_what_to_lower(config, "search"):
             result = search_alone(
                 config,
                 self.seed,
                 selection,
                 prepared=self.prepared,
+                plain=plain,
                 progress=self.progress,
                 observe=_rows_of(place),
                 checkpoints=self.checkpoints and self.checkpoints / selection,

@@ -52,6 +52,7 @@ class Program:
     task_type: str | None = None
     fingerprint: str | None = None
     blind_loss: float | None = None
+    spectrum: Tensor | None = None  # of a plain search that ran before, (L, k)
 
     @property
     def formulated(self) -> Selection:
@@ -60,8 +61,8 @@ class Program:
 
     @property
     def own_ranks(self) -> RankOptions:
-        """How ranks are read from this search alone, without the spectrum of a plain one."""
-        return own_ranks(self.ranks)
+        """How ranks are read from what this search has: without a spectrum by singular values."""
+        return self.ranks if self.spectrum is not None else own_ranks(self.ranks)
 
     @property
     def followed_ranks(self) -> RankOptions:
@@ -173,7 +174,11 @@ def search_seeds(seed: int, count: int) -> list[int]:
 
 
 def program_of(
-    config: RunConfig, prepared: Prepared, seed: int, selection: Selection = "learned"
+    config: RunConfig,
+    prepared: Prepared,
+    seed: int,
+    selection: Selection = "learned",
+    spectrum: Tensor | None = None,
 ) -> Program:
     """Return the program of one search of one replicate.
 
@@ -182,6 +187,7 @@ def program_of(
         prepared: base model and encoded rows of this replicate.
         seed: of this search.
         selection: of the gates: learned, frozen or random; plain: frozen, on all rows.
+        spectrum: of a plain search with the same seed that ran before. (L, k)
     """
     options, collate = config.search.of(selection), prepared.collate
     train, validation = prepared.rows["train"], prepared.rows["validation"]
@@ -202,4 +208,5 @@ def program_of(
         prepared.task.peft_type,
         fingerprint(config, seed, selection),
         prepared.task.blind_loss(validation),
+        spectrum,
     )

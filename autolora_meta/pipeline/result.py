@@ -168,25 +168,18 @@ class SearchResult:
         Args:
             plain: with as many pooled searches. Its cost is not added.
         """
-        pairs = zip(self.searches, plain.searches, strict=True)
-        each = [
-            replace(one, components=replace(one.components, spectrum=other.components.singular))
-            for one, other in pairs
-        ]
         if not self.members:
-            return each[0]
-        pooled = Components.pooled([one.components for one in each])
-        return replace(self, components=pooled, members=tuple(each))
+            spectrum = plain.components.singular
+            return replace(self, components=replace(self.components, spectrum=spectrum))
+        pairs = zip(self.members, plain.searches, strict=True)
+        members = tuple(one.with_spectrum(other) for one, other in pairs)
+        pooled = Components.pooled([one.components for one in members])
+        return replace(self, components=pooled, members=members)
 
-    def beside(self, plain: "SearchResult", options: RankOptions) -> "SearchResult":
-        """Return the same search with the spectrum of a plain one that ran for it; costs are added.
-
-        Args:
-            plain: as of `with_spectrum`.
-            options: how ranks are allocated from both.
-        """
-        whole = self.with_spectrum(plain).under(options)
-        return replace(whole, cost=self.cost + plain.cost, seconds=self.seconds + plain.seconds)
+    def after(self, plain: "SearchResult") -> "SearchResult":
+        """Return the same search with the cost of a plain one that ran for it."""
+        spent = {"cost": self.cost + plain.cost, "seconds": self.seconds + plain.seconds}
+        return replace(self, **spent)
 
     def under(self, options: RankOptions) -> "SearchResult":
         """Return the same search with other options for `ranks`."""

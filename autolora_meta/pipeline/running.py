@@ -101,7 +101,8 @@ def _run(
         def components(effects: Tensor | None = None) -> Components:
             factors, scale = lora_factors(wrapped, gates.names), program.lora.scale
             with torch.no_grad():
-                return Components.from_factors(gates.names, costs, scale, gates(), factors, effects)
+                given = gates.names, costs, scale, gates(), factors, effects, program.spectrum
+                return Components.from_factors(*given)
 
         engine = build(
             wrapped,

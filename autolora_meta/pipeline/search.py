@@ -15,7 +15,7 @@ from autolora_meta.pipeline.prepare import prepare
 from autolora_meta.pipeline.program import program_of, search_seeds
 from autolora_meta.pipeline.result import SearchResult
 from autolora_meta.pipeline.running import run_programs
-from autolora_meta.pipeline.search_together import Replica, search_together, shares
+from autolora_meta.pipeline.search_together import Replica, search_together, shares, spectra
 
 _LOG = logging.getLogger("autolora_meta")
 
@@ -72,21 +72,12 @@ def search(
         if selection == "plain" or not config.ranks.read_plain:
             alone = {"observe": observe, "checkpoints": checkpoints}
             return search_alone(config, seed, selection, **given, **alone)
-        begun = Path(checkpoints) if checkpoints else None
-        # The plain search comes first: rows are observed of the other one.
-        plain, found = (
-            search_alone(
-                config,
-                seed,
-                each,
-                **given,
-                observe=observe if each == selection else lambda row: None,
-                checkpoints=begun and begun / each,
-                ends=each == "plain",
-            )
-            for each in ("plain", selection)
-        )
-    return found.beside(plain, config.ranks)
+        below = (lambda name: Path(checkpoints) / name) if checkpoints else lambda name: None
+        before = {"checkpoints": below("plain"), "ends": True}
+        plain = search_alone(config, seed, "plain", **given, **before)
+        own = {"observe": observe, "checkpoints": below(selection)}
+        found = search_alone(config, seed, selection, plain=plain, **given, **own)
+    return found.after(plain)
 
 
 def search_alone(
@@ -95,17 +86,18 @@ def search_alone(
     selection: Selection,
     *,
     prepared: Prepared,
+    plain: SearchResult | None = None,
     progress: Progress | None = None,
     observe: Callable[[Row], None] = lambda row: None,
     checkpoints: str | Path | None = None,
     ends: bool = False,
     say: Say = _LOG.info,
 ) -> SearchResult:
-    """Run one search, without the plain one that `ranks.importance` may read beside it.
-
-    Its ranks are then read by singular values.
+    """Run one search, whatever `ranks.importance` reads beside it.
 
     Args:
+        plain: a plain search of this seed that ran before, whose spectrum is read; without one that
+            is asked for, ranks are read by singular values.
         ends: save the end in `checkpoints`, too, since more work follows.
         config, seed, selection, prepared, progress, observe, checkpoints, say: as of `search`.
 
@@ -116,7 +108,7 @@ def search_alone(
     if min(len(seeds), most) > 1:
         try:
             (found,) = search_together(
-                [Replica(config, seed, prepared)],
+                [Replica(config, seed, prepared, plain)],
                 selection=selection,
                 progress=progress,
                 observe=lambda number, row: observe(row),
@@ -127,7 +119,10 @@ def search_alone(
             return _whole(found)
         except Apart as error:
             _LOG.warning("%d searches run one at a time: %s", len(seeds), error)
-    programs = [program_of(config, prepared, one, selection) for one in seeds]
+    programs = [
+        program_of(config, prepared, one, selection, spectrum)
+        for one, spectrum in zip(seeds, spectra(plain, len(seeds)), strict=True)
+    ]
     kept = config.runtime.kept_in(checkpoints)
     return run_programs(
         programs, progress=progress, observe=observe, checkpoints=kept, ends=ends, say=say

@@ -21,6 +21,7 @@ from autolora_meta.foundation.randomness import derive
 from autolora_meta.pipeline.program import Loss, Program, search_seeds
 from autolora_meta.pipeline.result import SearchResult
 from autolora_meta.pipeline.running import run_programs
+from autolora_meta.pipeline.search_together import spectra
 from autolora_meta.ranks.options import RankOptions
 
 _EVERY = Every(minutes=5)
@@ -94,13 +95,19 @@ def search_model(
     trained = tuple(head) or (head_modules(model) if isinstance(model, PreTrainedModel) else ())
     kept = Checkpoints(Path(checkpoints), every) if checkpoints is not None else None
 
+    both = Interleaved([train, validation])
+
     def run(
-        selection: Selection, train: Any, kept: Checkpoints | None, **more: Any
+        selection: Selection, plain: SearchResult | None, kept: Checkpoints | None, **more: Any
     ) -> SearchResult:
+        rows, seeds = (
+            both if selection == "plain" else train,
+            search_seeds(seed, search_options.seeds),
+        )
         programs = [
             Program(
                 model,
-                LoaderStream(train, derive(one, "train order")),
+                LoaderStream(rows, derive(one, "train order")),
                 LoaderStream(validation, derive(one, "outer order")),
                 loss,
                 lora_options,
@@ -110,19 +117,17 @@ def search_model(
                 one,
                 usable_device(str(device)),
                 selection,
+                spectrum=spectrum,
             )
-            for one in search_seeds(seed, search_options.seeds)
+            for one, spectrum in zip(seeds, spectra(plain, len(seeds)), strict=True)
         ]
         return run_programs(programs, progress=progress, checkpoints=kept, **more)
 
-    both = Interleaved([train, validation])
-    if selection == "plain":
-        return run(selection, both, kept, observe=observe)
-    if not rank_options.read_plain:
-        return run(selection, train, kept, observe=observe)
-    plain = run("plain", both, kept and kept.below("plain"), ends=True)
-    found = run(selection, train, kept and kept.below(selection), observe=observe)
-    return found.beside(plain, rank_options)
+    if selection == "plain" or not rank_options.read_plain:
+        return run(selection, None, kept, observe=observe)
+    plain = run("plain", None, kept and kept.below("plain"), ends=True)
+    found = run(selection, plain, kept and kept.below(selection), observe=observe)
+    return found.after(plain)
 
 
 def _refuse_own_generator(*loaders: Any) -> None:

@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from torch import Tensor
+
 from autolora_meta.bilevel.options import Selection
 from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import Apart, NotFinite, WorkFailed
@@ -43,11 +45,13 @@ class Replica(NamedTuple):
         config: of its run.
         seed: of the replicate.
         prepared: its model and rows.
+        plain: a plain search of it that ran before; its spectrum is put beside what is found.
     """
 
     config: RunConfig
     seed: int
     prepared: Prepared
+    plain: SearchResult | None = None
 
 
 def search_together(
@@ -92,7 +96,13 @@ def search_together(
     config = replicas[0].config
     _refuse_unlike(replicas)
     each = config.search.seeds
-    every = [(one, seed) for one in replicas for seed in search_seeds(one.seed, each)]
+    every = [
+        (one, seed, spectrum)
+        for one in replicas
+        for seed, spectrum in zip(
+            search_seeds(one.seed, each), spectra(one.plain, each), strict=True
+        )
+    ]
     numbers, step = range(len(every)), most or len(every)
     follow = progress or Silent()
 
@@ -103,8 +113,8 @@ def search_together(
     def run(part: Sequence[int], kept: Checkpoints | None) -> list[SearchResult | NotFinite]:
         # Anew: a pass that memory failed has moved the batches of its programs on.
         programs = [
-            program_of(one.config, one.prepared, seed, selection)
-            for one, seed in (every[number] for number in part)
+            program_of(one.config, one.prepared, seed, selection, spectrum)
+            for one, seed, spectrum in (every[number] for number in part)
         ]
         return run_together(
             programs,
@@ -129,6 +139,13 @@ def search_together(
     return [_pooled(own, one.config) for own, one in zip(ends, replicas, strict=True)]
 
 
+def spectra(plain: SearchResult | None, count: int) -> list[Tensor | None]:
+    """Return the spectrum that a plain search left for each of so many seeds, or None for each."""
+    if plain is None:
+        return [None] * count
+    return [one.components.singular for one in plain.searches]
+
+
 def _pooled(
     found: Sequence[SearchResult | Exception], config: RunConfig
 ) -> SearchResult | WorkFailed:
@@ -143,7 +160,7 @@ def _pooled(
 def _refuse_unlike(replicas: Sequence[Replica]) -> None:
     sections = ("model", "task", "lora", "search")
     first = replicas[0].config
-    for config, _, prepared in replicas:
+    for config, _, prepared, _ in replicas:
         unlike = [name for name in sections if getattr(config, name) != getattr(first, name)]
         if unlike:
             raise Apart(

@@ -151,7 +151,11 @@ class _Reader:
         """Return the ranks of each search as they are now. (R, L)"""
         names = self.gates.names
         factors = lora_factors(self.wrapped, names)
-        self._latest = Components.of_several(names, self._costs, self._scale, self.gates(), factors)
+        given = names, self._costs, self._scale, self.gates(), factors
+        self._latest = [
+            replace(own, spectrum=program.spectrum)
+            for own, program in zip(Components.of_several(*given), self.programs, strict=True)
+        ]
         each = zip(self._latest, self.programs, strict=True)
         return torch.tensor([allocate(own, program.followed_ranks).ranks for own, program in each])
 
@@ -167,8 +171,8 @@ class _Reader:
         factors = [(a[r], b[r]) for a, b in lora_factors(self.wrapped, names)]
         try:
             with torch.no_grad():
-                gates = self.gates()[r]
-                found = Components.from_factors(names, self._costs, self._scale, gates, factors)
+                own = self.gates()[r], factors, None, self.programs[r].spectrum
+                found = Components.from_factors(names, self._costs, self._scale, *own)
                 return found, start_of(self.programs[r], self.wrapped, self.gates, r)
         except NotFinite as error:
             return error

@@ -142,6 +142,7 @@ class Components:
         gates: Tensor,
         factors: Sequence[Factors],
         sensitivity: Tensor | None = None,
+        spectrum: Tensor | None = None,
     ) -> "Components":
         """Build components from the factors of each layer.
 
@@ -153,6 +154,7 @@ class Components:
             factors: (A, B) of each layer: A (k, in) or (k, in, kh, kw), B (out, k) or
                 (out, k, 1, 1).
             sensitivity: if it was measured. (L, k)
+            spectrum: of a plain search, if there was one. (L, k)
 
         Raises:
             InputError: there is no layer, lengths differ, or factors do not have k components.
@@ -166,7 +168,8 @@ class Components:
         taken = norms_and_singular_values(names, gates, factors, scale)
         u, v, singular = (t.to(gates.dtype) for t in taken)
         kept = gates.detach().to("cpu", copy=True)
-        return cls(tuple(names), tuple(costs), float(scale), kept, u, v, singular, sensitivity)
+        own = kept, u, v, singular, sensitivity, spectrum
+        return cls(tuple(names), tuple(costs), float(scale), *own)
 
     @classmethod
     def of_several(

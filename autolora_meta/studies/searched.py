@@ -35,12 +35,14 @@ class Wanted(NamedTuple):
         seed: of the replicate.
         selection: learned gates, frozen ones or random ones.
         place: where it goes, as `seed/selection` below it.
+        plain: folder of the plain search that is read beside it, if one is.
     """
 
     configs: Sequence[RunConfig]
     seed: int
     selection: Selection
     place: Path
+    plain: Path | None = None
 
 
 def searched(wanted: Wanted) -> dict[str, Any]:
@@ -60,7 +62,8 @@ def _search(
     wanted: Wanted, config: RunConfig, folder: Path, saved: Path
 ) -> tuple[float, int | None]:
     progress = progress_of(config.search.total_work(wanted.selection))
-    replicate = Replicate(config, wanted.seed, folder=folder, checkpoints=saved, progress=progress)
+    kept = {"folder": folder, "checkpoints": saved, "plain": wanted.plain}
+    replicate = Replicate(config, wanted.seed, progress=progress, **kept)
     _ = replicate.prepared  # loading is no part of searching
     with peak(config.runtime.resolved_device) as rose:
         result = replicate.searched(wanted.selection)
@@ -94,10 +97,12 @@ def _alone(wanted: Wanted) -> Outcome:
 def _in_one_pass(several: Sequence[Wanted]) -> list[Outcome]:
     started = time.perf_counter()
     replicas: list[Replica] = []
-    for config, seed in ((wanted.configs[0], wanted.seed) for wanted in several):
+    for wanted in several:
+        config, seed = wanted.configs[0], wanted.seed
         prepared = Replicate(config, seed).prepared
         share_base(replicas[0].prepared if replicas else prepared, prepared)
-        replicas.append(Replica(config, seed, prepared))
+        plain = wanted.plain and SearchResult.load(wanted.plain / str(seed) / "plain")
+        replicas.append(Replica(config, seed, prepared, plain))
     config, selection = several[0].configs[0], several[0].selection
     saved = checkpoints_of_stack([wanted.place for wanted in several])
     progress = progress_of(len(several) * config.search.total_work(selection))

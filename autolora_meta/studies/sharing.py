@@ -40,9 +40,13 @@ def jobs_behind(
                 _add_other_ranks(alike[key], config)
                 load = config.search.total_work(selection)
                 arguments = alike[key], seed, selection, where
+                before: frozenset[str] = frozenset()
+                if selection != "plain" and (plain := run.searches.get("plain")) is not None:
+                    arguments += (folder / "searches" / plain,)
+                    before = frozenset({plain})
                 advice = if_killed(config, "search")
                 pass_of = (together or {}).get(key)
-                job = Job(key, work.search_once, arguments, frozenset(), load, advice, pass_of)
+                job = Job(key, work.search_once, arguments, before, load, advice, pass_of)
                 shared.setdefault(key, job)
         needs, load = {*run.searches.values()}, arm.total_work(config)
         beside = arm.work(config)

@@ -30,7 +30,11 @@ _alone = threading.Lock()  # torch's generator and threads belong to a process: 
 
 
 def search_once(
-    configs: Sequence[RunConfig], seed: int, selection: Selection, place: Path
+    configs: Sequence[RunConfig],
+    seed: int,
+    selection: Selection,
+    place: Path,
+    plain: Path | None = None,
 ) -> dict[str, Any]:
     """Run one search, for all runs that read it; keep that of another process that was quicker.
 
@@ -38,8 +42,9 @@ def search_once(
         configs: of those runs: they agree in all that the search depends on, and differ in `ranks`.
             The first that is possible on the model serves; the others fail in their own run.
         seed: of the replicate.
-        selection: learned gates, frozen ones or random ones.
+        selection: learned gates, frozen ones, random ones, or plain.
         place: where it goes, as `seed/selection` below it.
+        plain: folder of the plain search that is read beside it, if one is.
 
     Returns:
         `seconds` of all of it; and where it had to be run `allocation_seconds`, and `peak_memory`
@@ -47,7 +52,7 @@ def search_once(
     """
     end_with_parent()
     with _alone:
-        return searched(Wanted(configs, seed, selection, place))
+        return searched(Wanted(configs, seed, selection, place, plain))
 
 
 def search_together(several: Sequence[tuple[Any, ...]]) -> list[dict[str, Any] | Exception]:

@@ -82,9 +82,10 @@ def test_gated_is_the_same_as_gates_folded_into_b(kind: str, constraint: str) ->
     assert (output - model(x)).abs().max() < 1e-12
 
 
+@pytest.mark.parametrize("per", ["component", "layer"])
 @pytest.mark.parametrize("constraint", CONSTRAINTS)
-def test_the_loss_reaches_every_logit(constraint: str) -> None:
-    chosen = {"constraint": constraint}
+def test_the_loss_reaches_every_logit(constraint: str, per: str) -> None:
+    chosen = {"constraint": constraint, "per": per}
     model = wrapped(Layers(one=nn.Linear(4, 4), two=nn.Linear(4, 2)), ["one", "two"])
     gates = Gates(["one", "two"], K, GateOptions.model_validate(chosen)).double()
     x = torch.randn(3, 4, dtype=torch.float64)
@@ -99,12 +100,14 @@ def test_the_loss_reaches_every_logit(constraint: str) -> None:
     torch.autograd.gradcheck(loss, gates.logits)
 
 
+@pytest.mark.parametrize("per", ["component", "layer"])
 @pytest.mark.parametrize("constraint", CONSTRAINTS)
 @pytest.mark.parametrize(("gate_sum", "total"), [("k", float(K)), ("one", 1.0)])
 def test_gates_start_equal_with_the_sum_asked_for(
-    constraint: str, gate_sum: str, total: float
+    constraint: str, gate_sum: str, total: float, per: str
 ) -> None:
-    options = GateOptions.model_validate({"constraint": constraint, "gate_sum": gate_sum})
+    chosen = {"constraint": constraint, "gate_sum": gate_sum, "per": per}
+    options = GateOptions.model_validate(chosen)
     gates = Gates(["a", "b"], K, options).double()
     start = gates()
     assert start.shape == (2, K)
@@ -117,6 +120,27 @@ def test_constraints_bound_what_they_say() -> None:
     assert softmax.sum().item() == pytest.approx(K)
     assert sigmoid.min() > 0 and sigmoid.max() < 2
     assert free.tolist() == [0.0, 1.5, 3.0]
+
+
+def test_gates_of_layers_are_one_for_their_components_and_softmax_shares_among_layers() -> None:
+    softmax, sigmoid, free = (uneven(["a", "b"], per="layer", constraint=c) for c in CONSTRAINTS)
+    for gates in (softmax, sigmoid, free):
+        assert gates.logits.shape == (2, 1)
+        found = gates().detach()
+        assert found.shape == (2, K) and (found == found[:, :1]).all() and found[0, 0] < found[1, 0]
+    # 2 softmax(-1, 2): mean one over the layers
+    expected = 2 * torch.tensor([-1.0, 2.0], dtype=torch.float64).softmax(0)
+    torch.testing.assert_close(softmax().detach()[:, 0], expected)
+    softmax.several(3)
+    assert softmax().shape == (3, 2, K) and softmax.entropies() == pytest.approx([1.0] * 3)
+
+
+def test_entropy_of_layers_falls_to_zero_when_one_takes_all() -> None:
+    gates = Gates(["a", "b"], K, GateOptions(constraint="softmax", per="layer")).double()
+    with torch.no_grad():
+        gates.logits[1] = 60.0
+    assert gates.entropies() == pytest.approx([0.0], abs=1e-6)
+    assert Gates(["a"], K, GateOptions(per="layer")).entropies() == [1.0]
 
 
 def test_entropy_falls_to_zero_when_one_gate_takes_all() -> None:

@@ -71,6 +71,8 @@ def test_every_method_goes_on_to_the_same_bytes(
         ("learned", ("search.schedule=alternating", "search.inner.name=sgd")),
         ("learned", ("search.inner_steps=2", "search.precision=bf16")),
         ("learned", ("search.patience=4", "search.outer_steps=6", "search.diagnostics_every=1")),
+        ("learned", ("ranks.importance=layered", "search.gates.per=layer")),
+        ("plain", ()),
     ],
 )
 def test_every_kind_of_search_goes_on_to_the_same_bytes(

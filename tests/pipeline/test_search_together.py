@@ -86,6 +86,8 @@ def test_each_method_ends_where_each_search_ends_alone(
     [
         ("frozen", ()),
         ("random", ()),
+        ("plain", ()),
+        ("learned", ("search.gates={per: layer, constraint: softmax}",)),
         ("learned", ("search.inner_steps=2", "search.gates.constraint=softmax")),
         (
             "learned",

@@ -29,7 +29,8 @@ def components() -> Components:
     factors = [_factors(7, 5, 0), _factors(6, 2, 1), _factors(2, 9, 2)]
     gates = torch.tensor([[2.0, 0.5, 0.5], [1.0, -1.5, 0.0], [1.0, 1.0, 1.0]], dtype=torch.float64)
     names, rises = ["a", "b", "c"], torch.linspace(-1, 1, 9, dtype=torch.float64).view(3, K)
-    return Components.from_factors(names, [12, 8, 11], SCALE, gates, factors, rises)
+    spectrum = torch.tensor([[9.0, 1, 0], [4, 2, 1], [3, 3, 3]], dtype=torch.float64)
+    return Components.from_factors(names, [12, 8, 11], SCALE, gates, factors, rises, spectrum)
 
 
 def test_singular_values_are_those_of_the_dense_update(components: Components) -> None:
@@ -62,6 +63,17 @@ def test_product_is_the_geometric_mean_of_both_in_their_order(components: Compon
 
 def test_alpha_is_the_size_of_the_gate(components: Components) -> None:
     assert components.scores("alpha")[1].tolist() == [1.0, 1.5, 0.0]
+
+
+def test_layered_is_the_mean_gate_of_the_layer_times_the_plain_spectrum(
+    components: Components,
+) -> None:
+    # mean |gate|: 1, 5/6, 1
+    expected = [[9.0, 1.0, 0.0], [4 * 5 / 6, 2 * 5 / 6, 5 / 6], [3.0, 3.0, 3.0]]
+    for found, row in zip(components.scores("layered").tolist(), expected, strict=True):
+        assert found == pytest.approx(row)
+    with pytest.raises(InputError, match=r"search again with ranks\.importance layered"):
+        replace(components, spectrum=None).scores("layered")
 
 
 def test_scale_moved_from_gate_to_factor_changes_alpha_alone() -> None:
@@ -149,7 +161,7 @@ def test_saving_in_another_process_gives_the_same_bytes(
     first, second = tmp_path / "first", tmp_path / "second"
     components.save(first)
     program = (
-        "import sys; from autolora_meta.ranks.importance import Components; "
+        "import sys; from autolora_meta.ranks.components import Components; "
         "Components.load(sys.argv[1]).save(sys.argv[2])"
     )
     subprocess.run([sys.executable, "-c", program, first, second], check=True)
