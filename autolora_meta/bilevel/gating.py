@@ -33,18 +33,28 @@ class GateOptions(Options):
         "(docs/ranks.md). softmax: the components of a layer compete (the paper). sigmoid: each "
         "lies between 0 and twice its start.",
     )
-    per: Literal["component", "layer"] = Field(
-        default="component",
+    per: Literal["auto", "component", "layer"] = Field(
+        default="auto",
         description="What has a gate of its own. component: each rank-1 component. layer: a layer, "
         "whose k components share it, which has k times less noise and says only how much of the "
-        "budget the layer gets; read it with ranks.importance layered. softmax then lets layers "
-        "compete.",
+        "budget the layer gets; softmax then lets layers compete. auto: layer under "
+        "ranks.importance layered, which reads no more of the gates; else component.",
     )
     gate_sum: Literal["k", "one"] = Field(
         default="k",
         description="Sum of the gates of a layer at the start: k (mean one, the scale of the LoRA "
         "that is retrained) or one (the paper's convention).",
     )
+
+    def read_by(self, per_layer: bool) -> "GateOptions":
+        """Return the options with `layer` or `component` in the place of `auto`.
+
+        Args:
+            per_layer: whether ranks are read from the mean gate of a layer.
+        """
+        if self.per != "auto":
+            return self
+        return self.model_copy(update={"per": "layer" if per_layer else "component"})
 
 
 class Gates(nn.Module):

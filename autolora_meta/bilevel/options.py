@@ -160,6 +160,10 @@ class SearchOptions(Options):
         "search, at one forward per singular direction and batch; 0: not measured.",
     )
 
+    def read_by(self, per_layer: bool) -> "SearchOptions":
+        """Return the options with the gates that such a read-out has (`GateOptions.read_by`)."""
+        return self.model_copy(update={"gates": self.gates.read_by(per_layer)})
+
     def of(self, selection: Selection) -> "SearchOptions":
         """Return the options that a selection runs with: a plain search has no decay.
 

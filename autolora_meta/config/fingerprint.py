@@ -23,7 +23,8 @@ def fingerprint(config: RunConfig, seed: int, selection: str) -> str:
     """
     read = {"model", "data", "task", "lora", "search"}
     read |= {"ranks"} if config.search.patience is not None else set()
-    sections = config.model_dump(mode="json", include=read)
+    as_read = config.model_copy(update={"search": config.search_as_read})
+    sections = as_read.model_dump(mode="json", include=read)
     about = {**sections, "seed": seed, "selection": selection, "version": __version__}
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
 

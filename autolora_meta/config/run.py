@@ -204,6 +204,11 @@ class RunConfig(Options):
         return self
 
     @property
+    def search_as_read(self) -> SearchOptions:
+        """The section `search`, with what `search.gates.per: auto` is under `ranks`."""
+        return self.search.read_by(self.ranks.read_plain)
+
+    @property
     def learned_work(self) -> float:
         """The most that learning the ranks costs, retraining aside, in plain steps."""
         plain = self.search.total_work("plain") if self.ranks.read_plain else 0.0

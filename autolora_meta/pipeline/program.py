@@ -189,7 +189,7 @@ def program_of(
         selection: of the gates: learned, frozen or random; plain: frozen, on all rows.
         spectrum: of a plain search with the same seed that ran before. (L, k)
     """
-    options, collate = config.search.of(selection), prepared.collate
+    options, collate = config.search_as_read.of(selection), prepared.collate
     train, validation = prepared.rows["train"], prepared.rows["validation"]
     if selection == "plain":
         train = concatenate_datasets([train, validation])

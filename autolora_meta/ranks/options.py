@@ -39,7 +39,7 @@ class RankOptions(Options):
     """
 
     importance: str = Field(
-        default="product",
+        default="layered",
         description="Score of a component. "
         + "; ".join(f"{record.name}: {record.summary}" for record in IMPORTANCE.values())
         + ".",

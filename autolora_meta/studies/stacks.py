@@ -67,6 +67,7 @@ def _apart(run: Planned) -> bool:
 
 def _keys(config: RunConfig) -> tuple[str, str]:
     """Return hashes of what retrainings of a pass have in common, and what searches have, too."""
+    config = config.model_copy(update={"search": config.search_as_read})
     about = config.model_dump(mode="json", include={"model", "data", "task", "lora", "search"})
     more = about.pop("search"), about["lora"].pop("k")
     about["precision"] = config.retrain.precision

@@ -19,7 +19,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
             "data": {"source": str(tiny_csv(place / "rows.csv")), "train_rows": 32},
             "lora": {"k": 3, "targets": ["query", "value"], "dropout": 0.1},
             "search": {**FEW, "batch_size": 8, "outer_batch_size": 8},
-            "ranks": {"budget": "uniform:1"},
+            "ranks": {"budget": "uniform:1", "importance": "product"},
             "runtime": {"device": "cpu"},
         }
     )

@@ -10,7 +10,10 @@ def scored(scores: list[list[float]], costs: list[int] | None = None) -> Compone
     gates = torch.tensor(scores, dtype=torch.float64)
     one = torch.ones_like(gates)
     names = tuple(f"layer.{i}" for i in range(len(scores)))
-    return Components(names, tuple(costs or [10] * len(scores)), 2.0, gates, gates, one, gates)
+    mean = gates.abs().mean(dim=1, keepdim=True)
+    spectrum = gates / torch.where(mean == 0, 1.0, mean)  # for `layered`, which takes both
+    each = gates, gates, one, gates, None, spectrum
+    return Components(names, tuple(costs or [10] * len(scores)), 2.0, *each)
 
 
 def drawn(layers: int, k: int, seed: int) -> Components:
