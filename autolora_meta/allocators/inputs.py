@@ -24,7 +24,7 @@ def patch_rows(layer: nn.Conv2d, images: Tensor) -> Tensor:
     """Return the patches that a convolution multiplies with its weight, as rows.
 
     Args:
-        layer: a convolution in one group.
+        layer: a convolution without groups.
         images: its input. (N, in, H, W)
 
     Returns:

@@ -12,7 +12,6 @@ from autolora_meta.allocators.gradients import mean_gradients
 from autolora_meta.allocators.inputs import input_rows, patch_rows
 from autolora_meta.allocators.replicate import Replicate
 from autolora_meta.allocators.scored import proportional, scored
-from autolora_meta.errors import InputError
 
 BATCHES = 16  # training batches of gradient and inputs
 DAMPING = 1e-2  # lambda, in units of the mean eigenvalue of C
@@ -52,11 +51,11 @@ def effective_ranks(replicate: Replicate) -> Tensor:
     its weight is out x (in * height * width). C takes in * in numbers of a layer in memory.
 
     Raises:
-        InputError: a target is a convolution in groups, or its weight is quantised.
+        InputError: a weight is quantised.
     """
     names, _ = replicate.layers
     model = replicate.prepared.model
-    layers = [_one_matrix(model.get_submodule(name), name) for name in names]
+    layers = [model.get_submodule(name) for name in names]
     with _watched(layers) as (moments, begin):
         gradients = mean_gradients(replicate, "spectral", BATCHES, train=False, begin=begin)
     ranks = []
@@ -103,15 +102,6 @@ def _watched(
     finally:
         for handle in handles:
             handle.remove()
-
-
-def _one_matrix(layer: nn.Module, name: str) -> nn.Module:
-    if isinstance(layer, nn.Conv2d) and layer.groups > 1:
-        raise InputError(
-            f"spectral reads one matrix of inputs for each layer, and {name} is a convolution in "
-            f"{layer.groups} groups; leave it out (lora.exclude), or spectral out of compare.arms"
-        )
-    return layer
 
 
 def scores(replicate: Replicate) -> Tensor:
