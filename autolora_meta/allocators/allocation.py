@@ -13,6 +13,7 @@ from typing_extensions import TypedDict
 from autolora_meta.allocators.replicate import Allocator, Replicate
 from autolora_meta.allocators.scored import by_scores
 from autolora_meta.errors import InputError
+from autolora_meta.finetuning.start import Start
 from autolora_meta.foundation.cost import Cost, StoredCost
 from autolora_meta.foundation.device import threads
 from autolora_meta.foundation.json_files import Count, Figure, Size, read_rows
@@ -93,10 +94,12 @@ class Allocation:
     Args:
         pattern: the ranks.
         spent: by the allocator itself.
+        start: what it trained on the way, for the retraining to go on from; None: nothing.
     """
 
     pattern: RankPattern
     spent: Spent
+    start: Start | None = None
 
 
 def allocation(
@@ -114,6 +117,9 @@ def allocation(
     """
     if known is not None:
         return Allocation(by_scores(replicate, known.scores), known.spent)
+    if allocator.begins is not None:
+        (pattern, start), spent = _spending(allocator.begins, replicate)
+        return Allocation(pattern, spent, start)
     return Allocation(*_spending(allocator.allocate, replicate))
 
 

@@ -44,15 +44,26 @@ def scores(replicate: Replicate, *, frozen: bool) -> Tensor:
     scale stays c here.
     """
     with _nested(replicate, frozen) as (training, gates):
-        batches = training.validation(BATCHES)
-        _keep(gates.logits, gates.k)
-        losses = torch.full((len(gates.names), gates.k + 1), training.loss(batches)).double()
-        for layer, logits in enumerate(gates.logits):
-            for rank in range(gates.k):
-                _keep(logits, rank)
-                losses[layer, rank] = training.loss(batches)
-            _keep(logits, gates.k)
-    return needed(losses)
+        return needed(losses_of_ranks(training, gates, torch.ones(gates.k)))
+
+
+def losses_of_ranks(training: Training, gates: Gates, weights: Tensor) -> Tensor:
+    """Return the validation loss of each layer at each rank, the others at k. (L, k + 1)
+
+    Args:
+        training: of nested components, at its end.
+        gates: of its model.
+        weights: gates of the components of a layer, of which rank b keeps the first b. (k,)
+    """
+    batches = training.validation(BATCHES)
+    keep(gates.logits, gates.k, weights)
+    losses = torch.full((len(gates.names), gates.k + 1), training.loss(batches)).double()
+    for layer, logits in enumerate(gates.logits):
+        for rank in range(gates.k):
+            keep(logits, rank, weights)
+            losses[layer, rank] = training.loss(batches)
+        keep(logits, gates.k, weights)
+    return losses
 
 
 @contextmanager
@@ -65,7 +76,7 @@ def _nested(replicate: Replicate, frozen: bool) -> Iterator[tuple[Training, Gate
         factors = lora_factors(model, gates.names)
         for _ in range(steps):
             rank = int(torch.randint(1, gates.k + 1, (), generator=draw))  # b ~ U{1..k}
-            _keep(gates.logits, rank)
+            keep(gates.logits, rank, torch.ones(gates.k))
             if frozen:
                 with _others_stay(factors, rank - 1):
                     training.step()
@@ -75,9 +86,9 @@ def _nested(replicate: Replicate, frozen: bool) -> Iterator[tuple[Training, Gate
         training.close()
 
 
-def _keep(logits: Tensor, rank: int) -> None:
-    """Set gates to 1 for the first `rank` components and to 0 for the rest. (..., k)"""
-    logits[..., :rank] = 0.0
+def keep(logits: Tensor, rank: int, weights: Tensor) -> None:
+    """Set gates to their weights for the first `rank` components and to 0 for the rest. (..., k)"""
+    logits[..., :rank] = weights[:rank] - 1  # gate = 1 + logit
     logits[..., rank:] = -1.0
 
 

@@ -6,6 +6,7 @@ import torch
 from peft.tuners.lora.eva import SVDHook
 from torch import Tensor, nn
 
+from autolora_meta.allocators.inputs import input_rows
 from autolora_meta.allocators.replicate import Replicate
 from autolora_meta.allocators.scored import scored
 from autolora_meta.allocators.training import learned_work, peer_program, peer_steps
@@ -70,7 +71,7 @@ def _hook(name: str, k: int) -> SVDHook:
         n_components=k,
         sim_thresh=CONVERGED,
         name=name,
-        prepare_layer_inputs_fn=_rows,
+        prepare_layer_inputs_fn=lambda inputs, batch, name: input_rows(inputs, batch),
         gather_distributed_inputs=False,
     )
 
@@ -83,15 +84,6 @@ def _linear(model: nn.Module, name: str) -> nn.Module:
             "out of lora.targets, or eva out of compare.arms"
         )
     return layer
-
-
-def _rows(inputs: Any, batch: Any, name: str) -> Tensor:
-    """Return a layer's inputs as rows (n, in), without those of masked tokens."""
-    states = inputs[0] if isinstance(inputs, tuple) else inputs
-    mask = batch.get("attention_mask") if isinstance(batch, dict) else None
-    if mask is not None and states.shape[:-1] == mask.shape:
-        return states[mask.bool()]
-    return states.reshape(-1, states.shape[-1])
 
 
 ALLOCATOR = scored(

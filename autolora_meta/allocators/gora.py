@@ -3,15 +3,10 @@
 import torch
 from torch import Tensor
 
+from autolora_meta.allocators.gradients import mean_gradients
 from autolora_meta.allocators.replicate import Replicate
 from autolora_meta.allocators.scored import proportional, scored
-from autolora_meta.allocators.training import peer_program
 from autolora_meta.allocators.weights import weight_of
-from autolora_meta.bilevel.feed import to_device
-from autolora_meta.finetuning.lora import unwrapped_afterwards
-from autolora_meta.foundation.cost import Cost
-from autolora_meta.foundation.progress import Silent
-from autolora_meta.foundation.randomness import derive, seeded
 
 BATCHES = 64  # over which the gradient is averaged; the training of other peers is longer
 
@@ -19,26 +14,14 @@ BATCHES = 64  # over which the gradient is averaged; the training of other peers
 def importance(replicate: Replicate) -> Tensor:
     """Return I_l = mean |W_l * G_l|, entry by entry; G_l is the mean gradient of the loss. (L,)
 
-    One forward and backward for each of `BATCHES` training batches, in train mode, at the
-    pretrained weights; the head is as it was drawn.
+    The gradient is that of `BATCHES` training batches, in train mode.
     """
-    program, (names, _) = peer_program(replicate), replicate.layers
-    model, progress = program.model, replicate.progress or Silent()
-    with unwrapped_afterwards(model), seeded(derive(replicate.seed, "gora")):
-        model.to(program.device).train().requires_grad_(False)
-        weights = [weight_of(model, name).requires_grad_() for name in names]
-        total = [torch.zeros_like(w) for w in weights]
-        progress.start("gora", BATCHES)
-        for _ in range(BATCHES):
-            loss = program.loss(model, to_device(program.train.next(), program.device))
-            for mean, gradient in zip(total, torch.autograd.grad(loss, weights), strict=True):
-                mean += gradient / BATCHES
-            replicate.cost += Cost(forwards=1, backwards=1)
-            progress.step(float(loss.detach()))
-        progress.close()
-        pairs = zip(weights, total, strict=True)
-        # I_l = mean |W_l * G_l|
-        return torch.stack([(w.detach() * g).abs().mean().double().cpu() for w, g in pairs])
+    names, _ = replicate.layers
+    gradients = mean_gradients(replicate, "gora", BATCHES)
+    weights = [weight_of(replicate.prepared.model, name).detach() for name in names]
+    # I_l = mean |W_l * G_l|
+    each = [(w.to(g.device) * g).abs() for w, g in zip(weights, gradients, strict=True)]
+    return torch.stack([product.mean().double().cpu() for product in each])
 
 
 def scores(replicate: Replicate) -> Tensor:

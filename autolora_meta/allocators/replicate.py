@@ -13,6 +13,7 @@ from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.lora import layer_costs
 from autolora_meta.finetuning.prepare import Prepared
+from autolora_meta.finetuning.start import Start
 from autolora_meta.finetuning.tasks import refuse_lacking
 from autolora_meta.foundation import plugins
 from autolora_meta.foundation.cost import Cost
@@ -197,6 +198,8 @@ class Allocator:
         scores: replicate -> a score for each component, (L, k), if ranks at every budget follow
             from these alone (`scored`). A study computes them once for all budgets. They do not
             depend on the sections `ranks` and `retrain`.
+        begins: replicate -> ranks, and what was trained on the way to them. The retraining goes on
+            from that, whatever `retrain.start` says. None: the arm gives ranks alone.
     """
 
     allocate: Callable[[Replicate], RankPattern]
@@ -208,6 +211,7 @@ class Allocator:
     scores: Callable[[Replicate], Tensor] | None = None
     static: bool = False
     by_metric: bool = False
+    begins: Callable[[Replicate], tuple[RankPattern, Start]] | None = None
 
     def reads(self, config: RunConfig) -> tuple[Selection, ...]:
         """Return the searches that it reads under a configuration.

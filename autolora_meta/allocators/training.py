@@ -15,12 +15,12 @@ from autolora_meta.bilevel.feed import to_device
 from autolora_meta.bilevel.gating import GateOptions, Gates
 from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import InputError
-from autolora_meta.foundation.cost import Cost
+from autolora_meta.foundation.cost import Cost, plain_steps
 from autolora_meta.foundation.progress import Silent
 from autolora_meta.pipeline.program import Program, program_of
 
 # gate = 1 + logit: 1 leaves a component as LoRA has it, 0 takes it away.
-_PLAIN = GateOptions(constraint="free", gate_sum="k")
+PLAIN = GateOptions(constraint="free", gate_sum="k")
 
 
 def learned_work(config: RunConfig) -> float:
@@ -42,7 +42,7 @@ def peer_program(replicate: Replicate) -> Program:
     program = program_of(replicate.config, replicate.prepared, replicate.seed, "frozen")
     inner = program.options.inner
     inner = inner.model_copy(update={"weight_decay": inner.weight_decay or 0.0})
-    options = program.options.model_copy(update={"gates": _PLAIN, "inner": inner})
+    options = program.options.model_copy(update={"gates": PLAIN, "inner": inner})
     return replace(program, options=options)
 
 
@@ -93,6 +93,11 @@ class Training:
         self._replicate.cost += Cost(forwards=1, backwards=1)
         self._progress.step(value)
 
+    def spent(self, cost: Cost) -> None:
+        """Count passes beside the steps."""
+        self._replicate.cost += cost
+        self._progress.step(work=plain_steps(cost))
+
     def validation(self, count: int) -> list[Any]:
         """Return the next `count` validation batches, on the model's device."""
         return [
@@ -103,8 +108,7 @@ class Training:
     def loss(self, batches: Sequence[Any]) -> float:
         """Return the mean loss over the batches; leave the model in evaluation mode."""
         self._model.eval()
-        self._replicate.cost += Cost(forwards=len(batches))
-        self._progress.step(work=len(batches) / 2)
+        self.spent(Cost(forwards=len(batches)))
         return sum(float(self._program.loss(self._model, b)) for b in batches) / len(batches)
 
     def close(self) -> None:

@@ -19,7 +19,8 @@ def weight_of(model: nn.Module, name: str) -> nn.Parameter:
     if not layer.weight.is_floating_point():
         raise InputError(
             f"the weight of {name} is quantised ({layer.weight.dtype}), and this allocator reads "
-            "pretrained weights; load the base unquantised, or leave the arm out of compare.arms"
+            "pretrained weights or their gradients; load the base unquantised, or leave the arm "
+            "out of compare.arms"
         )
     return layer.weight
 

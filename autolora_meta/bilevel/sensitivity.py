@@ -49,7 +49,7 @@ def sensitivity(
     a_pass = Cost(forwards=len(batches))
     progress.start("sensitivity", plain_steps(a_pass) * scores.numel())
     try:
-        with torch.no_grad(), evaluating(model), _in_singular_form(gates, factors):
+        with torch.no_grad(), evaluating(model), in_singular_form(gates, factors):
             whole = value()
             for layer, (a, _) in enumerate(factors):
                 for j in range(gates.k):
@@ -64,7 +64,7 @@ def sensitivity(
 
 
 @contextmanager
-def _in_singular_form(gates: Gates, factors: Sequence[Factors]) -> Iterator[None]:
+def in_singular_form(gates: Gates, factors: Sequence[Factors]) -> Iterator[None]:
     """Inside, row j of A and column j of B are the j-th singular direction, and gates are equal."""
     tensors = [gates.logits, *(t for pair in factors for t in pair)]
     kept = [t.detach().clone() for t in tensors]

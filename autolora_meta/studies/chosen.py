@@ -77,6 +77,8 @@ class Chosen:
     @property
     def start(self) -> Start | None:
         """What its retraining goes on from; None: from scratch."""
+        if self.found.start is not None:
+            return self.found.start
         if self.own.retrain.start != "search":
             return None
         return self.replicate.search(allocator(self.asked.arm).reads(self.own)[0]).start
@@ -171,7 +173,9 @@ def effective(config: RunConfig, arm: str, spent: float = 0.0) -> RunConfig:
     """
     chosen = allocator(arm)
     changes: dict[str, Any] = {"steps": chosen.retrain_steps(config, spent)}
-    if not chosen.searches:  # there is nothing to go on from
+    if chosen.begins is not None:
+        changes["start"] = "search"
+    elif not chosen.searches:  # there is nothing to go on from
         changes["start"] = "scratch"
     section = config.retrain.model_copy(update=changes)
     return config.model_copy(update={"retrain": section})

@@ -10,13 +10,18 @@ from autolora_meta.allocators import (
     adalora,
     dylora,
     eva,
+    fim,
     gora,
     grid,
     l1,
+    matryoshka,
     para,
     prilora,
     random_ranks,
     sara,
+    shaplora,
+    spectral,
+    while_training,
 )
 from autolora_meta.allocators.allocation import Scoring, allocation, scoring
 from autolora_meta.allocators.replicate import Allocator, Replicate
@@ -36,6 +41,11 @@ PEERS = {
     "gora": gora.ALLOCATOR,
     "l1": l1.ALLOCATOR,
     "grid": grid.ALLOCATOR,
+    "spectral": spectral.ALLOCATOR,
+    "fim": fim.ALLOCATOR,
+    "shaplora": shaplora.ALLOCATOR,
+    "matryoshka": matryoshka.ALLOCATOR,
+    "while_training": while_training.ALLOCATOR,
 }
 
 

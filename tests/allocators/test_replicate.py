@@ -150,13 +150,19 @@ def test_at_equal_cost_the_arms_of_a_run_cost_the_same(
             self.done += work
 
     told = Told()
-    given = ["compare.equal_cost=true", "compare.arms=[learned, uniform, para]"]
+    given = ["compare.equal_cost=true", "compare.arms=[learned, uniform, para, while_training]"]
     config = RunConfig.load(tiny.config, *given, "compare.replicates=1")
     found = Study.of(config, tmp_path / "run").run(progress=told)
     costs = {row["arm"]: row["cost"] for row in found.finished}
     assert costs["learned"] == table.rows[0]["cost"]
-    for arm in ("uniform", "para"):  # whole steps, so that a part of one may be left
+    for arm in (
+        "uniform",
+        "para",
+        "while_training",
+    ):  # whole steps, so that a part of one may be left
         assert costs["learned"] - 1 < costs[arm] <= costs["learned"]
+    starts = {row["arm"]: row["start"] for row in found.finished}
+    assert starts.pop("while_training") == "search" and set(starts.values()) == {"scratch"}
     longer = RunConfig.load(tmp_path / "run" / "runs" / found.rows[1]["id"] / "config.yaml")
     assert longer.retrain.steps == int(costs["learned"]) > 4
     assert told.done == pytest.approx(told.meant, rel=0.1)
