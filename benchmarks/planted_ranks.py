@@ -1,9 +1,9 @@
 """Recovery of known ranks: python -m benchmarks.planted_ranks [--full] [--json FILE].
 
 Every regime of `autolora_meta.verification.planted` runs with 8 seeds: the shipped settings; the
-same search with alpha frozen; `plain`, also without decay, which is plain LoRA; and a search whose
-alpha gets random gradients. Each is read out in every way at the parameters of the true ranks, and
-by the paper's rule. `--full` is the grid of importance x constraint x method x rule, with the
+same search with a gate for each component; with alpha frozen; `plain`, also without decay, which
+is plain LoRA; and a search whose alpha gets random gradients. Each is read out in every way at the
+parameters of the true ranks, and by the paper's rule. `--full` is the grid of importance x constraint x method x rule, with the
 paper's own settings. With --json, a run that was stopped goes on where it was.
 """
 
@@ -36,6 +36,7 @@ UNIFORM = "uniform"
 # All validation rows of the smallest regime: what removing a direction costs is measured on these.
 SENSITIVITY_BATCHES = 4
 READ_OUTS = (
+    ("layered", "budget"),
     ("product", "budget"),
     ("singular", "budget"),
     ("contribution", "budget"),
@@ -71,7 +72,7 @@ class Setting:
 
 
 PAPER = {
-    "gates": {"constraint": "softmax", "gate_sum": "one"},
+    "gates": {"constraint": "softmax", "gate_sum": "one", "per": "component"},
     "hypergradient": {"method": "darts", "scale": "inner_lr", "weight": 1},
     "inner": {"weight_decay": 0},
 }
@@ -80,7 +81,8 @@ NULLS = (
     Setting("plain", {"inner": {"weight_decay": 0}}, "frozen"),
     Setting("random", selection="random"),
 )
-DEFAULT = (Setting("learned"), *NULLS, Setting(UNIFORM))
+COMPONENTS = Setting("components", {"gates": {"per": "component"}})
+DEFAULT = (Setting("learned"), COMPONENTS, *NULLS, Setting(UNIFORM))
 POOLED = Setting("pooled", {"seeds": 3})
 FULL = (
     *DEFAULT,

@@ -20,7 +20,7 @@ from autolora_meta.foundation.progress import Silent
 from autolora_meta.pipeline.program import Program, program_of
 
 # gate = 1 + logit: 1 leaves a component as LoRA has it, 0 takes it away.
-PLAIN = GateOptions(constraint="free", gate_sum="k")
+PLAIN = GateOptions(constraint="free", gate_sum="k", per="component")
 
 
 def learned_work(config: RunConfig) -> float:

@@ -137,9 +137,14 @@ class Interleaved:
 
     Args:
         several: each can be iterated again.
+
+    Raises:
+        InputError: one is an iterator, which ends after one epoch.
     """
 
     def __init__(self, several: Sequence[Iterable[Any]]) -> None:
+        for batches in several:
+            _refuse_iterator(batches)
         self._several = several
 
     def __iter__(self) -> Iterator[Any]:
@@ -169,11 +174,7 @@ class LoaderStream:
     """
 
     def __init__(self, batches: Iterable[Any], seed: int = 0) -> None:
-        if isinstance(batches, Iterator):
-            raise InputError(
-                f"batches are iterated many times, and a {type(batches).__name__} ends after the "
-                "first; give a DataLoader or a list"
-            )
+        _refuse_iterator(batches)
         self._batches = batches
         self._seed = seed
         self._ahead: list[Batch] = []
@@ -218,3 +219,11 @@ class LoaderStream:
             batch = next(self._iterator)
             self._random = RandomState.snapshot()
         return dict(batch) if isinstance(batch, Mapping) else batch
+
+
+def _refuse_iterator(batches: Iterable[Any]) -> None:
+    if isinstance(batches, Iterator):
+        raise InputError(
+            f"batches are iterated many times, and a {type(batches).__name__} ends after the "
+            "first; give a DataLoader or a list"
+        )

@@ -28,7 +28,7 @@ SETTINGS: dict[str, Any] = {
         "inner": {"learning_rate": 3e-2},
         "outer": {"learning_rate": 3e-2},
     },
-    "ranks": {"budget": "total-rank:4"},
+    "ranks": {"budget": "total-rank:4", "importance": "product"},
     "runtime": {"device": "cpu"},
 }
 

@@ -10,7 +10,6 @@ from autolora_meta.errors import InputError
 from autolora_meta.foundation import manifest
 from autolora_meta.pipeline.result import SearchResult
 from autolora_meta.ranks.pattern import RankPattern
-from autolora_meta.ranks.rules import RankOptions
 from tests.damage import changed, survives
 
 
@@ -62,7 +61,7 @@ def test_a_bit_that_flips_is_found_and_its_file_named(
                     with pytest.raises(InputError, match=rf"{file.name} is damaged.*search again"):
                         SearchResult.load(folder)
             file.write_bytes(whole)
-    result.under(RankOptions.model_validate({"budget": "uniform:1"})).save(tmp_path / "one")
+    result.under(result.options.changed(budget="uniform:1")).save(tmp_path / "one")
     assert RankPattern.load(tmp_path / "one" / "ranks.json").parameters == 4 * 32
     for place in ("one/ranks.json", "elsewhere.json"):  # as `allocate --output` writes them
         result.allocate(budget="uniform:2").save(tmp_path / place)

@@ -11,7 +11,6 @@ from autolora_meta.errors import InputError
 from autolora_meta.foundation.progress import Silent
 from autolora_meta.pipeline.result import SearchResult
 from autolora_meta.pipeline.search import search
-from autolora_meta.ranks.rules import RankOptions
 from autolora_meta.reporting.course import search_words
 from tests.pipeline.tiny_search import changed, files
 
@@ -45,7 +44,7 @@ def test_pooled_searches_are_saved_and_loaded_with_their_members(
     assert loaded.ranks == three.ranks and loaded.stability == three.stability
     assert [member.rows for member in loaded.searches] == [m.rows for m in three.searches]
     assert files(loaded, tmp_path / "again") == before
-    wide = loaded.under(RankOptions.model_validate({"budget": "uniform:2"}))
+    wide = loaded.under(loaded.options.changed(budget="uniform:2"))
     assert {member.ranks.total_rank for member in wide.searches} == {8} == {wide.ranks.total_rank}
     (tmp_path / "run" / "search" / "1" / "ranks.json").unlink()  # nothing reads it
     (tmp_path / "run" / "search" / "1" / "metrics.jsonl").unlink()
