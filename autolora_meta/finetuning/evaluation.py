@@ -14,10 +14,15 @@ from autolora_meta.finetuning.batch_order import Collate
 
 def by_length(rows: Dataset) -> Dataset:
     """Sort rows by length, so that test batches hold little padding."""
+    return rows.select(shortest_first(rows)) if "input_ids" in rows.column_names else rows
+
+
+def shortest_first(rows: Dataset) -> list[int]:
+    """Return the numbers of the rows in order of their length; of pictures as they are."""
     if "input_ids" not in rows.column_names:
-        return rows
+        return [*range(len(rows))]
     lengths = [len(ids) for ids in rows["input_ids"]]
-    return rows.select(sorted(range(len(rows)), key=lengths.__getitem__))
+    return sorted(range(len(rows)), key=lengths.__getitem__)
 
 
 def batches(

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from datasets import Dataset, DatasetDict
+from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from autolora_meta.finetuning.batch_order import Collate
@@ -15,6 +16,7 @@ from autolora_meta.finetuning.evaluation import by_length
 from autolora_meta.finetuning.heads import head_modules
 from autolora_meta.finetuning.models import ModelOptions, base_config, load_model, locate
 from autolora_meta.finetuning.padding import hide_padding
+from autolora_meta.finetuning.row_losses import row_losses
 from autolora_meta.finetuning.tasks import TASKS, Processor, Task, TaskOptions, task_class
 from autolora_meta.finetuning.vocabulary import refuse_foreign_ids
 
@@ -55,6 +57,16 @@ class Prepared:
         """
         size = batch_size if self.padding_hidden else 1
         return self.task.evaluate(model, by_length(rows), self.tokenizer, size)
+
+    def row_losses(self, model: nn.Module, batch_size: int) -> Tensor:
+        """Return the task's loss of each test row, whatever the rows beside it. (n,) float64
+
+        Args:
+            model: in eval mode, with its adapter, on its device.
+            batch_size: rows of a batch; 1 if the model reads padding.
+        """
+        size = batch_size if self.padding_hidden else 1
+        return row_losses(model, self.task.loss, self.rows["test"], self.collate, size)
 
 
 def prepare(

@@ -86,10 +86,11 @@ class RetrainResult:
     Args:
         model: the base with the adapter "default" and the trained head, in eval mode on the CPU.
         tokenizer: of the base; for a model of pictures, its image processor.
-        metrics: the task's metrics on the test rows.
+        metrics: the task's metrics on the test rows; none where losses are wanted.
         log: {"step", "loss", "learning_rate"} of each step.
         parameters: trained parameters of the adapter, head excluded.
         sample: a few encoded test rows as a batch, to check a saved adapter with.
+        losses: of the test rows, where they are wanted. (n,) float64
     """
 
     model: PeftModel
@@ -98,6 +99,7 @@ class RetrainResult:
     log: list[dict[str, float]]
     parameters: int
     sample: dict[str, torch.Tensor]
+    losses: torch.Tensor | None = None
 
 
 def retrain(
@@ -108,6 +110,7 @@ def retrain(
     seed: int,
     dropout: float = 0.0,
     start: Start | None = None,
+    by_row: bool = False,
     device: torch.device | str = "cpu",
     progress: Progress | None = None,
     checkpoints: Checkpoints | None = None,
@@ -126,6 +129,7 @@ def retrain(
         seed: of the replicate.
         dropout: on the input of the adapters.
         start: what a search trained; None: from scratch, whatever `options` says.
+        by_row: measure the loss of each test row, in place of the task's metrics.
         device: cpu, or an accelerator for the Trainer.
         progress: told after each step.
         checkpoints: where it is saved, also at Ctrl-C and SIGTERM, and goes on from.
@@ -174,7 +178,11 @@ def retrain(
         finally:
             follow.progress.close()
         wrapped.eval()
-        metrics = prepared.evaluate(wrapped, rows["test"], options.eval_batch_size)  # pyright: ignore[reportArgumentType]
+        size, metrics, losses = options.eval_batch_size, dict[str, float](), None
+        if by_row:
+            losses = prepared.row_losses(wrapped, size)
+        else:
+            metrics = prepared.evaluate(wrapped, rows["test"], size)  # pyright: ignore[reportArgumentType]
     few = test.__getitems__(list(range(min(8, len(test)))))
     return RetrainResult(
         model=wrapped.cpu(),
@@ -183,6 +191,7 @@ def retrain(
         log=follow.log,
         parameters=sum(p.numel() for p in adapter_parameters(wrapped).values()),
         sample=dict(prepared.collate(few)),
+        losses=losses,
     )
 
 

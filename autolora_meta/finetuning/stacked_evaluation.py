@@ -1,4 +1,4 @@
-"""Metrics of the adapters of a stack: of all in one pass, where the task has one answer a row."""
+"""What the adapters of a stack are worth on their test rows: metrics, or the loss of each row."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -40,6 +40,23 @@ def metrics_of_each(
             prepared, size = jobs[r].prepared, jobs[r].options.eval_batch_size
             with stack.only([r]):
                 found[r] = prepared.evaluate(model, prepared.rows["test"], size)  # pyright: ignore[reportArgumentType]
+    return found
+
+
+def losses_of_rows(
+    stack: Stack, jobs: Sequence[Job], chosen: Sequence[int]
+) -> dict[int, torch.Tensor]:
+    """Return the number of a job -> the loss of each of its test rows. (n,) float64
+
+    Args:
+        stack: after training.
+        jobs: of the stack.
+        chosen: numbers of the jobs to test.
+    """
+    model, found = stack.model.eval(), dict[int, torch.Tensor]()
+    for r in chosen:
+        with stack.only([r]):
+            found[r] = jobs[r].prepared.row_losses(model, jobs[r].options.eval_batch_size)
     return found
 
 

@@ -34,6 +34,7 @@ class Job:
         options: steps, learning rate and so on.
         seed: of the replicate.
         start: what a search trained; None: from scratch.
+        by_row: the loss of each test row is wanted, in place of the task's metrics.
     """
 
     prepared: Prepared
@@ -41,6 +42,7 @@ class Job:
     options: RetrainOptions
     seed: int
     start: Start | None = None
+    by_row: bool = False
 
     @cached_property
     def arguments(self) -> TrainingArguments:

@@ -19,7 +19,7 @@ from autolora_meta.finetuning.retrain import started
 from autolora_meta.finetuning.stacked import Stack, stacked
 from autolora_meta.finetuning.stacked_adamw import StackedAdamW
 from autolora_meta.finetuning.stacked_batches import Order, batches, parts, workers_beside
-from autolora_meta.finetuning.stacked_evaluation import metrics_of_each
+from autolora_meta.finetuning.stacked_evaluation import losses_of_rows, metrics_of_each
 from autolora_meta.finetuning.stacked_jobs import Job, refuse_unlike
 from autolora_meta.finetuning.stacked_rows import refuse_mixed_rows
 from autolora_meta.finetuning.stacked_saving import Saving
@@ -41,10 +41,11 @@ class Trained:
 
     Args:
         state: adapter and head by the names that PEFT loads, on the CPU.
-        metrics: the task's metrics on the test rows.
+        metrics: the task's metrics on the test rows; none where losses are wanted.
         log: {"step", "loss", "learning_rate"} of each step.
         parameters: trained parameters of the adapter, head excluded.
         stack: how many adapters were trained in its pass.
+        losses: of the test rows, where they are wanted (`Job.by_row`). (n,) float64
     """
 
     state: dict[str, Tensor]
@@ -52,6 +53,7 @@ class Trained:
     log: list[dict[str, float]]
     parameters: int
     stack: int
+    losses: Tensor | None = None
 
 
 def retrain_stacked(
@@ -215,9 +217,10 @@ def _results(
     """Return what came of each job; those whose loss is no number are not tested."""
     wrong = [next((i for i, x in enumerate(own) if not math.isfinite(x)), None) for own in losses]
     kept = [r for r, step in enumerate(wrong) if step is None]
-    metrics = metrics_of_each(stack, jobs, kept)
+    by_row = losses_of_rows(stack, jobs, [r for r in kept if jobs[r].by_row])
+    metrics = metrics_of_each(stack, jobs, [r for r in kept if not jobs[r].by_row])
     return [
-        _trained(stack, r, job, losses[r], metrics[r])
+        _trained(stack, r, job, losses[r], metrics.get(r, {}), by_row.get(r))
         if (step := wrong[r]) is None
         else lost(losses[r][step], step + 1)
         for r, job in enumerate(jobs)
@@ -225,7 +228,12 @@ def _results(
 
 
 def _trained(
-    stack: Stack, r: int, job: Job, losses: list[float], metrics: dict[str, float]
+    stack: Stack,
+    r: int,
+    job: Job,
+    losses: list[float],
+    metrics: dict[str, float],
+    by_row: Tensor | None,
 ) -> Trained:
     log = [
         {"step": step, "loss": loss, "learning_rate": rate}
@@ -233,4 +241,4 @@ def _trained(
     ]
     state = {key: value.cpu() for key, value in stack.state(r).items()}
     parameters = sum(value.numel() for key, value in state.items() if "lora_" in key)
-    return Trained(state, metrics, log, parameters, len(stack))
+    return Trained(state, metrics, log, parameters, len(stack), by_row)

@@ -30,6 +30,7 @@ class Retraining:
         seed: of the replicate.
         prepared: model and rows of that seed.
         start: what a search trained; None: from scratch.
+        by_row: the loss of each test row is wanted, in place of the task's metrics.
     """
 
     config: RunConfig
@@ -37,6 +38,7 @@ class Retraining:
     seed: int
     prepared: Prepared
     start: Start | None = None
+    by_row: bool = False
 
 
 def retrain_together(
@@ -68,7 +70,8 @@ def retrain_together(
     for other in others:
         share_base(first.prepared, other.prepared)
     jobs = [
-        Job(one.prepared, one.pattern, one.config.retrain, one.seed, one.start) for one in several
+        Job(one.prepared, one.pattern, one.config.retrain, one.seed, one.start, one.by_row)
+        for one in several
     ]
     with threads(config.runtime.threads), naming_what_to_lower(config, "retrain"):
         found = retrain_stacked(
