@@ -246,9 +246,9 @@ class Allocator:
 
 
 def allocator(name: str) -> Allocator:
-    """Return the allocator registered as `name`.
+    """Return the allocator registered as `name`, or the member of a family, such as `pattern:3`.
 
     Raises:
         InputError: there is none.
     """
-    return plugins.load(plugins.ALLOCATORS, name)
+    return plugins.allocator(name)

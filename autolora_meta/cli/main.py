@@ -10,6 +10,7 @@ from autolora_meta.cli.allocate import allocate
 from autolora_meta.cli.arguments import Overlays
 from autolora_meta.cli.compare import compare
 from autolora_meta.cli.export import export
+from autolora_meta.cli.headroom import headroom
 from autolora_meta.cli.plot import plot
 from autolora_meta.cli.retrain import retrain
 from autolora_meta.cli.run import run
@@ -97,6 +98,7 @@ app.command()(compare)
 app.command()(plot)
 app.command()(export)
 app.command()(study)
+app.command()(headroom)
 app.command()(verify)
 
 

@@ -10,6 +10,8 @@ from autolora_meta.finetuning.tasks import metric_called
 from autolora_meta.foundation import plugins
 from autolora_meta.foundation.options import Options
 
+FEWEST = 4  # random patterns
+
 
 class PrimaryOptions(Options):
     """The comparison that is named before the run; all others are secondary."""
@@ -33,10 +35,8 @@ class PrimaryOptions(Options):
     @field_validator("contrast")
     @classmethod
     def _two_arms(cls, value: tuple[str, str] | None) -> tuple[str, str] | None:
-        allowed = plugins.names(plugins.ALLOCATORS)
         for arm in value or ():
-            if arm not in allowed:
-                raise ValueError(unknown("arm", arm, allowed))
+            plugins.refuse_no_allocator(arm)
         if value and value[0] == value[1]:
             raise ValueError(f"{value[0]} cannot be compared with itself; name two arms")
         return value
@@ -74,13 +74,27 @@ class CompareOptions(Options):
         "Fewer than 3 allow no claim.",
     )
 
+    headroom: int = Field(
+        default=0,
+        ge=0,
+        le=1000,
+        description="Number of random patterns that are retrained beside the arms, and uniform "
+        "ranks with them, to say whether ranks matter here; 0: none, else at least 4. 20 are "
+        "usual; with fewer than 4 replicates nothing is concluded.",
+    )
+
+    @field_validator("headroom")
+    @classmethod
+    def _enough_patterns(cls, value: int) -> int:
+        if 0 < value < FEWEST:
+            raise ValueError(f"{value} patterns show no spread; give 0, or at least {FEWEST}")
+        return value
+
     @field_validator("arms", "baseline")
     @classmethod
     def _known(cls, value: Any) -> Any:
-        allowed = plugins.names(plugins.ALLOCATORS)
         for arm in (value,) if isinstance(value, str) else value:
-            if arm not in allowed:
-                raise ValueError(unknown("arm", arm, allowed))
+            plugins.refuse_no_allocator(arm)
         return value
 
     @field_validator("metrics")

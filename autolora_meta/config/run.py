@@ -188,6 +188,16 @@ class RunConfig(Options):
         return self
 
     @model_validator(mode="after")
+    def _one_budget_for_patterns(self) -> "RunConfig":
+        if self.compare.headroom and self.ranks.rule != "budget":
+            raise ValueError(
+                f"compare.headroom is {self.compare.headroom}, and ranks.rule '{self.ranks.rule}' "
+                "gives every replicate a budget of its own, so that a pattern would not be the "
+                "same in all of them; give ranks.rule=budget, or compare.headroom=0"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _precision_of_this_machine(self) -> "RunConfig":
         """Put what `auto` is here in its place: results and their hashes depend on it."""
         for name in ("search", "retrain"):

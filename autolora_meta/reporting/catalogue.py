@@ -87,7 +87,12 @@ def _arms() -> Entries:
     found = {
         name: plugins.load(plugins.ALLOCATORS, name) for name in plugins.names(plugins.ALLOCATORS)
     }
+    found |= {f"{one}:1, {one}:2, ...": plugins.allocator(f"{one}:1") for one in _families()}
     return [(name, arm.summary, arm.source) for name, arm in found.items()]
+
+
+def _families() -> list[str]:
+    return plugins.names(plugins.FAMILIES)
 
 
 def _tasks() -> Entries:

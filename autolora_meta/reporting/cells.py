@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from autolora_meta.foundation.progress import Row
 from autolora_meta.studies.contrasts import Contrast
 from autolora_meta.studies.labels import value_label
+from autolora_meta.studies.patterns import measured_together
 from autolora_meta.studies.runs import value_of
 from autolora_meta.studies.table import StudyTable
 
@@ -15,9 +16,15 @@ Cells = tuple[list[str], list[list[object]]]
 
 
 def points(table: StudyTable) -> list[list[Row]]:
-    """Return the finished runs of each setting and arm, one a seed, in the order of the grid."""
+    """Return the finished runs of each setting and arm, one a seed, in the order of the grid.
+
+    Random patterns that are measured together (`headroom`) are not among them.
+    """
     groups: dict[str, list[Row]] = {}
+    together = measured_together(table)
     for row in table.finished:
+        if row["arm"] in together:
+            continue
         groups.setdefault(json.dumps([row["settings"], row["arm"]], sort_keys=True), []).append(row)
     return list(groups.values())
 

@@ -16,6 +16,7 @@ from autolora_meta.reporting.ranked import ranks_by_value, ranks_of_study, read_
 from autolora_meta.reporting.style import save_all
 from autolora_meta.studies.answers import answers
 from autolora_meta.studies.contrasts import Contrast
+from autolora_meta.studies.headroom import measured
 from autolora_meta.studies.ledger import STUDY
 from autolora_meta.studies.questions import EVERY, Question
 from autolora_meta.studies.table import StudyTable
@@ -84,6 +85,8 @@ def _draw_study(table: StudyTable, folder: Path) -> None:
         else:
             about = one.key, one.baseline, contrasts[0].metric
             _save(plots.study(table, *about, contrasts=contrasts), folder, name)
+    if (found := measured(table, folder)) is not None:
+        _save(plots.headroom_strip(found), folder, "headroom")
     ranks = ranks_of_study(folder)
     if ranks is not None and len(ranks.searches) > 1:
         _save(plots.rank_spread(ranks.searches), folder, "ranks-spread")
@@ -103,7 +106,7 @@ def _draw_study(table: StudyTable, folder: Path) -> None:
 
 def _clear(folder: Path) -> None:
     """Remove the figures of what the folder held before."""
-    for kind in ("contrast-*", "ranks-*", "cost", "parameters"):
+    for kind in ("contrast-*", "ranks-*", "cost", "parameters", "headroom"):
         for old in (folder / "figures").glob(f"{kind}.*"):
             old.unlink(missing_ok=True)  # another process may draw them, too
 

@@ -10,6 +10,7 @@ from autolora_meta.foundation.places import replace_text
 from autolora_meta.reporting.caveats import reserves, warnings
 from autolora_meta.reporting.course import courses
 from autolora_meta.reporting.document import Document
+from autolora_meta.reporting.headroom import first_words, headroom_sections
 from autolora_meta.reporting.sections import (
     comparisons,
     cost,
@@ -20,6 +21,7 @@ from autolora_meta.reporting.sections import (
 )
 from autolora_meta.reporting.sections_use import adapter, again, rows, settings
 from autolora_meta.reporting.sentences import answer
+from autolora_meta.studies.headroom import measured
 from autolora_meta.studies.labels import value_label
 from autolora_meta.studies.ledger import STUDY
 from autolora_meta.studies.table import FILE as TABLE
@@ -66,10 +68,17 @@ def document(folder: Path) -> Document:
     """
     table = StudyTable.load(folder)
     went = courses(table, folder)
-    answered = [*warnings(table, folder, went), answer(table), *reserves(table)]
+    room = measured(table, folder)
+    answered = [
+        *first_words(room),
+        *warnings(table, folder, went),
+        *([answer(table)] if table.asked or room is None else []),
+        *reserves(table),
+    ]
     sections = [
         *in_words(table, went),
         *comparisons(table, folder),
+        *headroom_sections(room, folder),
         settings_table(table, folder),
         *rows(folder),
         *ranks_and_search(table, folder),

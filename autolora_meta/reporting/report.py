@@ -9,7 +9,9 @@ from autolora_meta.pipeline.result import SearchResult
 from autolora_meta.reporting.figures import draw_all
 from autolora_meta.reporting.page import page
 from autolora_meta.reporting.summary import write_summary
+from autolora_meta.studies.headroom import measured
 from autolora_meta.studies.plan import Planned
+from autolora_meta.studies.table import StudyTable
 
 
 def report(folder: Path, first: Planned | None) -> str:
@@ -24,6 +26,8 @@ def report(folder: Path, first: Planned | None) -> str:
     """
     if first is not None:
         _gather(folder, first)
+    if (found := measured(StudyTable.load(folder), folder)) is not None:
+        found.save(folder)
     draw_all(folder)
     said = write_summary(folder)
     page(folder)

@@ -126,6 +126,7 @@ def panels(
     sharex: bool = False,
     sharey: bool = True,
     heights: Sequence[float] | None = None,
+    widths: Sequence[float] | None = None,
 ) -> list[Axes]:
     """Cut the place of `ax` into rows x columns panels, row by row; `ax` goes.
 
@@ -136,7 +137,7 @@ def panels(
     if place is None or figure is None:
         raise InputError("a figure of several panels needs axes made by a figure's subplots")
     ax.remove()
-    grid = place.subgridspec(rows, columns, height_ratios=heights)
+    grid = place.subgridspec(rows, columns, height_ratios=heights, width_ratios=widths)
     return list(grid.subplots(squeeze=False, sharex=sharex, sharey=sharey).flat)
 
 

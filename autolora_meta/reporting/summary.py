@@ -9,10 +9,12 @@ from autolora_meta.reporting.at_once import trained_at_once
 from autolora_meta.reporting.caveats import blind_runs, reach, reserves, warnings
 from autolora_meta.reporting.cells import means
 from autolora_meta.reporting.course import Course, courses
+from autolora_meta.reporting.headroom import first_words
 from autolora_meta.reporting.markdown import ranks_table, table
 from autolora_meta.reporting.quoting import escaped
 from autolora_meta.reporting.sentences import groups
 from autolora_meta.studies.executor import Job
+from autolora_meta.studies.headroom import Measured, measured
 from autolora_meta.studies.labels import row_label
 from autolora_meta.studies.plan import Planned
 from autolora_meta.studies.table import StudyTable
@@ -29,7 +31,8 @@ def write_summary(folder: Path) -> str:
     found = StudyTable.load(folder)
     went = courses(found, folder)
     result = SearchResult.load(folder) if (folder / "search").is_dir() else None
-    said = summary(found, went, warnings(found, folder, went), result)
+    warned = warnings(found, folder, went)
+    said = summary(found, went, warned, result, measured(found, folder))
     replace_text(folder / FILE, said)
     return said
 
@@ -39,6 +42,7 @@ def summary(
     went: dict[str, Course] | None = None,
     warned: Sequence[str] = (),
     result: SearchResult | None = None,
+    room: Measured | None = None,
 ) -> str:
     """Return the answer of a study in Markdown.
 
@@ -47,8 +51,9 @@ def summary(
         went: how its searches went (`courses`).
         warned: what stands before all else.
         result: the first search, whose ranks are shown.
+        room: its headroom, where it was measured. Where ranks do not matter, that is said first.
     """
-    parts = [f"# {escaped(found.name)}"]
+    parts = [f"# {escaped(found.name)}", *[f"**{escaped(said)}**" for said in first_words(room)]]
     parts += [escaped(found.question)] * bool(found.question)
     parts += [f"**{escaped(said)}**" for said in warned]
     if result is not None:
@@ -64,6 +69,7 @@ def summary(
     for group in groups(found):
         points = [f"- {escaped(said)}" for said in group.sentences]
         parts += [f"{escaped(group.heading)}:", "\n".join(points)]
+    parts += room_part(room)
     parts.append(reach(found, [c for group in groups(found) for c in group.contrasts]))
     for setting, course in (went or {}).items():
         said = f"{setting}: " * bool(setting) + " ".join(course.sentences())
@@ -86,6 +92,19 @@ def _failed(found: StudyTable) -> list[str]:
     said = (f"{row['id']} ({row_label(row)}): {row['error']}" for row in found.failed)
     lines = [f"- {escaped(one)}" for one in said]
     return ["## Failed", "\n".join(lines), "Run again with --retry-failed to try them once more."]
+
+
+def room_part(room: Measured | None) -> list[str]:
+    """Return what random patterns show, in Markdown."""
+    if room is None:
+        return []
+    points = [f"- {escaped(said)}" for said in _beyond(room)]
+    return ["Headroom, what ranks can change here:", "\n".join(points)]
+
+
+def _beyond(room: Measured) -> list[str]:
+    """Return what is to be said of headroom, without what stands first already."""
+    return [*[room.verdict] * (not first_words(room)), *room.sentences]
 
 
 def study_plan(runs: Sequence[Planned], jobs: Sequence[Job]) -> str:

@@ -16,6 +16,7 @@ from autolora_meta.foundation import plugins
 from autolora_meta.foundation.options import FolderName, Options, read
 from autolora_meta.foundation.reading import file_text
 from autolora_meta.foundation.yaml_text import yaml_content, yaml_of
+from autolora_meta.studies.patterns import is_pattern, patterns_of
 from autolora_meta.studies.questions import (
     ARM,
     EVERY,
@@ -113,10 +114,8 @@ class StudyOptions(Options):
     @field_validator("arms")
     @classmethod
     def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        allowed = plugins.names(plugins.ALLOCATORS)
         for arm in value:
-            if arm not in allowed:
-                raise ValueError(unknown(ARM, arm, allowed))
+            plugins.refuse_no_allocator(arm)
         return value
 
     @field_validator("seeds", "arms")
@@ -147,16 +146,23 @@ class StudyOptions(Options):
         return (*((VARIANT,) if self.variants else ()), *self.vary, ARM)
 
     def asked(self) -> tuple[Question, ...]:
-        """The contrasts, those that follow from the grid where none are given."""
+        """The contrasts, those that follow from the grid where none are given.
+
+        Random patterns are measured together (`headroom`), and not compared one by one.
+        """
         if self.contrasts:
             return self.contrasts
         first: dict[str, Any] = {key: values[0] for key, values in self.vary.items()}
         first[ARM] = "uniform" if "uniform" in self.arms else self.arms[0]
-        several = {ARM: self.arms, **self.vary}
+        several = {ARM: [arm for arm in self.arms if not is_pattern(arm)], **self.vary}
         if self.variants:
             first[VARIANT], several[VARIANT] = next(iter(self.variants)), tuple(self.variants)
+        values = {ARM: tuple(a for a in several[ARM] if a != first[ARM])}
+        values = values if len(several[ARM]) < len(self.arms) else {}
         return tuple(
-            Question(key=key, baseline=first[key]) for key in self.keys if len(several[key]) > 1
+            Question(key=key, baseline=first[key], values=values.get(key))
+            for key in self.keys
+            if len(several[key]) > 1
         )
 
     def primary(self) -> Primary:
@@ -193,7 +199,7 @@ class StudyOptions(Options):
         return cls(
             name=config.name,
             base=(config.model_dump(mode="json"),),
-            arms=compare.arms,
+            arms=tuple(dict.fromkeys([*compare.arms, *patterns_of(compare.headroom)])),
             seeds=tuple(config.seed + number for number in range(compare.replicates)),
             contrasts=questions_of(compare),
         )

@@ -53,7 +53,10 @@ def questions_of(compare: CompareOptions) -> tuple[Question, ...]:
     primary = compare.contrast()
     if primary is None:  # one arm
         return ()
-    asked = [Question(baseline=baseline, metric=EVERY)]
+    others = None  # every other
+    if compare.headroom:  # random patterns are measured together
+        others = tuple(arm for arm in arms if arm != baseline)
+    asked = [Question(baseline=baseline, values=others, metric=EVERY)]
     pairs = [("learned", arm) for arm in arms if arm not in ("learned", baseline)]
     if baseline == "learned":
         pairs = []

@@ -1,5 +1,6 @@
 """Figures of runs and of studies, as functions of the data they show."""
 
+from autolora_meta.reporting.plots.headroom import headroom_strip
 from autolora_meta.reporting.plots.heatmap import rank_heatmap, rank_heatmaps
 from autolora_meta.reporting.plots.mean_ranks import mean_ranks
 from autolora_meta.reporting.plots.search import gates_over_time, importance_over_time, losses
@@ -17,6 +18,7 @@ from autolora_meta.reporting.plots.trajectory import ranks_over_time
 __all__ = [
     "Point",
     "gates_over_time",
+    "headroom_strip",
     "importance_over_time",
     "losses",
     "mean_ranks",
