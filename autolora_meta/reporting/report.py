@@ -9,6 +9,7 @@ from autolora_meta.pipeline.result import SearchResult
 from autolora_meta.reporting.figures import draw_all
 from autolora_meta.reporting.page import page
 from autolora_meta.reporting.summary import write_summary
+from autolora_meta.studies.budgets import choice_of, decided
 from autolora_meta.studies.plan import Planned
 
 
@@ -34,7 +35,8 @@ def _gather(folder: Path, first: Planned) -> None:
     """Copy the search and the adapter of a run to where people look for them."""
     search = folder / "searches" / first.searches["learned"] / str(first.seed) / "learned"
     if search.is_dir():
-        SearchResult.load(search).under(first.config.ranks).save(folder)
+        config = decided(first.config, choice_of(folder, first))
+        SearchResult.load(search).under(config.ranks).save(folder)
     if (adapter := folder / "runs" / first.id / "adapter").is_dir():
         refuse_damaged_adapter(adapter)
         with scratch(folder, "adapter") as made:
