@@ -3,8 +3,9 @@
 Every regime of `autolora_meta.verification.planted` runs with 8 seeds: the shipped settings; the
 same search with a gate for each component; with alpha frozen; `plain`, also without decay, which
 is plain LoRA; and a search whose alpha gets random gradients. Each is read out in every way at the
-parameters of the true ranks, and by the paper's rule. `--full` is the grid of importance x constraint x method x rule, with the
-paper's own settings. With --json, a run that was stopped goes on where it was.
+parameters of the true ranks, and by the paper's rule. `--full` is the grid of importance x
+constraint x method x rule, with the paper's own settings. With --json, a run that was stopped goes
+on where it was.
 """
 
 import argparse

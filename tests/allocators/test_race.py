@@ -79,7 +79,7 @@ def test_a_race_on_a_model_leaves_ranks_at_the_budget_its_price_and_its_table(
     replicate = Replicate(config, 0, folder=tmp_path)
     patterns = entrants(replicate)
     assert len(set(patterns.values())) == len(patterns) > 4 and next(iter(patterns)) == UNIFORM
-    assert {"upper half", "attention only"} <= patterns.keys()
+    assert {"upper half", "feed-forward only"} <= patterns.keys()
     for pattern in patterns.values():
         assert 0 <= unspent(pattern, replicate.budget) < max(replicate.layers[1])
     found = allocation(ALLOCATOR, replicate)
