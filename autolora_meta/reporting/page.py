@@ -10,6 +10,7 @@ from autolora_meta.foundation.places import replace_text
 from autolora_meta.reporting.caveats import reserves, warnings
 from autolora_meta.reporting.course import courses
 from autolora_meta.reporting.document import Document
+from autolora_meta.reporting.how_much import sections as how_much
 from autolora_meta.reporting.sections import (
     comparisons,
     cost,
@@ -71,6 +72,7 @@ def document(folder: Path) -> Document:
         *in_words(table, went),
         *comparisons(table, folder),
         settings_table(table, folder),
+        *how_much(folder),
         *rows(folder),
         *ranks_and_search(table, folder),
         cost(table, folder),

@@ -9,6 +9,8 @@ from autolora_meta.reporting.at_once import trained_at_once
 from autolora_meta.reporting.caveats import blind_runs, reach, reserves, warnings
 from autolora_meta.reporting.cells import means
 from autolora_meta.reporting.course import Course, courses
+from autolora_meta.reporting.how_much import HEADER, Told, choices, sentences
+from autolora_meta.reporting.how_much import rows as budget_rows
 from autolora_meta.reporting.markdown import ranks_table, table
 from autolora_meta.reporting.quoting import escaped
 from autolora_meta.reporting.sentences import groups
@@ -29,7 +31,7 @@ def write_summary(folder: Path) -> str:
     found = StudyTable.load(folder)
     went = courses(found, folder)
     result = SearchResult.load(folder) if (folder / "search").is_dir() else None
-    said = summary(found, went, warnings(found, folder, went), result)
+    said = summary(found, went, warnings(found, folder, went), result, choices(folder))
     replace_text(folder / FILE, said)
     return said
 
@@ -39,6 +41,7 @@ def summary(
     went: dict[str, Course] | None = None,
     warned: Sequence[str] = (),
     result: SearchResult | None = None,
+    budgets: Sequence[Told] = (),
 ) -> str:
     """Return the answer of a study in Markdown.
 
@@ -47,11 +50,18 @@ def summary(
         went: how its searches went (`courses`).
         warned: what stands before all else.
         result: the first search, whose ranks are shown.
+        budgets: how budgets of auto were chosen.
     """
     parts = [f"# {escaped(found.name)}"]
     parts += [escaped(found.question)] * bool(found.question)
     parts += [f"**{escaped(said)}**" for said in warned]
-    if result is not None:
+    for setting, choice in budgets:
+        parts.append("## How much rank" + (f": {escaped(setting)}" if setting else ""))
+        cells = [[escaped(cell) for cell in row] for row in budget_rows(choice)]
+        parts += [" ".join(sentences(choice)), table(HEADER, cells)]
+    if result is None:
+        parts += ["## Comparison"] * bool(budgets)
+    else:
         unspent = result.options.unspent(result.ranks)
         parts += [
             f"## Ranks learned, seed {escaped(found.rows[0]['seed'])}",
