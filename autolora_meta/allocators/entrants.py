@@ -93,13 +93,14 @@ def _of_one_stack(kind: str, kinds: dict[tuple[str, str], None]) -> bool:
 
 def _by_signal(replicate: Replicate) -> Iterator[tuple[str, RankPattern]]:
     """Yield ranks by EVA, by plain LoRA's spectrum, by the learned search, and by mixtures."""
-    learned = replicate.search("learned").components
-    spectrum = replicate.search("plain").components.scores("singular")
+    plain = replicate.search("plain")
+    learned = replicate.search("learned").with_spectrum(plain).components
+    spectrum = plain.components.scores("singular")
     scores: dict[str, Callable[[], Tensor]] = {
         "spectrum": lambda: spectrum,
+        "learned, layered": lambda: learned.scores("layered"),
         "learned, product": lambda: learned.scores("product"),
         "learned, singular": lambda: learned.scores("singular"),
-        "learned x spectrum": lambda: mixed(learned.scores("product"), spectrum),
     }
     for name, given in scores.items():
         yield name, by_scores(replicate, given())
@@ -115,11 +116,6 @@ def _by_signal(replicate: Replicate) -> Iterator[tuple[str, RankPattern]]:
         "eva x spectrum",
         by_scores(replicate, variance.clamp_min(0).sqrt() * sorted_scores(spectrum)),
     )
-
-
-def mixed(one: Tensor, other: Tensor) -> Tensor:
-    """Return the geometric mean of two tables of scores, each sorted within its layer. (L, k)"""
-    return (sorted_scores(one) * sorted_scores(other)).clamp_min(0).sqrt()  # sqrt(s_(j) t_(j))
 
 
 def sorted_scores(scores: Tensor) -> Tensor:

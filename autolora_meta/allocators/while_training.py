@@ -15,7 +15,7 @@ from autolora_meta.foundation.cost import Cost
 from autolora_meta.pipeline.program import Program, program_of
 from autolora_meta.pipeline.running import start_of
 from autolora_meta.ranks.budget import Budget
-from autolora_meta.ranks.importance import Components
+from autolora_meta.ranks.components import Components
 from autolora_meta.ranks.options import bounds
 from autolora_meta.ranks.pattern import RankPattern
 from autolora_meta.ranks.rules import spend

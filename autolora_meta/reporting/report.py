@@ -36,7 +36,11 @@ def _gather(folder: Path, first: Planned) -> None:
     search = folder / "searches" / first.searches["learned"] / str(first.seed) / "learned"
     if search.is_dir():
         config = decided(first.config, choice_of(folder, first))
-        SearchResult.load(search).under(config.ranks).save(folder)
+        result, ranks = SearchResult.load(search), config.ranks
+        if ranks.read_plain and result.components.spectrum is None:  # searched for another read-out
+            plain = folder / "searches" / first.searches["plain"] / str(first.seed) / "plain"
+            result = result.with_spectrum(SearchResult.load(plain))
+        result.under(ranks).save(folder)
     if (adapter := folder / "runs" / first.id / "adapter").is_dir():
         refuse_damaged_adapter(adapter)
         with scratch(folder, "adapter") as made:
