@@ -118,9 +118,9 @@ def allocation(
     if known is not None:
         return Allocation(by_scores(replicate, known.scores), known.spent)
     if allocator.begins is not None:
-        (pattern, start), spent = _spending(allocator.begins, replicate)
+        (pattern, start), spent = spending(allocator.begins, replicate)
         return Allocation(pattern, spent, start)
-    return Allocation(*_spending(allocator.allocate, replicate))
+    return Allocation(*spending(allocator.allocate, replicate))
 
 
 def scoring(allocator: Allocator, replicate: Replicate) -> Scoring:
@@ -131,10 +131,10 @@ def scoring(allocator: Allocator, replicate: Replicate) -> Scoring:
         replicate: one seed of a run, at any budget.
     """
     assert allocator.scores is not None, f"{allocator.summary}: no scores"
-    return Scoring(*_spending(allocator.scores, replicate))
+    return Scoring(*spending(allocator.scores, replicate))
 
 
-def _spending(choose: Callable[[Replicate], T], replicate: Replicate) -> tuple[T, Spent]:
+def spending(choose: Callable[[Replicate], T], replicate: Replicate) -> tuple[T, Spent]:
     """Return what `choose` returns, and what it cost."""
     device = replicate.config.runtime.resolved_device
     _ = replicate.prepared  # loading is no part of choosing

@@ -31,6 +31,8 @@ def search(
     from autolora_meta.studies.folder import claimed, fill, stopped_search
 
     config = RunConfig.load(*overlays)
+    if config.ranks.to_choose:
+        config.ranks.budget.refuse_auto()
     wanted, numbered = runs / config.name, not (is_named(overlays) or overwrite)
     with claimed(wanted, overwrite=overwrite, numbered=numbered, search=config) as folder:
         if folder != wanted:

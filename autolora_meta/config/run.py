@@ -33,6 +33,7 @@ from autolora_meta.foundation.device import (
 from autolora_meta.foundation.options import FolderName, Options, read
 from autolora_meta.foundation.tracking import START
 from autolora_meta.foundation.yaml_text import yaml_of
+from autolora_meta.ranks.budget import Budget
 from autolora_meta.ranks.options import RankOptions, bounds
 
 # What to do about a config.yaml that is not what the run wrote.
@@ -198,6 +199,16 @@ class RunConfig(Options):
         return self
 
     @model_validator(mode="after")
+    def _budget_known_to_patience(self) -> "RunConfig":
+        if self.ranks.to_choose and self.search.patience is not None:
+            raise ValueError(
+                "ranks.budget is auto, which is chosen after the search, and search.patience "
+                f"{self.search.patience} ends a search by its ranks at the budget; set "
+                "search.patience to null, or give a budget"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _precision_of_this_machine(self) -> "RunConfig":
         """Put what `auto` is here in its place: results and their hashes depend on it."""
         for name in ("search", "retrain"):
@@ -217,6 +228,20 @@ class RunConfig(Options):
     def search_as_read(self) -> SearchOptions:
         """The section `search`, with what `search.gates.per: auto` is under `ranks`."""
         return self.search.read_by(self.ranks.read_plain)
+
+    def at_budget(self, budget: Budget) -> "RunConfig":
+        """Return the same run at another budget."""
+        ranks = self.ranks.model_copy(update={"budget": budget})
+        return self.model_copy(update={"ranks": ranks})
+
+    @property
+    def before_choice(self) -> "RunConfig":
+        """The same run with some possible budget in the place of one that is still to be chosen.
+
+        What does not depend on the budget, such as a search, runs by it.
+        """
+        some = Budget(f"uniform:{max(1, self.ranks.min_rank)}")
+        return self.at_budget(some) if self.ranks.to_choose else self
 
     @property
     def learned_work(self) -> float:

@@ -56,7 +56,7 @@ def check(config: RunConfig, *, tested: bool = False) -> Plan:
         prepared = prepare(config, say=said.append)
         if tested:
             refuse_lacking(prepared.task, config.compare.compared(prepared.task.compared))
-        program = program_of(config, prepared, config.seed)
+        program = program_of(config.before_choice, prepared, config.seed)
         said += program.targets().sentences()
         with program.opened() as (wrapped, gates, costs):
             if still := len(running_statistics(wrapped)):

@@ -65,6 +65,8 @@ def search(
             f"search(config) takes a RunConfig; given {type(config).__name__}. For a model of your "
             "own: search_model(model, train, validation, loss=...)"
         )
+    if config.ranks.to_choose:
+        config.ranks.budget.refuse_auto()
     seed = config.seed if seed is None else seed
     with threads(config.runtime.threads), naming_what_to_lower(config, "search"):
         prepared = prepared or prepare(config, seed)

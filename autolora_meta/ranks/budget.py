@@ -11,6 +11,7 @@ _FORMS = (
     "a number of adapter parameters (20000), 'uniform:R' (the parameters of rank R in every "
     "targeted layer) or 'total-rank:N' (ranks that sum to N)"
 )
+AUTO = "auto"
 
 
 class Budget(RootModel[StrictInt | str]):
@@ -27,6 +28,8 @@ class Budget(RootModel[StrictInt | str]):
     @field_validator("root")
     @classmethod
     def _known_form(cls, value: int | str) -> int | str:
+        if value == AUTO:
+            return value
         if isinstance(value, int):
             number = value
         else:
@@ -34,11 +37,31 @@ class Budget(RootModel[StrictInt | str]):
             known = form in ("uniform", "total-rank") and digits.isascii() and digits.isdecimal()
             number = int(digits) if known else 0
         if number < 1:
-            raise ValueError(f"'{value}' is not a budget; allowed: {_FORMS}, each at least 1")
+            raise ValueError(
+                f"'{value}' is not a budget; allowed: {_FORMS}, each at least 1, or 'auto'"
+            )
         return value
 
     def __str__(self) -> str:
         return str(self.root) if isinstance(self.root, str) else f"{self.root} parameters"
+
+    @property
+    def auto(self) -> bool:
+        """Whether it is to be chosen on rows (`grid`)."""
+        return self.root == AUTO
+
+    def refuse_auto(self) -> None:
+        """Refuse a budget that is still to be chosen, where there are no rows to judge it by.
+
+        Raises:
+            InputError: it is.
+        """
+        if self.auto:
+            raise InputError(
+                "a budget of auto is chosen by `autolora-meta run` or `study` (ranks.budget=auto), "
+                "which retrain adapters of several sizes; the ranks of one search cannot be judged "
+                f"without that. Here give {_FORMS}"
+            )
 
     def limit(self, costs: Sequence[int]) -> tuple[int, tuple[int, ...]]:
         """Return the limit, and what one rank of each layer takes from it.
@@ -48,7 +71,11 @@ class Budget(RootModel[StrictInt | str]):
 
         Returns:
             The limit and the unit costs (L,), in parameters, or in ranks for `total-rank`.
+
+        Raises:
+            InputError: it is still to be chosen.
         """
+        self.refuse_auto()
         if isinstance(self.root, int):
             return self.root, tuple(costs)
         form, _, number = self.root.partition(":")
@@ -76,6 +103,25 @@ class Budget(RootModel[StrictInt | str]):
                 "raise the budget"
             )
         return limit, units
+
+
+def grid(costs: Sequence[int], least: int, most: int) -> dict[str, Budget]:
+    """Return the budgets among which `auto` chooses, rising, by name.
+
+    Args:
+        costs: parameters of one rank in each targeted layer. (L,)
+        least: smallest rank of a layer.
+        most: largest rank of a layer.
+
+    >>> list(grid([100, 300], least=0, most=6))
+    ['uniform:1/4', 'uniform:1/2', 'uniform:1', 'uniform:2', 'uniform:4', 'uniform:6']
+    """
+    even = sum(costs)
+    found = {f"uniform:1/{part}": Budget(max(1, even // part)) for part in (4, 2)}
+    for rank in [*(2**i for i in range((most - 1).bit_length())), most]:
+        found[f"uniform:{rank}"] = Budget(f"uniform:{rank}")
+    floor = max(least * even, min(costs))
+    return {name: budget for name, budget in found.items() if budget.limit(costs)[0] >= floor}
 
 
 def unspent(pattern: RankPattern, budget: Budget) -> int:

@@ -12,6 +12,7 @@ from autolora_meta.pipeline.result import SearchResult
 from autolora_meta.reporting import plots
 from autolora_meta.reporting.cost_points import cost_points
 from autolora_meta.reporting.draw import over_time
+from autolora_meta.reporting.how_much import choices, figure_names
 from autolora_meta.reporting.ranked import ranks_by_value, ranks_of_study, read_ranked
 from autolora_meta.reporting.style import save_all
 from autolora_meta.studies.answers import answers
@@ -96,6 +97,9 @@ def _draw_study(table: StudyTable, folder: Path) -> None:
     if 1 < len(groups) <= _HEATMAPS:
         with suppress(InputError):  # ranks of several models do not stand side by side
             _save(plots.mean_ranks(groups), folder, "ranks-mean")
+    told = choices(folder)
+    for (_, choice), name in zip(told, figure_names(told), strict=True):
+        _save(plots.loss_against_parameters(choice), folder, name)
     points, metric = cost_points(table), metric_called(table.metrics[0])
     words: dict[str, Any] = {"label": metric.label, "better": metric.better}
     _save(plots.metric_against_cost(points, **words), folder, "cost")
@@ -106,7 +110,8 @@ def _draw_study(table: StudyTable, folder: Path) -> None:
 
 def _clear(folder: Path) -> None:
     """Remove the figures of what the folder held before."""
-    for kind in ("contrast-*", "ranks-*", "cost", "parameters", "headroom"):
+    kinds = "contrast-*", "ranks-*", "cost", "parameters", "headroom", "budget", "budget-*"
+    for kind in kinds:
         for old in (folder / "figures").glob(f"{kind}.*"):
             old.unlink(missing_ok=True)  # another process may draw them, too
 

@@ -11,6 +11,7 @@ from autolora_meta.reporting.caveats import reserves, warnings
 from autolora_meta.reporting.course import courses
 from autolora_meta.reporting.document import Document
 from autolora_meta.reporting.headroom import first_words, headroom_sections
+from autolora_meta.reporting.how_much import sections as how_much
 from autolora_meta.reporting.sections import (
     comparisons,
     cost,
@@ -80,6 +81,7 @@ def document(folder: Path) -> Document:
         *comparisons(table, folder),
         *headroom_sections(room, folder),
         settings_table(table, folder),
+        *how_much(folder),
         *rows(folder),
         *ranks_and_search(table, folder),
         cost(table, folder),

@@ -9,6 +9,7 @@ from autolora_meta.pipeline.result import SearchResult
 from autolora_meta.reporting.figures import draw_all
 from autolora_meta.reporting.page import page
 from autolora_meta.reporting.summary import write_summary
+from autolora_meta.studies.budgets import choice_of, decided
 from autolora_meta.studies.headroom import measured
 from autolora_meta.studies.plan import Planned
 from autolora_meta.studies.table import StudyTable
@@ -38,7 +39,8 @@ def _gather(folder: Path, first: Planned) -> None:
     """Copy the search and the adapter of a run to where people look for them."""
     search = folder / "searches" / first.searches["learned"] / str(first.seed) / "learned"
     if search.is_dir():
-        result, ranks = SearchResult.load(search), first.config.ranks
+        config = decided(first.config, choice_of(folder, first))
+        result, ranks = SearchResult.load(search), config.ranks
         if ranks.read_plain and result.components.spectrum is None:  # searched for another read-out
             plain = folder / "searches" / first.searches["plain"] / str(first.seed) / "plain"
             result = result.with_spectrum(SearchResult.load(plain))

@@ -10,6 +10,8 @@ from autolora_meta.reporting.caveats import blind_runs, reach, reserves, warning
 from autolora_meta.reporting.cells import means
 from autolora_meta.reporting.course import Course, courses
 from autolora_meta.reporting.headroom import first_words
+from autolora_meta.reporting.how_much import HEADER, Told, choices, sentences
+from autolora_meta.reporting.how_much import rows as budget_rows
 from autolora_meta.reporting.markdown import ranks_table, table
 from autolora_meta.reporting.quoting import escaped
 from autolora_meta.reporting.sentences import groups
@@ -32,7 +34,7 @@ def write_summary(folder: Path) -> str:
     went = courses(found, folder)
     result = SearchResult.load(folder) if (folder / "search").is_dir() else None
     warned = warnings(found, folder, went)
-    said = summary(found, went, warned, result, measured(found, folder))
+    said = summary(found, went, warned, result, measured(found, folder), choices(folder))
     replace_text(folder / FILE, said)
     return said
 
@@ -43,6 +45,7 @@ def summary(
     warned: Sequence[str] = (),
     result: SearchResult | None = None,
     room: Measured | None = None,
+    budgets: Sequence[Told] = (),
 ) -> str:
     """Return the answer of a study in Markdown.
 
@@ -52,11 +55,18 @@ def summary(
         warned: what stands before all else.
         result: the first search, whose ranks are shown.
         room: its headroom, where it was measured. Where ranks do not matter, that is said first.
+        budgets: how budgets of auto were chosen.
     """
     parts = [f"# {escaped(found.name)}", *[f"**{escaped(said)}**" for said in first_words(room)]]
     parts += [escaped(found.question)] * bool(found.question)
     parts += [f"**{escaped(said)}**" for said in warned]
-    if result is not None:
+    for setting, choice in budgets:
+        parts.append("## How much rank" + (f": {escaped(setting)}" if setting else ""))
+        cells = [[escaped(cell) for cell in row] for row in budget_rows(choice)]
+        parts += [" ".join(sentences(choice)), table(HEADER, cells)]
+    if result is None:
+        parts += ["## Comparison"] * bool(budgets)
+    else:
         unspent = result.options.unspent(result.ranks)
         parts += [
             f"## Ranks learned, seed {escaped(found.rows[0]['seed'])}",

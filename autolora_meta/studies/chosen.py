@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from autolora_meta.allocators.allocation import Allocation, Scoring, allocation
+from autolora_meta.allocators.budget_choice import BudgetChoice
 from autolora_meta.allocators.replicate import Replicate, allocator
 from autolora_meta.config.run import RunConfig
 from autolora_meta.finetuning.prepare import Prepared
@@ -23,6 +24,7 @@ from autolora_meta.pipeline.memory import naming_what_to_lower
 from autolora_meta.pipeline.result import START
 from autolora_meta.pipeline.retrain import retrain
 from autolora_meta.ranks.pattern import RankPattern
+from autolora_meta.studies.budgets import decided
 from autolora_meta.studies.pool import progress_of, whole_progress
 from autolora_meta.studies.saved import checkpoints_of
 
@@ -41,6 +43,7 @@ class Asked:
         searches: folders of `search_once`. The run works on a copy, because it writes the ranks of
             its own budget beside it.
         measured: file of `measure_once`, where the arm has one.
+        choice: file of `choose_once`, where the budget is auto.
     """
 
     config: RunConfig
@@ -49,6 +52,7 @@ class Asked:
     place: Path
     searches: Iterable[Path]
     measured: Path | None = None
+    choice: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,7 @@ class Chosen:
         replicate: its seed.
         found: its ranks, and what they cost.
         begun: its folder, which goes to its place when it is whole.
+        choice: of its budget; None: it was given.
     """
 
     asked: Asked
@@ -68,6 +73,7 @@ class Chosen:
     replicate: Replicate
     found: Allocation
     begun: Path
+    choice: BudgetChoice | None = None
 
     @property
     def pattern(self) -> RankPattern:
@@ -120,6 +126,8 @@ class Chosen:
         spent = plain_steps(self.found.spent.cost)
         searches = [self.replicate.search(selection) for selection in selections]
         cost = self.own.retrain.steps + spent + sum(plain_steps(one.cost) for one in searches)
+        if self.choice and self.asked.arm == "learned":  # the others get the budget for nothing
+            cost += plain_steps(self.choice.spent.cost)
         return {
             "metrics": result.metrics,
             "compared": task.compared,
@@ -141,7 +149,8 @@ def choosing(asked: Asked, prepared: Prepared | None = None) -> Iterator[Chosen]
         asked: the run.
         prepared: model and rows of its seed, if already loaded.
     """
-    config, seed, arm = asked.config, asked.seed, allocator(asked.arm)
+    choice = BudgetChoice.load(asked.choice) if asked.choice else None
+    config, seed, arm = decided(asked.config, choice), asked.seed, allocator(asked.arm)
     shutil.rmtree(asked.place, ignore_errors=True)
     ignore = shutil.ignore_patterns(*([START] if config.retrain.start == "scratch" else []))
     known = Scoring.load(asked.measured) if asked.measured else None
@@ -155,7 +164,7 @@ def choosing(asked: Asked, prepared: Prepared | None = None) -> Iterator[Chosen]
             found = allocation(arm, replicate, known)
         share.close()
         own = effective(config, asked.arm, plain_steps(found.spent.cost))
-        yield Chosen(asked, own, replicate, found, begun)
+        yield Chosen(asked, own, replicate, found, begun, choice)
 
 
 def took(*times: float | None) -> dict[str, Any]:

@@ -100,9 +100,10 @@ class Ledger:
     """Results of a study on disk, a line for each run that ended.
 
     Layout: `study.yaml`; `results.jsonl`; `timings.jsonl`, what each job took; `searches/KEY`, each
-    search once; `measured/KEY.json`, what an arm measured for all budgets; `runs/ID`, what each run
-    left; `errors`, tracebacks; `looks.json`, the seeds at each end; `inputs.json`, hashes of the
-    local files that it reads; `stacks.json`, how many adapters train at a time.
+    search once; `measured/KEY.json`, what an arm measured for all budgets; `budgets/KEY.json`, how
+    a budget of auto was chosen; `runs/ID`, what each run left; `errors`, tracebacks; `looks.json`,
+    the seeds at each end; `inputs.json`, hashes of the local files that it reads; `stacks.json`,
+    how many adapters train at a time.
 
     Args:
         folder: of the study.
@@ -243,7 +244,7 @@ class Ledger:
 
     def sweep(self) -> None:
         """Remove the half-done work of processes of this machine that are no more."""
-        for place in (".", "searches", "measured", "runs", "figures", "errors"):
+        for place in (".", "searches", "measured", "budgets", "runs", "figures", "errors"):
             sweep(self.folder / place)
         for begun, keys in saved_jobs(self.folder):
             ended = [(self.folder / kind / key).exists() for key in keys for kind in _KINDS]
@@ -266,8 +267,9 @@ class Ledger:
                 shutil.rmtree(place, ignore_errors=True)
 
     def shared(self) -> set[str]:
-        """Keys of the searches and measurements that are there."""
-        places = [*self.folder.glob("searches/[!.]*"), *self.folder.glob("measured/[!.]*")]
+        """Keys of the searches, measurements and choices of a budget that are there."""
+        kinds = ("searches", "measured", "budgets")
+        places = (place for kind in kinds for place in self.folder.glob(f"{kind}/[!.]*"))
         return {place.name.removesuffix(".json") for place in places}
 
     def _read(self, name: str, kind: Any) -> Any:

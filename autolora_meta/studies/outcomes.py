@@ -54,7 +54,8 @@ def _keep(
         ledger.append(*rows)
     for ended in bundle:
         _keep_trace(ended, ledger.folder)
-        if ended.value is not None and ended.job.call is not work.measure_once:
+        untold = work.measure_once, work.choose_once
+        if ended.value is not None and ended.job.call not in untold:
             _tell(trackers, ended, runs.get(ended.job.key))
 
 

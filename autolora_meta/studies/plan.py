@@ -28,6 +28,21 @@ _NAMED = 3  # points of the grid, in a message
 
 
 @dataclass(frozen=True)
+class Choice:
+    """How a budget of auto is chosen.
+
+    Args:
+        key: under which all runs share it.
+        seed: of the replicate that decides.
+        searches: those that it reads -> their keys.
+    """
+
+    key: str
+    seed: int
+    searches: Mapping[Selection, str]
+
+
+@dataclass(frozen=True)
 class Planned:
     """One run: ranks of one arm in one replicate, retrained and tested.
 
@@ -36,12 +51,15 @@ class Planned:
         arm: the allocator.
         seed: of the replicate.
         config: resolved.
+        first: seed of the first replicate of the study, which chooses a budget of auto for all;
+            None: this one.
     """
 
     settings: Mapping[str, Any]
     arm: str
     seed: int
     config: RunConfig
+    first: int | None = None
 
     @cached_property
     def id(self) -> str:
@@ -56,6 +74,8 @@ class Planned:
             del about["ranks"]["importance"], about["ranks"]["per"]
             if arm.static:
                 del about["search"]
+        if self.choice:
+            about["budget"] = self.choice.key
         if arm.by_metric and compared.named:
             about["metrics"] = compared.named
         return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:12]
@@ -67,6 +87,18 @@ class Planned:
         if self.config.ranks.rule != "budget":  # every arm may spend what the learned ranks cost
             read |= {*allocator("learned").reads(self.config)}
         return {s: fingerprint(self.config, self.seed, s)[:12] for s in sorted(read)}
+
+    @cached_property
+    def choice(self) -> Choice | None:
+        """How its budget is chosen, which all arms and replicates share; None: it is given."""
+        if not self.config.ranks.to_choose:
+            return None
+        seed = self.seed if self.first is None else self.first
+        about = self.config.model_dump(mode="json", include=_SECTIONS)
+        about |= {"seed": seed, "version": __version__}
+        key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:12]
+        read = allocator("learned").reads(self.config)
+        return Choice(key, seed, {s: fingerprint(self.config, seed, s)[:12] for s in sorted(read)})
 
     @cached_property
     def measured(self) -> str | None:
@@ -112,7 +144,9 @@ def plan(options: StudyOptions) -> list[Planned]:
             mistakes.setdefault(str(error), []).append(words(settings))
             continue
         planned += [
-            Planned(settings, arm, seed, config) for arm in options.arms for seed in options.seeds
+            Planned(settings, arm, seed, config, options.seeds[0])
+            for arm in options.arms
+            for seed in options.seeds
         ]
     if mistakes:
         raise InputError(

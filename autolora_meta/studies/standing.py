@@ -50,9 +50,11 @@ def read_files(planned: Sequence[Planned], ledger: Ledger) -> set[str] | None:
     if done - {run.id for run in planned}:
         return None
     shared = ledger.shared()
-    begun = (
-        run.config
-        for run in planned
-        if run.id in done or shared & {*run.searches.values(), run.measured}
-    )
+    begun = (run.config for run in planned if run.id in done or shared & _keys(run))
     return paths(begun)
+
+
+def _keys(run: Planned) -> set[str | None]:
+    """Return the keys of what a run shares with others."""
+    choice = {run.choice.key, *run.choice.searches.values()} if run.choice else set[str]()
+    return {*run.searches.values(), run.measured, *choice}

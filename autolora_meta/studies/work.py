@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from autolora_meta.allocators.allocation import scoring
+from autolora_meta.allocators.budget_choice import choice_work, choose_budget
 from autolora_meta.allocators.replicate import Replicate, allocator
 from autolora_meta.bilevel.options import Selection
 from autolora_meta.config.run import RunConfig
 from autolora_meta.finetuning.prepare import Prepared
 from autolora_meta.finetuning.retrain import RetrainResult
+from autolora_meta.foundation.places import becomes
 from autolora_meta.pipeline.memory import naming_what_to_lower
 from autolora_meta.ranks.pattern import RankPattern
 from autolora_meta.studies.chosen import Asked, choosing, took
@@ -91,6 +93,39 @@ def measure_once(configs: Sequence[RunConfig], seed: int, arm: str, place: Path)
         return {"seconds": time.perf_counter() - started}
 
 
+def choose_once(
+    config: RunConfig, seed: int, place: Path, searches: Iterable[Path]
+) -> dict[str, Any]:
+    """Choose the budget of all runs that leave it to `auto`.
+
+    Args:
+        config: of one of them: they agree in all that the choice depends on.
+        seed: of the first replicate, whose rows and search decide.
+        place: the file that it goes to.
+        searches: folders of `search_once`, of that seed.
+
+    Returns:
+        `seconds`; and where it had to be done `allocation_seconds` and `peak_memory`.
+    """
+    end_with_parent()
+    with _alone:
+        started = time.perf_counter()
+        if place.exists():
+            return {"seconds": 0.0}
+        progress = progress_of(choice_work(config))
+        with becomes(place) as begun:
+            copied = begun.parent / "searches"  # ranks at other budgets are written beside it
+            for search in searches:
+                shutil.copytree(search, copied, dirs_exist_ok=True)
+            replicate = Replicate(config.before_choice, seed, folder=copied, progress=progress)
+            with naming_what_to_lower(config, "retrain"):
+                found = choose_budget(replicate)
+            found.save(begun)
+        progress.close()
+        spent = found.spent
+        return took(time.perf_counter() - started, spent.seconds, spent.peak_memory)
+
+
 def retrain_once(
     config: RunConfig,
     seed: int,
@@ -98,12 +133,13 @@ def retrain_once(
     place: Path,
     searches: Iterable[Path],
     measured: Path | None = None,
+    choice: Path | None = None,
     keep: Keep | None = None,
 ) -> dict[str, Any]:
     """Choose the ranks of one arm in one replicate, retrain and test them.
 
     Args:
-        config, seed, arm, place, searches, measured: the run (`Asked`).
+        config, seed, arm, place, searches, measured, choice: the run (`Asked`).
         keep: called with the retrained model and a folder inside `place`; it pickles.
 
     Returns:
@@ -115,7 +151,8 @@ def retrain_once(
     """
     end_with_parent()
     started = time.perf_counter()
-    with _alone, choosing(Asked(config, seed, arm, place, searches, measured)) as chosen:
+    asked = Asked(config, seed, arm, place, searches, measured, choice)
+    with _alone, choosing(asked) as chosen:
         result = chosen.alone()
         if keep is not None:
             keep(result, chosen.pattern, chosen.replicate.prepared, chosen.begun / "adapter")

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from autolora_meta.errors import InputError
-from autolora_meta.ranks.budget import Budget, unspent, unspent_words
+from autolora_meta.ranks.budget import Budget, grid, unspent, unspent_words
 from autolora_meta.ranks.rules import (
     RankOptions,
     allocate,
@@ -115,3 +115,24 @@ def test_scores_that_are_not_finite_are_refused(rule: str, value: float) -> None
     options = RankOptions.model_validate({"rule": rule})
     with pytest.raises(InputError, match=r"not finite in 1 layers, first 'layer\.1'"):
         allocate(scored([[0.9, 0.8], [value, 0.1]]), options)
+
+
+def test_the_grid_of_auto_rises_from_a_quarter_of_uniform_1_to_uniform_k() -> None:
+    costs = [100, 300, 200]
+    found = grid(costs, least=0, most=8)
+    limits = [budget.limit(costs)[0] for budget in found.values()]
+    assert limits == [150, 300, 600, 1200, 2400, 4800]
+    assert [*grid(costs, least=0, most=3)][-2:] == ["uniform:2", "uniform:3"]
+    assert [*grid(costs, least=0, most=1)] == ["uniform:1/4", "uniform:1/2", "uniform:1"]
+
+
+def test_the_grid_of_auto_leaves_out_what_pays_for_too_little() -> None:
+    assert [*grid([100, 300], least=2, most=4)] == ["uniform:2", "uniform:4"]
+    assert [*grid([100], least=0, most=2)] == ["uniform:1", "uniform:2"]  # a quarter buys no rank
+
+
+def test_auto_is_refused_where_nothing_can_judge_it() -> None:
+    options = RankOptions(importance="alpha", budget=Budget("auto"))
+    assert RankOptions.model_validate(options.model_dump()) == options and options.to_choose
+    with pytest.raises(InputError, match=r"chosen by `autolora-meta run`.*'uniform:R'"):
+        allocate(scored([[0.1, 0.9]]), options)

@@ -31,7 +31,13 @@ def measure(configs: Sequence[RunConfig], seed: int, arm: str, place: Path) -> d
 
 
 def retrain(
-    config: RunConfig, seed: int, arm: str, place: Path, searches: Any, measured: Path | None
+    config: RunConfig,
+    seed: int,
+    arm: str,
+    place: Path,
+    searches: Any,
+    measured: Path | None,
+    choice: Path | None = None,
 ) -> dict[str, Any]:
     assert all(folder.is_dir() for folder in searches)
     assert measured is None or measured.is_file()

@@ -1,5 +1,6 @@
 """Figures of runs and of studies, as functions of the data they show."""
 
+from autolora_meta.reporting.plots.budget import loss_against_parameters
 from autolora_meta.reporting.plots.headroom import headroom_strip
 from autolora_meta.reporting.plots.heatmap import rank_heatmap, rank_heatmaps
 from autolora_meta.reporting.plots.mean_ranks import mean_ranks
@@ -20,6 +21,7 @@ __all__ = [
     "gates_over_time",
     "headroom_strip",
     "importance_over_time",
+    "loss_against_parameters",
     "losses",
     "mean_ranks",
     "metric_against_cost",
