@@ -58,6 +58,8 @@ class Planned:
                 del about["search"]
         if arm.by_metric and compared.named:
             about["metrics"] = compared.named
+        if compared.tune:
+            about["tune"] = compared.tune
         return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:12]
 
     @cached_property

@@ -10,6 +10,7 @@ from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import InputError
 from autolora_meta.pipeline.memory import if_killed
 from autolora_meta.pipeline.result import SearchResult
+from autolora_meta.pipeline.tune import tune_work
 from autolora_meta.studies import work
 from autolora_meta.studies.executor import Job, Together
 from autolora_meta.studies.plan import Planned
@@ -49,6 +50,7 @@ def jobs_behind(
                 job = Job(key, work.search_once, arguments, before, load, advice, pass_of)
                 shared.setdefault(key, job)
         needs, load = {*run.searches.values()}, arm.total_work(config)
+        load += tune_work(config, arm.retrain_steps(config))
         beside = arm.work(config)
         measured = run.measured and folder / "measured" / f"{run.measured}.json"
         if measured:
