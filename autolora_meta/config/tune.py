@@ -6,7 +6,7 @@ from math import prod
 
 from pydantic import ValidationError
 
-from autolora_meta.errors import unknown
+from autolora_meta.errors import shown
 from autolora_meta.finetuning.retrain import RetrainOptions
 
 SECTION = "retrain."
@@ -24,7 +24,10 @@ def checked(grid: Grid) -> None:
     """
     for key, given in grid.items():
         if key not in KEYS:
-            raise ValueError(unknown("key", key, KEYS))
+            raise ValueError(
+                f"{shown(key)} is nothing to pick; allowed: {', '.join(KEYS)}, which change "
+                "neither the number of steps nor the price of one"
+            )
         if not given:
             raise ValueError(f"{key} has no values; give the values to pick from, or take it out")
         if len(set(given)) < len(given):
@@ -36,9 +39,9 @@ def checked(grid: Grid) -> None:
                 said = error.errors()[0]["msg"].replace("Input should", "should")
                 raise ValueError(f"{key}: {said} (given: {value:g})") from None
     if grid and prod(map(len, grid.values())) < 2:
-        shown = ", ".join(f"{key}: {_list(given)}" for key, given in grid.items())
+        point = ", ".join(f"{key}: {_list(given)}" for key, given in grid.items())
         raise ValueError(
-            f"{{{shown}}} is one point, and leaves nothing to pick; give a second value, or set "
+            f"{{{point}}} is one point, and leaves nothing to pick; give a second value, or set "
             "the value itself and leave compare.tune out"
         )
 

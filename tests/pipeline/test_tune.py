@@ -15,7 +15,7 @@ from autolora_meta.pipeline.tune import tune
 from autolora_meta.ranks.pattern import RankPattern
 from tests.tiny import tiny_bert, tiny_csv
 
-RATES = (1e-9, 0.02, 5.0)
+RATES = (1e-9, 0.02)
 
 
 def test_the_rate_is_picked_that_does_best_on_held_out_rows(tmp_path: Path) -> None:
@@ -47,9 +47,8 @@ def test_the_rate_is_picked_that_does_best_on_held_out_rows(tmp_path: Path) -> N
             losses[rate, warmup] = float(alone.losses.mean())
     rate, warmup = min(losses, key=lambda point: losses[point])
     assert found.picked == {"retrain.learning_rate": rate, "retrain.warmup": warmup}
-    assert rate != RATES[2]  # which diverges
-    # 4 folds of 8 rows, each scored in one batch; 6 points
-    assert (found.cost.forwards, found.cost.backwards) == (4 * 6 * (8 + 1), 4 * 6 * 8)
+    # 4 folds of 8 rows, each scored in one batch; 4 points
+    assert (found.cost.forwards, found.cost.backwards) == (4 * 4 * (8 + 1), 4 * 4 * 8)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +56,7 @@ def test_the_rate_is_picked_that_does_best_on_held_out_rows(tmp_path: Path) -> N
     [
         (
             {"retrain.steps": [1, 2]},
-            r"compare\.tune: unknown key 'retrain\.steps'; allowed: retrain",
+            r"compare\.tune: 'retrain\.steps' is nothing to pick; allowed: retrain",
         ),
         ({"retrain.learning_rate": []}, r"compare\.tune: retrain\.learning_rate has no values"),
         ({"retrain.warmup": [0.1, 0.1]}, r"retrain\.warmup \[0\.1, 0\.1\] has a value twice"),
