@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic import Field, field_validator, model_validator
 
+from autolora_meta.config.tune import KEYS, checked
 from autolora_meta.errors import InputError, unknown
 from autolora_meta.finetuning.tasks import metric_called
 from autolora_meta.foundation import plugins
@@ -88,6 +89,19 @@ class CompareOptions(Options):
     def _enough_patterns(cls, value: int) -> int:
         if 0 < value < FEWEST:
             raise ValueError(f"{value} patterns show no spread; give 0, or at least {FEWEST}")
+        return value
+
+    tune: dict[str, tuple[float, ...]] = Field(
+        default_factory=dict,
+        description="Values among which each run picks for its ranks, by its loss on training and "
+        "validation rows that it did not see; for example {retrain.learning_rate: [1e-3, 3e-3]}. "
+        f"Keys: {', '.join(KEYS)}. The price is part of the cost of each arm.",
+    )
+
+    @field_validator("tune")
+    @classmethod
+    def _leaves_a_choice(cls, value: dict[str, tuple[float, ...]]) -> dict[str, tuple[float, ...]]:
+        checked(value)
         return value
 
     @field_validator("arms", "baseline")

@@ -6,6 +6,7 @@ import yaml
 from transformers import BaseImageProcessor
 
 from autolora_meta.config.run import RunConfig
+from autolora_meta.finetuning.data.shift import SHIFTED
 from autolora_meta.finetuning.prepare import Prepared
 from autolora_meta.finetuning.retrain import RetrainResult
 from autolora_meta.ranks.pattern import RankPattern
@@ -38,6 +39,7 @@ def model_card(
     head = {"base_model": base, "library_name": "peft", "tags": tags}
     by_budget = not by_hand and config.ranks.rule == "budget"
     budget = f" (budget: {config.ranks.budget})" if by_budget else ""
+    shifted = f"; {SHIFTED}" if config.data.evaluation is not None else ""
     return f"""---
 {yaml.safe_dump(head, sort_keys=False)}---
 
@@ -47,7 +49,7 @@ A LoRA adapter with its own rank for each layer, made by autolora-meta.
 
 - base model: {code_span(base)}
 - data: {code_span(config.data.source)}, {sizes["train"] + sizes["validation"]} rows to train on, \
-{sizes["test"]} to test on, seed {config.seed}
+{sizes["test"]} to test on, seed {config.seed}{shifted}
 - ranks: {len(pattern)} layers, {spread}
 - size: {pattern.parameters:,} adapter parameters{budget}, head apart
 - scale: alpha = {pattern.scale:g} * rank in every layer

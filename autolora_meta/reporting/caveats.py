@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 
+from autolora_meta.finetuning.data.shift import SHIFTED
 from autolora_meta.finetuning.data.wrong_labels import FLIPPED
 from autolora_meta.finetuning.tasks.blind import blind_arms, blind_arms_words
 from autolora_meta.reporting.course import WHAT_TO_CHANGE, Course
@@ -23,16 +24,16 @@ def warnings(table: StudyTable, folder: Path, courses: dict[str, Course]) -> lis
         *blind_arms_words(blind_arms(once.values())),
         *(of_one.warnings() if of_one else []),
         *changed_after_look(folder),
-        *_wrong_labels(folder),
+        *_on_purpose(folder),
     ]
 
 
-def _wrong_labels(folder: Path) -> list[str]:
-    """Return what was said of labels that are wrong on purpose."""
-    found = rows_read(folder)
-    return (
-        [f"Seed {found.seed}: {said}." for said in found.said if FLIPPED in said] if found else []
-    )
+def _on_purpose(folder: Path) -> list[str]:
+    """Return what was said of wrong labels and of a second source, which were asked for."""
+    if (found := rows_read(folder)) is None:
+        return []
+    asked = [said for said in found.said if FLIPPED in said or SHIFTED in said]
+    return [f"Seed {found.seed}: {said}." for said in asked]
 
 
 def changed_after_look(folder: Path) -> list[str]:

@@ -13,6 +13,7 @@ from autolora_meta.reporting.document import Picture, Section, Table
 from autolora_meta.reporting.figures import asked
 from autolora_meta.reporting.ranked import ranks_by_value, ranks_of_study
 from autolora_meta.reporting.sentences import groups
+from autolora_meta.reporting.tuned import picked
 from autolora_meta.studies.labels import row_label, value_label
 from autolora_meta.studies.ledger import Ledger
 from autolora_meta.studies.questions import ARM
@@ -85,6 +86,7 @@ def settings_table(table: StudyTable, folder: Path) -> Section:
     return Section(
         "The arms" if table.keys == (ARM,) else "All settings",
         words=["Replicates are random splits of the data; runs of one seed share theirs."],
+        points=picked(table),
         tables=[Table("Mean ± standard deviation over replicates", *means(table))],
         pictures=pictures(folder, captions),
         folded=[Table("Every run", *every_run(table))],

@@ -15,6 +15,7 @@ from autolora_meta.reporting.how_much import rows as budget_rows
 from autolora_meta.reporting.markdown import ranks_table, table
 from autolora_meta.reporting.quoting import escaped
 from autolora_meta.reporting.sentences import groups
+from autolora_meta.reporting.tuned import picked
 from autolora_meta.studies.executor import Job
 from autolora_meta.studies.headroom import Measured, measured
 from autolora_meta.studies.labels import row_label
@@ -76,6 +77,8 @@ def summary(
     header, rows = means(found, timed=True)
     cells = [[escaped(cell) for cell in row] for row in rows]
     parts += [table([*map(escaped, header)], cells), *_captions(found)]
+    if lines := [f"- {escaped(said)}" for said in picked(found)]:
+        parts.append("\n".join(lines))
     for group in groups(found):
         points = [f"- {escaped(said)}" for said in group.sentences]
         parts += [f"{escaped(group.heading)}:", "\n".join(points)]

@@ -12,6 +12,7 @@ from autolora_meta.allocators.allocation import Allocation, Scoring, allocation
 from autolora_meta.allocators.budget_choice import BudgetChoice
 from autolora_meta.allocators.replicate import Replicate, allocator
 from autolora_meta.config.run import RunConfig
+from autolora_meta.config.tune import with_point
 from autolora_meta.finetuning.prepare import Prepared
 from autolora_meta.finetuning.retrain import RetrainResult
 from autolora_meta.finetuning.stacked_retrain import Trained
@@ -23,6 +24,7 @@ from autolora_meta.foundation.places import becomes
 from autolora_meta.pipeline.memory import naming_what_to_lower
 from autolora_meta.pipeline.result import START
 from autolora_meta.pipeline.retrain import retrain
+from autolora_meta.pipeline.tune import Tuned, tune, tune_work
 from autolora_meta.ranks.pattern import RankPattern
 from autolora_meta.studies.budgets import decided
 from autolora_meta.studies.pool import progress_of, whole_progress
@@ -61,9 +63,10 @@ class Chosen:
 
     Args:
         asked: the run.
-        own: its configuration, with the retraining that the arm gets.
+        own: its configuration, with the retraining that the arm gets, and what was picked for it.
         replicate: its seed.
         found: its ranks, and what they cost.
+        tuned: what was picked for these ranks, and what that cost.
         begun: its folder, which goes to its place when it is whole.
         choice: of its budget; None: it was given.
     """
@@ -72,6 +75,7 @@ class Chosen:
     own: RunConfig
     replicate: Replicate
     found: Allocation
+    tuned: Tuned
     begun: Path
     choice: BudgetChoice | None = None
 
@@ -123,7 +127,7 @@ class Chosen:
         """Return what the ledger keeps of a run; equal runs give equal content."""
         task, rows = self.replicate.prepared.task, self.replicate.prepared.rows
         selections = allocator(self.asked.arm).reads(self.own)
-        spent = plain_steps(self.found.spent.cost)
+        spent = plain_steps(self.found.spent.cost) + plain_steps(self.tuned.cost)
         searches = [self.replicate.search(selection) for selection in selections]
         cost = self.own.retrain.steps + spent + sum(plain_steps(one.cost) for one in searches)
         if self.choice and self.asked.arm == "learned":  # the others get the budget for nothing
@@ -138,12 +142,13 @@ class Chosen:
             "cost": cost,
             "blind": any(each.blind for found in searches for each in found.searches),
             "stack": result.stack if isinstance(result, Trained) else 1,
+            **({"tuned": self.tuned.picked} if self.tuned.picked else {}),
         }
 
 
 @contextmanager
 def choosing(asked: Asked, prepared: Prepared | None = None) -> Iterator[Chosen]:
-    """Choose the ranks of a run; its folder goes to its place when the body ends.
+    """Choose the ranks of a run, then its rate; its folder goes to its place when the body ends.
 
     Args:
         asked: the run.
@@ -164,7 +169,12 @@ def choosing(asked: Asked, prepared: Prepared | None = None) -> Iterator[Chosen]
             found = allocation(arm, replicate, known)
         share.close()
         own = effective(config, asked.arm, plain_steps(found.spent.cost))
-        yield Chosen(asked, own, replicate, found, begun, choice)
+        share = progress_of(tune_work(own, own.retrain.steps))
+        tuned = tune(own, replicate.prepared, seed, found.pattern, share)
+        share.close()
+        picked = with_point(own.retrain, tuned.picked)
+        own = own.model_copy(update={"retrain": picked})
+        yield Chosen(asked, own, replicate, found, tuned, begun, choice)
 
 
 def took(*times: float | None) -> dict[str, Any]:

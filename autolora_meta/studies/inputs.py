@@ -22,8 +22,10 @@ def paths(configs: Iterable[RunConfig]) -> set[str]:
     """The paths of those files, which are not read."""
     named: set[str] = set()
     for config in configs:
-        source = config.data.source
-        named |= {config.model.name, *([source] if isinstance(source, str) else source.values())}
+        named.add(config.model.name)
+        for data in filter(None, (config.data, config.data.evaluation)):
+            source = data.source
+            named |= {source} if isinstance(source, str) else {*source.values()}
     return {name for name in named if os.path.exists(path_of(name))}
 
 

@@ -63,6 +63,7 @@ class _Finished(TypedDict):
     blind: NotRequired[bool]
     blind_answer: NotRequired[str | None]
     stack: NotRequired[Count]
+    tuned: NotRequired[dict[str, float]]
 
 
 class _Failed(TypedDict):

@@ -78,6 +78,8 @@ class Planned:
             about["budget"] = self.choice.key
         if arm.by_metric and compared.named:
             about["metrics"] = compared.named
+        if compared.tune:
+            about["tune"] = compared.tune
         return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:12]
 
     @cached_property

@@ -28,6 +28,7 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "cost": ("number", "plain steps of search and retraining"),
     "pattern": ("string", "hash of the rank of every layer: equal where the ranks are"),
     "stack": ("number", "adapters trained in one pass with its own, that one included"),
+    "tuned": ("string", "what the run picked of compare.tune; none where there is nothing to pick"),
     "start": ("string", "of the retraining: scratch, or search: it went on from what that trained"),
     "blind": ("boolean", "the search had learned nothing"),
     "blind_answer": ("string", "why the metrics show nothing learned; none where they do"),
@@ -49,6 +50,7 @@ class StoredValue(TypedDict):
     cost: Size | None
     pattern: str | None
     stack: NotRequired[Count | None]
+    tuned: NotRequired[str | None]
     start: str | None
     blind: bool | None
     blind_answer: str | None
@@ -67,7 +69,17 @@ class StoredTable(TypedDict):
 
 
 _BEYOND = 1e150  # its square is no double
-_OF_RUN = ("parameters", "cost", "pattern", "stack", "start", "blind", "blind_answer", "error")
+_OF_RUN = (
+    "parameters",
+    "cost",
+    "pattern",
+    "stack",
+    "tuned",
+    "start",
+    "blind",
+    "blind_answer",
+    "error",
+)
 
 
 def fields(keys: Sequence[str]) -> list[dict[str, str]]:

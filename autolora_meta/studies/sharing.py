@@ -12,6 +12,7 @@ from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import InputError
 from autolora_meta.pipeline.memory import if_killed
 from autolora_meta.pipeline.result import SearchResult
+from autolora_meta.pipeline.tune import tune_work
 from autolora_meta.studies import work
 from autolora_meta.studies.budgets import choice_file
 from autolora_meta.studies.executor import Job, Together
@@ -37,6 +38,7 @@ def jobs_behind(
         config, seed, arm = run.config, run.seed, allocator(run.arm)
         behind.search(config, seed, run.searches)
         needs, load = {*run.searches.values()}, arm.total_work(config)
+        load += tune_work(config, arm.retrain_steps(config))
         beside = arm.work(config)
         measured = run.measured and folder / "measured" / f"{run.measured}.json"
         if measured:

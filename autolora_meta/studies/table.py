@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from autolora_meta.config.tune import in_words
 from autolora_meta.errors import InputError
 from autolora_meta.foundation import manifest
 from autolora_meta.foundation.json_files import read_json
@@ -40,6 +41,8 @@ class StudyTable(Runs):
             row |= ended.get(run.id, {"status": "missing"})
             if row["status"] == "finished":  # which are looked at is the study's to say, even later
                 row["compared"] = run.config.compare.compared(row["compared"])
+                if "tuned" in row:
+                    row["tuned"] = in_words(row["tuned"])
                 row["pattern"] = schema.pattern_of(row["ranks"])
             rows.append(row)
         # As JSON has them, so that a table that is loaded equals the one that was saved.

@@ -146,8 +146,8 @@ def retrain_once(
         `metrics`, `compared` (their names, the main one first), `blind_answer` (why they show
         nothing learned, or None), `parameters`, `ranks`, `start`, `cost` in plain steps, `blind`
         where a search had learned nothing (`SearchResult.blind`), `stack`: how many adapters were
-        trained in its pass; `seconds`, and what choosing the ranks took: `allocation_seconds` and
-        `peak_memory`, searches aside.
+        trained in its pass; `tuned`, where something was picked; `seconds`, and what choosing the
+        ranks took: `allocation_seconds` and `peak_memory`, searches aside.
     """
     end_with_parent()
     started = time.perf_counter()

@@ -17,6 +17,7 @@ from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning import stacked_retrain, stacked_saving
 from autolora_meta.foundation.progress import Silent
+from autolora_meta.reporting.tuned import picked as picked_of
 from autolora_meta.studies import stack_trial, stacks, work
 from autolora_meta.studies.chosen import Chosen
 from autolora_meta.studies.ledger import Ledger
@@ -198,6 +199,31 @@ def test_runs_in_one_pass_end_where_each_ends_alone(tmp_path: Path, base: list[A
         if name.endswith(("ranks.json", "search.json")):
             assert ours[name] == theirs[name]
     assert not [*(tmp_path / "4" / "checkpoints").iterdir()]
+
+
+def test_each_run_picks_its_own_rate_before_all_are_retrained_in_one_pass(
+    tmp_path: Path, base: list[Any]
+) -> None:
+    rates = {"retrain.learning_rate": [1e-9, 0.02]}
+    tuned = {"compare": {"tune": rates, "replicates": 2}}
+    given = {"arms": ["uniform"], "vary": {}}
+    together = run(tmp_path / "4", *base, tuned, "runtime.stack=4", **given)
+    plain = run(tmp_path / "plain", *base, "runtime.stack=off", **given)
+    assert [row["stack"] for row in together.finished] == [2, 2]
+    for row, other in zip(together.finished, plain.finished, strict=True):
+        assert row["id"] != other["id"]
+        # 2 points, each on 4 folds of 6 steps, and their scoring
+        assert row["cost"] - other["cost"] > 2 * 4 * 6
+        left = tmp_path / "4" / "runs" / row["id"]
+        said = json.loads((left / str(row["seed"]) / "uniform" / "result.json").read_text())
+        picked = said["tuned"]["retrain.learning_rate"]
+        assert picked in rates["retrain.learning_rate"]
+        assert RunConfig.load(left / "config.yaml").retrain.learning_rate == picked
+        assert row["tuned"] == f"retrain.learning_rate={picked:g}"
+    assert StudyTable.load(tmp_path / "4") == together
+    (line,) = {line for line in picked_of(together) if "uniform picked" in line}
+    assert line.endswith("of 2 runs (compare.tune)")
+    assert picked_of(plain) == []
 
 
 def test_a_run_whose_loss_is_no_number_fails_alone(tmp_path: Path, base: list[Any]) -> None:

@@ -21,18 +21,18 @@ _SHOWN = 20  # classes in a line, at most
 
 def without_rare(
     pool: Dataset,
-    test: Dataset | None,
+    others: Sequence[Dataset],
     label: str,
     present: Collection[int],
     least: int,
     how: Rare,
     say: Say,
-) -> tuple[Dataset, Dataset | None]:
+) -> tuple[Dataset, list[Dataset]]:
     """Return the rows without classes that have too few, or with these made one.
 
     Args:
         pool: the rows to cut from, each content once.
-        test: the source's own test rows.
+        others: rows that are not counted, such as the source's own test rows.
         label: the column of the class.
         present: classes that had rows before repeats were dropped.
         least: rows that a class needs in `pool`.
@@ -45,7 +45,7 @@ def without_rare(
     counts = Counter(values(pool, label))
     rare = sorted(c for c in present if counts[c] < least)
     if not rare:
-        return pool, test
+        return pool, [*others]
     shown = ", ".join(f"{names[c]} ({counts[c]})" for c in rare)
     if how == "refuse":
         raise InputError(_too_few(pool, label, rare, least))
@@ -64,8 +64,16 @@ def without_rare(
     number = {name: i for i, name in enumerate(order)}
     of_rare = number[OTHER] if how == "merge" else None
     numbers = [of_rare if c in rare else number[name] for c, name in enumerate(names)]
-    new = _numbered_anew(pool, label, order, numbers)
-    return new, None if test is None else _numbered_anew(test, label, order, numbers)
+    new, *rest = (_numbered_anew(rows, label, order, numbers) for rows in (pool, *others))
+    return new, rest
+
+
+def lacking(pool: Dataset, others: Sequence[Dataset], label: str) -> str:
+    """Return the classes of a pool that none of the other rows has, in words; empty: it has all."""
+    held = {c for rows in others for c in values(rows, label)}
+    names = pool.features[label].names
+    lost = {names[c] for c in values(pool, label) if c not in held}
+    return some(lost) if lost else ""
 
 
 def _numbered_anew(

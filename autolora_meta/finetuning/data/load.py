@@ -3,23 +3,22 @@
 import logging
 from collections.abc import Sequence
 
-from datasets import Dataset, DatasetDict, Features, List, Value, concatenate_datasets
+from datasets import DatasetDict, concatenate_datasets
 
-from autolora_meta.errors import InputError
-from autolora_meta.finetuning.data import class_counts, missing, overlap, sources, splits
+from autolora_meta.finetuning.data import class_counts, missing, overlap
+from autolora_meta.finetuning.data.assigned import of_one
 from autolora_meta.finetuning.data.canonical import canonical
-from autolora_meta.finetuning.data.columns import GROUP, choose
+from autolora_meta.finetuning.data.columns import GROUP
+from autolora_meta.finetuning.data.cut import Pools, cut, size
 from autolora_meta.finetuning.data.options import DataOptions
-from autolora_meta.finetuning.data.part import PLACE, values
+from autolora_meta.finetuning.data.part import values
 from autolora_meta.finetuning.data.roles import Role
+from autolora_meta.finetuning.data.shift import OTHER, of_two
 from autolora_meta.finetuning.data.sources import Given
-from autolora_meta.finetuning.data.split_names import TEST, TRAIN, VALIDATION, known
 from autolora_meta.finetuning.data.wrong_labels import with_wrong_labels
 from autolora_meta.foundation.progress import Say
 from autolora_meta.foundation.randomness import derive
 
-REFERENCES = "references"
-OURS = (GROUP, PLACE)  # columns that are no role's
 _log = logging.getLogger(__name__)
 
 
@@ -38,7 +37,8 @@ def load_rows(
     there or has no labels (GLUE); or they are cut from the rows, where it has neither. All other
     labelled rows are pooled, each content once, and train and validation are cut from the pool anew
     for each seed: stratified where there are classes, by whole groups where rows are grouped.
-    Where the source has its own test rows they are the same for every seed.
+    Where the source has its own test rows they are the same for every seed. With
+    `options.evaluation` validation and test rows come from another source (`shift.of_two`).
 
     Args:
         options: source, columns and sizes.
@@ -61,136 +61,72 @@ def load_rows(
         >>> options = DataOptions(train_rows=200, validation_rows=200)
         >>> load_rows(options, (TEXT, TEXT_PAIR, LABEL), seed=0)  # doctest: +SKIP
     """
-    source = "the data given" if given is not None else f"data.source '{options.source}'"
-    parts = known(sources.read(options, roles, given, say), source, say)
-    chosen = choose(parts, roles, options, say)
-    parts = missing.labelled(parts, chosen, roles, say)
-    test_name = next((name for name in (*TEST, *VALIDATION) if name in parts), None)
-    trained = [
-        name for name in parts if name == TRAIN or (name in VALIDATION and name != test_name)
-    ]
-    if not trained:
-        labelled = f"labelled rows in {', '.join(parts)} only" if parts else "no labelled rows"
-        raise InputError(f"{source} has {labelled}; a split called {TRAIN} with labels is needed")
-    used = {name: parts[name] for name in (*trained, test_name) if name is not None}
-    used = missing.without(used, chosen, roles, options.missing, say)
-    rows = canonical(used, chosen, roles, trained, options, say)
-    pool = concatenate_datasets([rows[name] for name in trained])
-    test = rows[test_name] if test_name is not None else None
+    other = options.evaluation
+    if other is not None:
+        found = of_two(options, other, roles, given, say)
+    else:
+        found = of_one(options, roles, given, say)
+    chosen = found.chosen
+    used = missing.without(found.parts, chosen, roles, options.missing, say)
+    rows = canonical(used, chosen, roles, found.trained, options, say)
+    pools = Pools(
+        concatenate_datasets([rows[name] for name in found.trained]),
+        concatenate_datasets([rows[name] for name in found.held]) if found.held else None,
+        rows[found.test] if found.test is not None else None,
+    )
     side = GROUP if GROUP in chosen else group if group in chosen else None
-    pool, test = _distinct(pool, test, roles, options, side is not None, say)
+    pools = _distinct(pools, roles, options, side is not None, say)
     if side is not None:
         say(f"rows with the same {chosen[side]} stay on one side of every cut")
-    say(f"train and validation rows are cut from the source's {' and '.join(trained)} rows")
-    if test is None:
-        say("test rows are cut from the source's rows, anew for each seed")
-    else:
-        say(f"test rows are the source's {test_name} split, the same for each seed")
-    cut = _cut(pool, test, roles, options, side, seed)
+    for words in found.said:
+        say(words)
+    found_rows = cut(pools, roles, options, side, seed)
     if side == GROUP and options.overlap != "allow":
-        overlap.refuse_crossing(cut, roles, chosen[GROUP])
+        overlap.refuse_crossing(found_rows, roles, chosen[GROUP])
     if share := options.flip_labels:
         wrong = derive(seed, "wrong labels")
-        cut["train"] = with_wrong_labels(cut["train"], share, roles, wrong, say)
-    say(", ".join(f"{split} {_size(part)}" for split, part in cut.items()))
-    class_counts.say_counts(cut, roles, say)
-    return DatasetDict(cut)  # type: ignore[arg-type]
+        found_rows["train"] = with_wrong_labels(found_rows["train"], share, roles, wrong, say)
+    say(", ".join(f"{split} {size(part)}" for split, part in found_rows.items()))
+    class_counts.say_counts(found_rows, roles, say)
+    return DatasetDict(found_rows)  # type: ignore[arg-type]
 
 
 def _distinct(
-    pool: Dataset,
-    test: Dataset | None,
-    roles: Sequence[Role],
-    options: DataOptions,
-    grouped: bool,
-    say: Say,
-) -> tuple[Dataset, Dataset | None]:
+    pools: Pools, roles: Sequence[Role], options: DataOptions, grouped: bool, say: Say
+) -> Pools:
     """Return the rows to cut from and the source's own test rows: no repeats, no rare class."""
-    all_rows = pool
-    pool = overlap.without_repeats(pool, roles, options.overlap, say)
-    if test is not None:
-        pool = overlap.apart(pool, test, roles, options.overlap, say)
+    held, test = pools.held, pools.test
+    if held is not None:
+        held = overlap.without_repeats(held, roles, options.overlap, _of(OTHER, say))
+        if test is not None:
+            sides = "validation", "test"
+            held = overlap.apart(held, test, roles, options.overlap, say, sides)
+    others = [rows for rows in (held, test) if rows is not None]
+    pool = overlap.without_repeats(pools.train, roles, options.overlap, say)
+    if others:
+        sides = ("train or validation", "test") if held is None else ("train", "validation or test")
+        other = concatenate_datasets(others)
+        pool = overlap.apart(pool, other, roles, options.overlap, say, sides)
     role = next((role for role in roles if role.kind in ("class", "tags")), None)
     if role is None:
-        return pool, test
+        return Pools(pool, held, test)
     if options.rare == "refuse":
-        class_counts.refuse_lost(all_rows, pool, role)
-    if role.kind == "tags" or (grouped and options.rare == "refuse" and not options.rare_below):
-        return pool, test  # not every part has every class then
-    least = options.rare_below or (3 if test is None else 2)
-    present = {
-        *values(all_rows, role.name),
-        *(() if test is None else values(test, role.name)),
-    }
-    return class_counts.without_rare(pool, test, role.name, present, least, options.rare, say)
+        class_counts.refuse_lost(pools.train, pool, role)
+    if held is None and grouped and options.rare == "refuse" and not options.rare_below:
+        return Pools(pool, held, test)  # not every part has every class then
+    if role.kind == "tags":
+        return Pools(pool, held, test)
+    cuts = 1 if held is not None else 3 if test is None else 2
+    present = {c for rows in (pools.train, *others) for c in values(rows, role.name)}
+    least, how = options.rare_below or cuts, options.rare
+    pool, others = class_counts.without_rare(pool, others, role.name, present, least, how, say)
+    test = None if test is None else others.pop()
+    if held is None:
+        return Pools(pool, None, test)
+    if lacking := class_counts.lacking(pool, others, role.name):
+        say(f"warning: {OTHER} has no rows of class {lacking}: nothing is measured of it")
+    return Pools(pool, others.pop(), test)
 
 
-def _cut(
-    pool: Dataset,
-    test: Dataset | None,
-    roles: Sequence[Role],
-    options: DataOptions,
-    side: str | None,
-    seed: int,
-) -> dict[str, Dataset]:
-    """Return train, validation and test rows with the columns of the roles."""
-    wanted = {
-        "test": options.test_rows,
-        "validation": options.validation_rows,
-        "train": options.train_rows,
-    }
-    cut: dict[str, Dataset] = {}
-    if test is not None:
-        # One seed for all replicates, so that they are measured on the same rows.
-        of_test = {"test": wanted.pop("test")}
-        cut = _drawn(_gathered(test, roles), of_test, roles, None, derive(0, "test"))
-    cut |= _drawn(pool, wanted, roles, side, derive(seed, "split"))
-    if test is None:
-        cut["test"] = _gathered(cut["test"], roles)
-    return {
-        split: cut[split].select_columns([c for c in cut[split].column_names if c not in OURS])
-        for split in ("train", "validation", "test")
-    }
-
-
-def _drawn(
-    rows: Dataset,
-    wanted: dict[str, int | float | None],
-    roles: Sequence[Role],
-    side: str | None,
-    seed: int,
-) -> dict[str, Dataset]:
-    """Return disjoint splits of the rows, as large as wanted."""
-    counts = splits.row_counts(wanted, len(rows))
-    label = next((role.name for role in roles if role.kind == "class"), None)
-    if side is not None:
-        # Those that take what is left come last: they do not mind a group more or less.
-        order = sorted(counts, key=lambda split: wanted[split] is None)
-        groups = [tuple(v) if isinstance(v, list) else v for v in values(rows, side)]
-        indices = splits.grouped(groups, {split: counts[split] for split in order}, seed)
-    elif label is not None:
-        indices = splits.stratified(values(rows, label), counts, rows.features[label].names, seed)
-    else:
-        indices = splits.shuffled(len(rows), counts, seed)
-    return {split: rows.select(indices[split]) for split in wanted}
-
-
-def _gathered(rows: Dataset, roles: Sequence[Role]) -> Dataset:
-    """Return one row for each input, with all its references; other tasks' rows as they are."""
-    target = next((role.name for role in roles if role.kind == "references"), None)
-    if target is None:
-        return rows
-    same: dict[object, list[int]] = {}
-    for i, content in enumerate(overlap.contents(rows, roles)):
-        same.setdefault(content, []).append(i)
-    targets = values(rows, target)
-    references = [list(dict.fromkeys(targets[i] for i in of_input)) for of_input in same.values()]
-    first = rows.select([of_input[0] for of_input in same.values()])[:]
-    features = Features({**rows.features, REFERENCES: List(Value("string"))})
-    return Dataset.from_dict({**first, REFERENCES: references}, features=features)
-
-
-def _size(rows: Dataset) -> str:
-    if REFERENCES not in rows.column_names:
-        return f"{len(rows)} rows"
-    return f"{len(rows)} inputs with {sum(map(len, values(rows, REFERENCES)))} references"
+def _of(source: str, say: Say) -> Say:
+    return lambda words: say(f"of {source}: {words}")

@@ -1,6 +1,6 @@
 """What a person can say about their data."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -12,6 +12,30 @@ Missing = Literal["refuse", "drop"]
 Rare = Literal["refuse", "drop", "merge"]
 # A number of rows, or a share of the rows that there are to cut from.
 Rows = Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, lt=1)] | None
+
+
+class EvaluationOptions(Options):
+    """Another source for validation and test rows, to study what a shift of the data does."""
+
+    source: str | dict[Literal["validation", "test"], str] = Field(
+        description="Source of the validation and test rows, of the kinds that data.source takes; "
+        "or a path for each of the two: {validation: a.tsv, test: b.tsv}.",
+    )
+    name: str | None = Field(default=None, description="As data.name, of this source.")
+    revision: str | None = Field(default=None, description="As data.revision, of this source.")
+    splits: dict[Literal["validation", "test"], str] | None = Field(
+        default=None,
+        description="Split of this source for validation or test rows, or for both; others are not "
+        "read. null: by their names, where test rows are the split test or, without one, "
+        "validation; of one split both are cut.",
+    )
+
+    @field_validator("source", "splits")
+    @classmethod
+    def _names_one(cls, value: Any) -> Any:
+        if isinstance(value, dict) and not value:
+            raise ValueError("names no split; name validation, test or both")
+        return value
 
 
 class DataOptions(Options):
@@ -41,6 +65,12 @@ class DataOptions(Options):
         description="Split of the source for each role, for example {train: train, test: "
         "validation_mismatched}; others are not read. null: by their names, where test is the "
         "split test or, where that is missing or has no labels, validation.",
+    )
+    evaluation: EvaluationOptions | None = Field(
+        default=None,
+        description="Another source for validation and test rows; null: all rows are of one. "
+        "Training rows are then those of the split train of data.source. The retraining trains on "
+        "training and validation rows, as ever.",
     )
     text: str | None = Field(
         default=None,

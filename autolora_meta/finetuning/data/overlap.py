@@ -82,12 +82,25 @@ def _labelled_differently(
 
 
 def apart(
-    pool: Dataset, test: Dataset, roles: Sequence[Role], overlap: Overlap, say: Say
+    pool: Dataset,
+    test: Dataset,
+    roles: Sequence[Role],
+    overlap: Overlap,
+    say: Say,
+    sides: tuple[str, str] = ("train or validation", "test"),
 ) -> Dataset:
     """Return the rows to cut from without what stands in the source's own test rows.
 
     All test rows count, those too that are not drawn, so that the rows to cut from do not depend
     on how many are.
+
+    Args:
+        pool: the rows to cut from.
+        test: the rows that stay as they are.
+        roles: the columns that the task reads.
+        overlap: whether what stands in both is refused, dropped or allowed.
+        say: told how many were dropped.
+        sides: what is cut from each of the two.
 
     Raises:
         InputError: something is, and it is to be refused.
@@ -98,7 +111,7 @@ def apart(
     if GROUP in pool.column_names:
         kinds.append((GROUP, values(pool, GROUP), values(test, GROUP)))
     for what, ours, theirs in kinds:
-        crossing = _shared({"train or validation": ours, "test": theirs})
+        crossing = _shared(dict(zip(sides, (ours, theirs), strict=True)))
         if overlap == "refuse" and crossing:
             raise InputError(
                 f"{crossing[0]} {what}s stand in more than one of train, validation and test, for "
@@ -114,7 +127,8 @@ def apart(
         return pool
     what = " or ".join(kind for kind, _, _ in kinds)
     say(
-        f"{len(pool) - len(kept)} rows whose {what} stands in the test rows dropped from the others"
+        f"{len(pool) - len(kept)} rows whose {what} stands in the {sides[1]} rows dropped from the "
+        "others"
     )
     return pool.select(kept)
 
