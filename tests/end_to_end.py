@@ -52,7 +52,7 @@ def tiny_setting(place: Path) -> Tiny:
         "data": {"source": str(tiny.rows), "train_rows": 32, "validation_rows": 32},
         "lora": {"k": 3, "targets": ["query", "value"]},
         "search": {"outer_steps": 3, "warmup_steps": 2, "batch_size": 8, "outer_batch_size": 8},
-        "ranks": {"budget": "uniform:1"},
+        "ranks": {"budget": "uniform:1", "importance": "product"},
         "retrain": {"steps": 4, "batch_size": 8, "learning_rate": 0.01},
         "compare": {"replicates": 2},
         "runtime": {"device": "cpu", "workers": 1},

@@ -178,8 +178,8 @@ class SearchResult:
 
     def after(self, plain: "SearchResult") -> "SearchResult":
         """Return the same search with the cost of a plain one that ran for it."""
-        spent = {"cost": self.cost + plain.cost, "seconds": self.seconds + plain.seconds}
-        return replace(self, **spent)
+        seconds = self.seconds + plain.seconds
+        return replace(self, cost=self.cost + plain.cost, seconds=seconds)
 
     def under(self, options: RankOptions) -> "SearchResult":
         """Return the same search with other options for `ranks`."""
@@ -255,8 +255,10 @@ class SearchResult:
                 not of one search.
         """
         folder = Path(folder)
-        if not (folder / "search").exists() and len(below := [*folder.glob("*/*/search")]) == 1:
-            folder = below[0].parent
+        if not (folder / "search").exists():
+            below = [place.parent for place in folder.glob("*/*/search")]
+            below = [one for one in below if one.name != "plain"] or below  # which holds its part
+            folder = below[0] if len(below) == 1 else folder
         try:
             # ranks.json is not read: the ranks follow from the components.
             started = (folder / "search" / START).is_file()  # a copy may lack it

@@ -1,5 +1,6 @@
 """Headroom on the page: the sentence that stands first, and a section of its own."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from autolora_meta.reporting.document import Section, Table
@@ -13,6 +14,16 @@ def first_words(room: Measured | None) -> list[str]:
     Where a run compares nothing else, its verdict comes first whatever it is.
     """
     return [f"{room.verdict}."] if room is not None and (room.found.nil or room.alone) else []
+
+
+def around(room: Measured | None, warned: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the first words that stand before the warnings of a run, and those that stand after.
+
+    Where nothing was learned, that nothing differs says nothing of ranks: the warning comes first.
+    """
+    words = first_words(room)
+    blind = any(said.startswith("Nothing was learned") for said in warned)
+    return ([], words) if blind else (words, [])
 
 
 def headroom_sections(room: Measured | None, folder: Path) -> list[Section]:

@@ -10,7 +10,7 @@ from autolora_meta.foundation.places import replace_text
 from autolora_meta.reporting.caveats import reserves, warnings
 from autolora_meta.reporting.course import courses
 from autolora_meta.reporting.document import Document
-from autolora_meta.reporting.headroom import first_words, headroom_sections
+from autolora_meta.reporting.headroom import around, headroom_sections
 from autolora_meta.reporting.how_much import sections as how_much
 from autolora_meta.reporting.sections import (
     comparisons,
@@ -70,9 +70,12 @@ def document(folder: Path) -> Document:
     table = StudyTable.load(folder)
     went = courses(table, folder)
     room = measured(table, folder)
+    warned = warnings(table, folder, went)
+    before, after = around(room, warned)
     answered = [
-        *first_words(room),
-        *warnings(table, folder, went),
+        *before,
+        *warned,
+        *after,
         *([answer(table)] if table.asked or room is None else []),
         *reserves(table),
     ]

@@ -9,7 +9,7 @@ from autolora_meta.reporting.at_once import trained_at_once
 from autolora_meta.reporting.caveats import blind_runs, reach, reserves, warnings
 from autolora_meta.reporting.cells import means
 from autolora_meta.reporting.course import Course, courses
-from autolora_meta.reporting.headroom import first_words
+from autolora_meta.reporting.headroom import around, first_words
 from autolora_meta.reporting.how_much import HEADER, Told, choices, sentences
 from autolora_meta.reporting.how_much import rows as budget_rows
 from autolora_meta.reporting.markdown import ranks_table, table
@@ -58,9 +58,10 @@ def summary(
         room: its headroom, where it was measured. Where ranks do not matter, that is said first.
         budgets: how budgets of auto were chosen.
     """
-    parts = [f"# {escaped(found.name)}", *[f"**{escaped(said)}**" for said in first_words(room)]]
+    before, after = around(room, warned)
+    parts = [f"# {escaped(found.name)}", *[f"**{escaped(said)}**" for said in before]]
     parts += [escaped(found.question)] * bool(found.question)
-    parts += [f"**{escaped(said)}**" for said in warned]
+    parts += [f"**{escaped(said)}**" for said in (*warned, *after)]
     for setting, choice in budgets:
         parts.append("## How much rank" + (f": {escaped(setting)}" if setting else ""))
         cells = [[escaped(cell) for cell in row] for row in budget_rows(choice)]

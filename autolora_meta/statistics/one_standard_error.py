@@ -46,7 +46,7 @@ def smallest_as_good(losses: Tensor) -> AsGood:
     3.4.3, where the standard error is that of the best itself.
 
     >>> import torch
-    >>> smallest_as_good(torch.tensor([[9.0, 9.0, 9.0], [1.0, 2.0, 4.0], [1.0, 2.0, 3.0]])).chosen
+    >>> smallest_as_good(torch.tensor([[9.0, 9.0, 9.0], [1.0, 2.0, 4.0], [1.0, 2.5, 3.0]])).chosen
     1
     """
     if losses.dim() != 2 or losses.shape[1] < 2:

@@ -33,16 +33,16 @@ def test_each_arm_is_at_the_budget_by_its_own_rule(tiny: Tiny) -> None:
         assert sorted(shuffled.values()) == sorted(learned.values())
         search = SearchResult.load(place(tiny, "learned", seed))
         assert dict(search.ranks) == learned
-        plain = SearchResult.load(place(tiny, "frozen", seed).with_name("plain"))
-        assert plain.components.gates.unique().tolist() == [1.0]
-        assert dict(plain.ranks) == left["frozen", seed]["ranks"]
+        frozen = SearchResult.load(place(tiny, "frozen", seed))
+        assert frozen.components.gates.unique().tolist() == [1.0]
+        assert dict(frozen.ranks) == left["frozen", seed]["ranks"]
 
 
 def test_arms_cost_what_their_searches_and_retrainings_take(table: StudyTable) -> None:
     costs = {row["arm"]: row["cost"] for row in table.rows}
     assert costs["uniform"] == 4  # retraining alone
     assert costs["frozen"] == 4 + 2 + 3  # and the inner steps
-    assert costs["learned"] == costs["shuffled"] > costs["frozen"]  # which the learned ones read
+    assert costs["learned"] == costs["shuffled"] > costs["frozen"]
 
 
 def test_seeds_have_splits_of_their_own_and_arms_of_one_seed_share_them(tiny: Tiny) -> None:

@@ -89,7 +89,7 @@ def test_a_rule_that_is_set_drops_what_a_base_says_for_another_rule() -> None:
     paper = RunConfig.load("paper").ranks
     assert RunConfig.load("quickstart", "ranks.rule=paper").ranks == paper
     gap = RunConfig.load("quickstart", "ranks.rule=gap", "ranks.gap=3").ranks
-    assert (gap.rule, gap.gap, gap.importance) == ("gap", 3, "product")
+    assert (gap.rule, gap.gap, gap.importance) == ("gap", 3, "layered")
     assert "budget" not in gap.model_dump()
     spent = RunConfig.load("paper", "ranks.rule=budget", "ranks.budget=20000").ranks
     assert (spent.rule, str(spent.budget), spent.importance) == (

@@ -115,7 +115,9 @@ def _searched() -> SearchResult:
     factors = [(torch.rand(3, 8), torch.rand(8, 3)) for _ in names]
     figures = {"inner_loss": 1.0, "outer_loss": 0.9, "direct_norm": 0.1, "implicit_norm": 0.0}
     return SearchResult(
-        components=Components.from_factors(names, (16, 16), 2.0, gates, factors),
+        components=Components.from_factors(
+            names, (16, 16), 2.0, gates, factors, None, torch.rand(2, 3)
+        ),
         trajectory=torch.rand(3, 2, 3),
         ranks_trajectory=torch.tensor([[2, 2]] * 3),
         rows=[{"step": n, "outer_step": n, **figures} for n in (1, 2)],

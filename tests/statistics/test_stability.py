@@ -124,7 +124,7 @@ def test_too_few_searches_allow_no_claim(count: int, over: str, words: str) -> N
 
 
 def test_uniform_ranks_order_nothing() -> None:
-    full = stability(searches(3, noise=0.0), RankOptions.model_validate({"budget": "uniform:3"}))
+    full = stability(searches(3, noise=0.0), OPTIONS.changed(budget="uniform:3"))
     assert full.ranks.w is None and full.ranks.p == 1.0 and not full.distinguishable
     assert "tell no layer from another of its kind over 3 searches" in full.sentence()
 

@@ -12,12 +12,20 @@ from autolora_meta.config.run import RunConfig
 from autolora_meta.foundation.cost import Cost
 from autolora_meta.studies.study import Study
 
-BASE = {"name": "stub", "model": {"name": "none"}, "data": {"source": "none.csv"}}
+BASE = {
+    "name": "stub",
+    "model": {"name": "none"},
+    "data": {"source": "none.csv"},
+    "ranks": {"importance": "product"},  # which reads one search
+}
 VARY = {"search.hypergradient": ["darts", {"method": "cg", "iterations": 3}], "lora.k": [2, 4]}
 calls: Counter[str] = Counter()
 
 
-def search(configs: Sequence[RunConfig], seed: int, selection: str, place: Path) -> dict[str, Any]:
+def search(
+    configs: Sequence[RunConfig], seed: int, selection: str, place: Path, plain: Path | None = None
+) -> dict[str, Any]:
+    assert plain is None or plain.is_dir()
     calls[f"search {place.name}"] += 1
     place.mkdir(parents=True)
     return {"seconds": 0.1}

@@ -52,9 +52,10 @@ def test_equal_cost_lengthens_the_retraining_of_what_chose_for_less() -> None:
     steps: dict[str, list[int]] = {arm: [] for arm in arms}
     for run in study.planned:
         steps[run.arm].append(effective(run.config, run.arm).retrain.steps)
-    search = study.planned[0].config.search
-    learned, frozen = (search.total_work(s) for s in ("learned", "frozen"))
-    assert steps["learned"] == [70, 70] and steps["frozen"] == [70, 70 + int(learned - frozen)]
+    config = study.planned[0].config
+    learned, plain = config.learned_work, config.search.total_work("plain")  # what `frozen` reads
+    assert learned == config.search.total_work("learned") + plain
+    assert steps["learned"] == [70, 70] and steps["frozen"] == [70, 70 + int(learned - plain)]
     assert steps["uniform"] == [70, 70 + int(learned)]
     assert steps["uniform_longer"] == [70 + int(learned)] * 2
     assert effective(study.planned[-1].config, "eva", spent=16).retrain.steps == 54 + int(learned)

@@ -166,7 +166,12 @@ def test_a_real_study_end_to_end(
     given = {
         "name": "mine",
         "question": "Does the budget matter?",
-        "base": [str(tiny.config), "search.outer_steps=2", "retrain.start=search"],
+        "base": [
+            str(tiny.config),
+            "search.outer_steps=2",
+            "retrain.start=search",
+            "ranks.importance=layered",
+        ],
         "vary": {"ranks.budget": [1, "uniform:1", "uniform:2"]},
         "arms": ["learned", "para"],
         "seeds": 1,
@@ -179,7 +184,8 @@ def test_a_real_study_end_to_end(
     assert ["budget of 1 parameters" in row["error"] for row in table.failed] == [True, True]
     spent = [(row["arm"], row["parameters"]) for row in table.finished]
     assert spent == [(a, n * 4 * 32) for n in (1, 2) for a in ("learned", "para")]
-    assert len(list((folder / "searches").iterdir())) == 1
+    kinds = sorted(place.parent.name for place in (folder / "searches").glob("*/*/*/search"))
+    assert kinds == ["learned", "plain"]
     assert len(list((folder / "measured").iterdir())) == 1
     assert [row["blind"] for row in table.finished] == [True, False] * 2  # in two outer steps
     assert "learned 2 of 2" in summary(table)
