@@ -36,7 +36,7 @@ def rows() -> list[Row]:
 def test_every_row_says_what_was_run_and_how_well_it_did(rows: list[Row]) -> None:
     assert all(list(row) == [*KEYS, *SCORES] for row in rows)
     assert {(row["regime"], row["seed"]) for row in rows} == {("small", 3)}
-    arms = {"learned", "frozen", "plain", "random", "paper", "uniform"}
+    arms = {"learned", "components", "frozen", "plain", "random", "paper", "uniform"}
     assert {row["arm"] for row in rows} == arms
     for row in rows:
         assert -1 <= row["spearman"] <= 1 and row["mean_absolute_error"] >= 0
