@@ -97,7 +97,7 @@ def test_a_study_tells_of_its_searches_and_retrainings(
     monkeypatch.setattr(work, "search_once", search)
     monkeypatch.setattr(work, "retrain_once", retrain)
     base = {"name": "b", "model": {"name": "m"}, "data": {"source": "d.csv"}}
-    layers = [base, {"runtime": {"report_to": ["wandb"]}}]
+    layers = [base, {"runtime": {"report_to": ["wandb"]}, "ranks": {"importance": "product"}}]
     study = Study(layers, arms=["learned", "uniform"], seeds=1, name="mine", folder=tmp_path / "s")
     with ThreadPoolExecutor(1) as one:
         assert len(study.run(one).finished) == 2

@@ -69,8 +69,8 @@ def test_the_run_that_leaves_an_adapter_is_retrained_by_stock_tools(
     kept: list[object] = []
 
     def alone(*given: Any) -> dict[str, Any]:
-        kept.append(given[6])
-        return work.retrain_together([given[:6]])[0]  # type: ignore[return-value]
+        kept.append(given[7])
+        return work.retrain_together([given[:7]])[0]  # type: ignore[return-value]
 
     monkeypatch.setattr(work, "retrain_once", alone)
     config = RunConfig.load(BASE, "runtime.stack=9", "compare.arms=[learned, uniform]")

@@ -214,7 +214,7 @@ def test_a_real_study_end_to_end(
     assert f"accuracy: {table.finished[0]['metrics']['accuracy']:.4f}" in said.out
     monkeypatch.setattr(work, "retrain_once", None)  # nothing is left to do
     dry = command("study", file, "seeds=2", "--runs", tmp_path / "runs", "--dry-run")
-    assert dry.status == 0 and "6 runs, and 2 searches and measurements" in dry.out
+    assert dry.status == 0 and "6 runs, and 3 searches and measurements" in dry.out
     said = command("study", file, "--runs", tmp_path / "runs")
     assert said.status == 1, said.err  # as long as runs have failed
     assert "all 6 runs have ended before" in said.out and "Does the budget matter?" in said.out
