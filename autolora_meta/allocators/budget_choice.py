@@ -15,13 +15,12 @@ from autolora_meta.errors import InputError
 from autolora_meta.foundation.cost import Cost, StoredCost
 from autolora_meta.foundation.json_files import Count, Figure, Size, read_rows
 from autolora_meta.foundation.sealed_lines import append
-from autolora_meta.pipeline.cross_fit import Candidate, cross_fit
+from autolora_meta.pipeline.cross_fit import FOLDS, Candidate, cross_fit
 from autolora_meta.ranks.budget import Budget, grid
 from autolora_meta.ranks.options import bounds
 from autolora_meta.ranks.pattern import RankPattern
 from autolora_meta.statistics.one_standard_error import smallest_as_good
 
-FOLDS = 4
 _LOST = (None, None, None)  # figures of a retraining that lost its way
 
 
@@ -134,7 +133,7 @@ def choose_budget(replicate: Replicate) -> BudgetChoice:
 
 
 def _scored(replicate: Replicate, budgets: Mapping[str, tuple[Budget, RankPattern]]) -> Tensor:
-    """Return the loss of each row at each budget. (B, n)"""
+    """Return the loss at each budget of each row that holds something to predict. (B, n)"""
     config = replicate.config
     found = cross_fit(
         config,
@@ -145,7 +144,7 @@ def _scored(replicate: Replicate, budgets: Mapping[str, tuple[Budget, RankPatter
         progress=replicate.progress,
     )
     replicate.cost += found.cost
-    return found.losses
+    return found.losses[:, ~found.losses.isnan().any(dim=0)]
 
 
 def candidates(replicate: Replicate) -> dict[str, tuple[Budget, RankPattern]]:

@@ -13,11 +13,10 @@ from autolora_meta.allocators.replicate import Allocator, Replicate
 from autolora_meta.allocators.training import learned_work
 from autolora_meta.config.run import RunConfig
 from autolora_meta.foundation import manifest
-from autolora_meta.pipeline.cross_fit import Candidate, cross_fit
+from autolora_meta.pipeline.cross_fit import FOLDS, Candidate, cross_fit
 from autolora_meta.ranks.pattern import RankPattern
 
 FILE = "race.json"
-FOLDS = 4
 LAST = 3  # candidates at full length, uniform among them
 MARGIN = 1.0  # standard errors by which the winner is better than uniform, or uniform is taken
 _MOST = 24  # candidates that a model is expected to have, for progress

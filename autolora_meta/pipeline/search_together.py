@@ -1,9 +1,9 @@
 """Search together: several replicates in; the result of each out, from one pass over the base."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -46,6 +46,7 @@ class Replica(NamedTuple):
         seed: of the replicate.
         prepared: its model and rows.
         plain: a plain search of it that ran before; its spectrum is put beside what is found.
+            Where `ranks.importance` reads one and none is given, plain searches run first.
     """
 
     config: RunConfig
@@ -95,6 +96,11 @@ def search_together(
     """
     config = replicas[0].config
     _refuse_unlike(replicas)
+    if selection != "plain" and any(
+        one.config.ranks.read_plain and one.plain is None for one in replicas
+    ):
+        more = {"progress": progress, "say": say, "most": most}
+        return _after_plain(replicas, selection, observe, checkpoints, more)
     each = config.search.seeds
     every = [
         (one, seed, spectrum)
@@ -137,6 +143,36 @@ def search_together(
             follow.close()
     ends = [found[first : first + each] for first in numbers[::each]]
     return [_pooled(own, one.config) for own, one in zip(ends, replicas, strict=True)]
+
+
+def _after_plain(
+    replicas: Sequence[Replica],
+    selection: Selection,
+    observe: Callable[[int, Row], None],
+    checkpoints: str | Path | None,
+    more: Mapping[str, Any],
+) -> list[SearchResult | WorkFailed]:
+    """Search together after plain searches of the same replicates, as `search` does for one."""
+    below = (lambda name: Path(checkpoints) / name) if checkpoints else lambda name: None
+    before = search_together(replicas, selection="plain", checkpoints=below("plain"), **more)
+    ready = [
+        (number, one._replace(plain=plain), plain)
+        for number, (one, plain) in enumerate(zip(replicas, before, strict=True))
+        if isinstance(plain, SearchResult)
+    ]
+    if not ready:
+        return before
+    found = search_together(
+        [one for _, one, _ in ready],
+        selection=selection,
+        observe=lambda place, row: observe(ready[place][0], row),
+        checkpoints=below(selection),
+        **more,
+    )
+    ends = dict(enumerate(before))
+    for (number, _, plain), end in zip(ready, found, strict=True):
+        ends[number] = end.after(plain) if isinstance(end, SearchResult) else end
+    return [*ends.values()]
 
 
 def spectra(plain: SearchResult | None, count: int) -> list[Tensor | None]:

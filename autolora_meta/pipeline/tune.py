@@ -7,10 +7,8 @@ from autolora_meta.config.tune import in_words, points, with_point
 from autolora_meta.finetuning.prepare import Prepared
 from autolora_meta.foundation.cost import Cost
 from autolora_meta.foundation.progress import Progress
-from autolora_meta.pipeline.cross_fit import Candidate, cross_fit
+from autolora_meta.pipeline.cross_fit import FOLDS, Candidate, cross_fit
 from autolora_meta.ranks.pattern import RankPattern
-
-FOLDS = 4
 
 
 @dataclass(frozen=True)
@@ -65,6 +63,6 @@ def tune(
         Candidate(in_words(point), pattern, with_point(config.retrain, point)) for point in grid
     ]
     found = cross_fit(config, prepared, seed, candidates, folds=FOLDS, progress=progress)
-    losses = found.losses.mean(dim=1).tolist()  # infinite: it lost its way
+    losses = found.losses.nanmean(dim=1).tolist()  # infinite: it lost its way
     best = min(range(len(grid)), key=lambda i: losses[i])
     return Tuned(grid[best], found.cost)

@@ -109,6 +109,23 @@ def test_each_kind_of_search_ends_where_it_ends_alone(
 
 
 @pytest.mark.usefixtures("float64")
+def test_each_reads_a_plain_search_of_its_own_as_it_does_alone(
+    still: RunConfig, tmp_path: Path
+) -> None:
+    config = changed(still, "ranks.importance=layered")
+    told: list[int] = []
+    found = together(config, observe=lambda number, row: told.append(number), checkpoints=tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"plain", "learned"}
+    assert sorted(told) == [seed for seed in SEEDS for _ in range(3)]
+    for seed, one in zip(SEEDS, found, strict=True):
+        alone = search(config, seed=seed, prepared=prepared(config, seed))
+        assert apart(one, alone) < 1e-9
+        assert one.components.spectrum is not None and alone.components.spectrum is not None
+        torch.testing.assert_close(one.components.spectrum, alone.components.spectrum)
+        assert one.options == alone.options and one.cost == alone.cost and one.ranks == alone.ranks
+
+
+@pytest.mark.usefixtures("float64")
 def test_a_search_that_settles_stays_while_others_go_on(still: RunConfig) -> None:
     config = changed(
         still, "search.patience=3", "search.outer_steps=25", "search.outer.learning_rate=0.4"

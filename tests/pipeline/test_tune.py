@@ -4,12 +4,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.lora import layer_costs
 from autolora_meta.finetuning.targets import target_layers
-from autolora_meta.pipeline.cross_fit import Candidate, cross_fit
+from autolora_meta.foundation.cost import Cost
+from autolora_meta.pipeline import tune as tuning
+from autolora_meta.pipeline.cross_fit import Candidate, CrossFit, cross_fit
 from autolora_meta.pipeline.prepare import prepare
 from autolora_meta.pipeline.tune import tune
 from autolora_meta.ranks.pattern import RankPattern
@@ -70,3 +73,14 @@ def test_a_grid_that_leaves_no_choice_is_refused_before_anything_is_read(
 ) -> None:
     with pytest.raises(InputError, match=message):
         RunConfig.load("quickstart", {"compare": {"tune": grid}})
+
+
+def test_rows_with_nothing_to_predict_decide_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    nan = float("nan")
+    losses = torch.tensor([[2.0, nan, 4.0], [1.0, nan, 3.0]], dtype=torch.float64)
+    monkeypatch.setattr(tuning, "cross_fit", lambda *_, **__: CrossFit(losses, Cost(1, 1)))
+    base = {"name": "n", "model": {"name": "m"}, "data": {"source": "d.csv"}}
+    config = RunConfig.load(base, {"compare": {"tune": {"retrain.learning_rate": RATES}}})
+    pattern: Any = None
+    prepared: Any = None
+    assert tune(config, prepared, 0, pattern).picked == {"retrain.learning_rate": RATES[1]}

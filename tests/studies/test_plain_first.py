@@ -3,7 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.studies.stub_work import BASE, calls, study
+from tests.studies.stub_work import calls, study
 
 
 def test_the_plain_search_runs_once_and_before_the_one_that_reads_it(
@@ -21,4 +21,3 @@ def test_the_plain_search_runs_once_and_before_the_one_that_reads_it(
     plain = {run.searches["plain"] for run in made.planned if "plain" in run.searches}
     reads = [job for job in jobs.values() if job.needs & plain and job.key not in made.every]
     assert len(reads) == 1 and len(reads[0].arguments) == 5  # gates per layer, under `layered`
-    assert BASE["ranks"] == {"importance": "product"}
