@@ -21,7 +21,8 @@ from typing import Any, TypeVar
 
 import torch
 
-from autolora_meta.config.run import RunConfig, RuntimeOptions
+from autolora_meta.config.run import RunConfig
+from autolora_meta.config.runtime import RuntimeOptions
 from autolora_meta.finetuning.prepare import Prepared
 from autolora_meta.pipeline.prepare import prepare
 from autolora_meta.pipeline.retrain import retrain

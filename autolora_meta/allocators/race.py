@@ -4,21 +4,25 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 from torch import Tensor
+from typing_extensions import TypedDict
 
 from autolora_meta.allocators.entrants import UNIFORM, entrants
 from autolora_meta.allocators.replicate import Allocator, Replicate
 from autolora_meta.allocators.training import learned_work
 from autolora_meta.config.run import RunConfig
 from autolora_meta.foundation import manifest
+from autolora_meta.foundation.json_files import Count, Figure, read_json
 from autolora_meta.pipeline.cross_fit import FOLDS, Candidate, cross_fit
 from autolora_meta.ranks.pattern import RankPattern
 
 FILE = "race.json"
 LAST = 3  # candidates at full length, uniform among them
 MARGIN = 1.0  # standard errors by which the winner is better than uniform, or uniform is taken
+_AGAIN = "remove its run from the folder, and the same command races again"
 _MOST = 24  # candidates that a model is expected to have, for progress
 
 
@@ -46,6 +50,22 @@ class Standing:
     standard_error: float
 
 
+class _StoredStanding(TypedDict):
+    """A candidate in race.json."""
+
+    name: str
+    steps: Count
+    difference: Figure | None
+    standard_error: Figure | None
+
+
+class _Stored(TypedDict):
+    """What race.json holds."""
+
+    winner: str
+    standings: list[_StoredStanding]
+
+
 @dataclass(frozen=True)
 class Outcome:
     """The end of a race.
@@ -57,6 +77,29 @@ class Outcome:
 
     winner: str
     standings: tuple[Standing, ...]
+
+    @classmethod
+    def load(cls, folder: Path) -> "Outcome":
+        """Read the race.json of a folder; what is null there is NaN.
+
+        Raises:
+            InputError: it is damaged, or holds something else.
+        """
+        manifest.refuse_damaged(folder, _AGAIN, FILE)
+        held = read_json(folder / FILE, _Stored, what="is no race", again=_AGAIN)
+        standings = (
+            Standing(name, steps, *(math.nan if figure is None else figure for figure in figures))
+            for name, steps, *figures in (each.values() for each in held["standings"])
+        )
+        return cls(held["winner"], tuple(standings))
+
+    def to_json(self) -> str:
+        """Return the content of race.json; what is no number is null."""
+        about = asdict(self)
+        for each in about["standings"]:
+            for key in ("difference", "standard_error"):
+                each[key] = each[key] if math.isfinite(each[key]) else None
+        return json.dumps(about, indent=2) + "\n"
 
 
 def rounds(steps: int, count: int) -> list[Round]:
@@ -149,7 +192,7 @@ def allocate(replicate: Replicate) -> RankPattern:
     if replicate.folder is not None:
         place = replicate.folder / str(replicate.seed) / "race"
         place.mkdir(parents=True, exist_ok=True)
-        manifest.write_sealed(place, {FILE: json.dumps(asdict(outcome), indent=2) + "\n"})
+        manifest.write_sealed(place, {FILE: outcome.to_json()})
     return patterns[outcome.winner]
 
 

@@ -23,7 +23,8 @@ class PrimaryOptions(Options):
     )
     contrast: tuple[str, str] | None = Field(
         default=None,
-        description="Two arms, such as [learned, uniform]; null: learned against the baseline.",
+        description="Two arms, such as [learned, uniform]; null: the arm whose ranks are chosen "
+        "(ranks.choose) against the baseline.",
     )
 
     @field_validator("metric")
@@ -48,7 +49,8 @@ class CompareOptions(Options):
 
     arms: tuple[str, ...] = Field(
         default=("learned", "uniform", "shuffled", "frozen"),
-        description="Allocators, all at one budget; `learned`, whose adapter is saved, is one.",
+        description="Allocators, all at one budget; the one whose ranks are chosen (ranks.choose), "
+        "which is `learned` by default, is among them, and its adapter is saved.",
     )
     baseline: str = Field(default="uniform", description="Arm that the others are compared with.")
     metrics: tuple[str, ...] | None = Field(
@@ -124,11 +126,6 @@ class CompareOptions(Options):
             if len(set(names)) < len(names):
                 raise ValueError(f"{key} [{', '.join(names)}] names one twice; name each once")
         given = f"arms are [{', '.join(self.arms)}]"
-        if "learned" not in self.arms:
-            raise ValueError(
-                f"{given}, and `learned` is not among them; a run leaves its ranks and its "
-                "adapter behind: add it"
-            )
         if self.baseline not in self.arms:
             raise ValueError(
                 f"{given}, and the baseline '{self.baseline}' is not among them; add it, or "
@@ -149,8 +146,11 @@ class CompareOptions(Options):
         """
         return list(dict.fromkeys([*self.named, *(() if self.metrics else usual)]))
 
-    def contrast(self) -> tuple[str, str] | None:
+    def contrast(self, chosen: str) -> tuple[str, str] | None:
         """Return the two arms of the primary comparison, or None if there is one arm.
+
+        Args:
+            chosen: the arm whose ranks are chosen (`RankOptions.arm`).
 
         Raises:
             InputError: `primary.contrast` names an arm that is not compared.
@@ -160,9 +160,9 @@ class CompareOptions(Options):
                 if arm not in self.arms:
                     raise InputError("compare.primary.contrast: " + unknown("arm", arm, self.arms))
             return self.primary.contrast
-        others = [arm for arm in self.arms if arm != "learned"]
-        if self.baseline != "learned":
-            return "learned", self.baseline
+        others = [arm for arm in self.arms if arm != chosen]
+        if self.baseline != chosen:
+            return chosen, self.baseline
         if "uniform" in others:
-            return "learned", "uniform"
-        return ("learned", others[0]) if others else None
+            return chosen, "uniform"
+        return (chosen, others[0]) if others else None

@@ -25,6 +25,7 @@ def fingerprint(config: RunConfig, seed: int, selection: str) -> str:
     read |= {"ranks"} if config.search.patience is not None else set()
     as_read = config.model_copy(update={"search": config.search_as_read})
     sections = as_read.model_dump(mode="json", include=read)
+    sections.get("ranks", {}).pop("choose", None)  # it says whose adapter is kept
     about = {**sections, "seed": seed, "selection": selection, "version": __version__}
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
 

@@ -4,13 +4,13 @@ A configuration is made of overlays, applied left to right (`autolora_meta.confi
 """
 
 from pathlib import Path
-from typing import Any, Literal
 
-from pydantic import Field, PositiveInt, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from autolora_meta.bilevel.options import SearchOptions
 from autolora_meta.config.compare import CompareOptions
 from autolora_meta.config.overlay import Overlay, merged
+from autolora_meta.config.runtime import RuntimeOptions
 from autolora_meta.errors import InputError, unknown
 from autolora_meta.finetuning.data import DataOptions
 from autolora_meta.finetuning.lora import LoraOptions
@@ -23,15 +23,8 @@ from autolora_meta.finetuning.tasks import (
     unknown_task,
 )
 from autolora_meta.foundation import manifest, plugins
-from autolora_meta.foundation.checkpoints import Checkpoints, Every
-from autolora_meta.foundation.device import (
-    ALLOWED,
-    known_device,
-    resolved_precision,
-    usable_device,
-)
+from autolora_meta.foundation.device import resolved_precision
 from autolora_meta.foundation.options import FolderName, Options, read
-from autolora_meta.foundation.tracking import START
 from autolora_meta.foundation.yaml_text import yaml_of
 from autolora_meta.ranks.budget import Budget
 from autolora_meta.ranks.options import RankOptions, bounds
@@ -41,85 +34,6 @@ CHANGED = (
     "put back what stood there or, if you changed it yourself, remove "
     f"{manifest.FILE}: the folder is then read as it is"
 )
-
-
-class RuntimeOptions(Options):
-    """Device, processes, threads and trackers."""
-
-    device: str = Field(default="auto", description=f"{ALLOWED[0].upper()}{ALLOWED[1:]}.")
-    workers: int = Field(
-        default=0,
-        ge=0,
-        description="Processes side by side; 0: one for each core of a CPU, one for a GPU.",
-    )
-    threads: int = Field(
-        default=1,
-        ge=1,
-        le=1024,
-        description="Threads of each process. Results are the same bytes for the same number.",
-    )
-    stack: Literal["auto", "off"] | PositiveInt = Field(
-        default="auto",
-        description="A number of at least 1, auto or off: most searches, or adapters that are "
-        "retrained, in one pass over the base. "
-        "auto: as many as fit on an accelerator; on a CPU several where a measured trial of a "
-        "large study says that it pays. off: one at a time.",
-    )
-    checkpoint_minutes: float | None = Field(
-        default=5.0,
-        gt=0,
-        description="Minutes of a search or a retraining from one checkpoint to the next, from "
-        "which it goes on after a kill; null: not by time.",
-    )
-    checkpoint_steps: int | None = Field(
-        default=None,
-        ge=1,
-        description="The same in outer steps of a search and steps of a retraining; null: not by "
-        "steps.",
-    )
-    report_to: tuple[str, ...] = Field(
-        default=(),
-        description=f"Trackers that get the figures of each search and retraining: "
-        f"{', '.join(START)}. Each is an extra to install. metrics.jsonl is always written.",
-    )
-
-    @property
-    def checkpoints(self) -> Every:
-        """How often long work is saved."""
-        return Every(self.checkpoint_minutes, self.checkpoint_steps)
-
-    def kept_in(self, folder: str | Path | None) -> Checkpoints | None:
-        """Return the checkpoints of long work in a folder; of None: it is not saved."""
-        return Checkpoints(Path(folder), self.checkpoints) if folder else None
-
-    @property
-    def resolved_device(self) -> str:
-        """The device that the work runs on.
-
-        Raises:
-            InputError: this machine does not have it.
-        """
-        return usable_device(self.device)
-
-    @field_validator("stack", mode="before")
-    @classmethod
-    def _off(cls, value: Any) -> Any:
-        return "off" if value is False else value  # which YAML reads where somebody writes off
-
-    @field_validator("report_to")
-    @classmethod
-    def _known_tracker(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for name in value:
-            if name not in START:
-                raise ValueError(unknown("tracker", name, START))
-        if len(set(value)) < len(value):
-            raise ValueError(f"[{', '.join(value)}] names one twice; name each once")
-        return value
-
-    @field_validator("device")
-    @classmethod
-    def _known_device(cls, value: str) -> str:
-        return known_device(value)
 
 
 class RunConfig(Options):
@@ -181,6 +95,19 @@ class RunConfig(Options):
                 f"{place} names {', '.join(absent)}, which task.type '{self.task.type}' "
                 f"does not measure; measured: {', '.join(measures)}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _chosen_is_compared(self) -> "RunConfig":
+        arm, arms = self.ranks.arm, self.compare.arms
+        if arm not in arms and self.ranks.choose == "search":
+            raise ValueError(
+                f"compare.arms are [{', '.join(arms)}], and `{arm}` is not among them; a run "
+                "leaves its ranks and its adapter behind: add it, or give ranks.choose=race"
+            )
+        if arm not in arms:
+            compare = self.compare.model_copy(update={"arms": (arm, *arms)})
+            object.__setattr__(self, "compare", compare)
         return self
 
     @model_validator(mode="after")

@@ -38,6 +38,12 @@ class RankOptions(Options):
     An option that the rule does not read is refused, and left out of the YAML.
     """
 
+    choose: Literal["search", "race"] = Field(
+        default="search",
+        description="Whose ranks a run leaves, with their adapter. search: those of the learned "
+        "search, the arm `learned`. race: those of the arm `race`, which lets held-out rows judge "
+        "many ways to choose; it is then compared even if compare.arms does not name it.",
+    )
     importance: str = Field(
         default="layered",
         description="Score of a component. "
@@ -167,6 +173,11 @@ class RankOptions(Options):
         dropped = _foreign(above["rule"]) if "rule" in above else set()
         kept = super().kept_under(below, above)
         return {key: value for key, value in kept.items() if key not in dropped}
+
+    @property
+    def arm(self) -> str:
+        """The arm whose ranks and adapter a run leaves."""
+        return {"search": "learned", "race": "race"}[self.choose]
 
     @property
     def to_choose(self) -> bool:

@@ -74,6 +74,8 @@ On the test rows, for this one seed (see the run's comparison for what may be co
 
 def _origin(config: RunConfig) -> str:
     search, ranks = config.search, config.ranks
+    if ranks.choose == "race":
+        return "from: a race between ways to choose ranks, judged on held-out rows"
     return (
         f"from: {search.hypergradient.method} hypergradient, {search.schedule}, "
         f"{search.outer_steps} outer steps, importance `{ranks.importance}`, rule `{ranks.rule}`"

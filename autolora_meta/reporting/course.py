@@ -10,11 +10,11 @@ from autolora_meta.config.run import CHANGED, RunConfig
 from autolora_meta.foundation import manifest
 from autolora_meta.pipeline.result import SearchResult
 from autolora_meta.reporting.markdown import ranks_table
-from autolora_meta.reporting.ranked import LEARNED
 from autolora_meta.statistics.stability import Stability, stability
 from autolora_meta.studies.labels import words
 from autolora_meta.studies.table import StudyTable
 
+LEARNED = "learned"
 WHAT_TO_CHANGE = (
     "Raise search.warmup_steps, try another search.inner.learning_rate, or lower "
     "search.inner.weight_decay."
@@ -188,7 +188,11 @@ def courses(table: StudyTable, folder: Path) -> dict[str, Course]:
     Returns:
         Settings in words, empty of a study of one point, -> how its searches went.
     """
-    rows = [row for row in table.rows if row["status"] == "finished" and row["arm"] == LEARNED]
+    finished = [row for row in table.rows if row["status"] == "finished"]
+    arms = [
+        arm for arm in (LEARNED, table.primary.chosen) if any(r["arm"] == arm for r in finished)
+    ]
+    rows = [row for row in finished if row["arm"] in arms[:1]]
     places: dict[str, list[Path]] = {}
     for row in rows:
         place = folder / "runs" / row["id"] / str(row["seed"]) / LEARNED

@@ -12,6 +12,7 @@ from autolora_meta.reporting.course import courses
 from autolora_meta.reporting.document import Document
 from autolora_meta.reporting.headroom import around, headroom_sections
 from autolora_meta.reporting.how_much import sections as how_much
+from autolora_meta.reporting.race import sections as race
 from autolora_meta.reporting.sections import (
     comparisons,
     cost,
@@ -85,6 +86,7 @@ def document(folder: Path) -> Document:
         *headroom_sections(room, folder),
         settings_table(table, folder),
         *how_much(folder),
+        *race(table, folder),
         *rows(folder),
         *ranks_and_search(table, folder),
         cost(table, folder),

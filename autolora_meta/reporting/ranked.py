@@ -17,8 +17,6 @@ from autolora_meta.studies.runs import value_of
 from autolora_meta.studies.schema import pattern_of
 from autolora_meta.studies.table import FILE, StudyTable
 
-LEARNED = "learned"
-
 
 @dataclass(frozen=True)
 class Ranked:
@@ -68,13 +66,14 @@ def read_ranked(path: Path) -> Ranked:
 def ranks_of_study(folder: Path) -> Ranked | None:
     """Return the ranks of one arm over the seeds of a study, at its first finished setting.
 
-    The arm is `learned` where the study has it. None where the folder is of no study, or none of
-    its runs left ranks.
+    The arm is the one whose ranks the study chooses, where it has that one. None where the folder
+    is of no study, or none of its runs left ranks.
     """
     if not (folder / STUDY).is_file() or not (folder / FILE).is_file():
         return None
     table = StudyTable.load(folder)
-    arm = LEARNED if LEARNED in table.values(ARM) else table.values(ARM)[0]
+    chosen, arms = table.primary.chosen, table.values(ARM)
+    arm = chosen if chosen in arms else arms[0]
     found: dict[str, list[RankPattern]] = {}
     for row, pattern in _left(table, folder):
         if row["arm"] == arm:
@@ -93,7 +92,7 @@ def ranks_by_value(
 ) -> tuple[str, dict[str, list[RankPattern]]]:
     """Return value of a key -> the ranks of its seeds, where every other key has one value.
 
-    That is the first of its values that has finished, but of arms `learned` where it has.
+    That is the first of its values that has finished, but of arms the chosen one where it has.
 
     Returns:
         The values of the other keys, for people; and the ranks.
@@ -101,7 +100,9 @@ def ranks_by_value(
     left = _left(table, folder)
     if not left:
         return "", {}
-    left.sort(key=lambda one: one[0]["arm"] != LEARNED)  # stable: the rest in the order of the grid
+    left.sort(
+        key=lambda one: one[0]["arm"] != table.primary.chosen
+    )  # stable: the rest in the order of the grid
     where = {other: value_of(left[0][0], other) for other in table.keys if other != key}
     found: dict[str, list[RankPattern]] = {}
     for row, pattern in left:

@@ -130,7 +130,9 @@ class Chosen:
         spent = plain_steps(self.found.spent.cost) + plain_steps(self.tuned.cost)
         searches = [self.replicate.search(selection) for selection in selections]
         cost = self.own.retrain.steps + spent + sum(plain_steps(one.cost) for one in searches)
-        if self.choice and self.asked.arm == "learned":  # the others get the budget for nothing
+        if (
+            self.choice and self.asked.arm == self.own.ranks.arm
+        ):  # the others get the budget for nothing
             cost += plain_steps(self.choice.spent.cost)
         return {
             "metrics": result.metrics,

@@ -174,15 +174,17 @@ class StudyOptions(Options):
         Raises:
             InputError: `compare.primary` of the base names what no question asks for.
         """
-        compare = RunConfig.load(*self.base).compare
+        base = RunConfig.load(*self.base)
+        compare = base.compare
         named, metric = compare.primary.contrast, compare.primary.metric
-        arms = named or compare.model_copy(update={"arms": self.arms}).contrast()
+        chosen = base.ranks.arm
+        arms = named or compare.model_copy(update={"arms": self.arms}).contrast(chosen)
         for number, one in enumerate(self.asked()):
             if arms is None or one.key != ARM or one.baseline not in arms:
                 continue
             held = {one.baseline, *(one.values or self.arms)}
             if held >= {*arms} and (metric is None or one.metric in (None, EVERY, metric)):
-                return Primary(question=number, arms=arms)
+                return Primary(question=number, arms=arms, chosen=chosen)
         if named is not None:
             raise InputError(
                 f"compare.primary.contrast names {' and '.join(named)}, and no question of this "
@@ -190,7 +192,7 @@ class StudyOptions(Options):
                 "`contrasts`, where there are some, a question with `key: arm` and one of them as "
                 "the baseline"
             )
-        return Primary()
+        return Primary(chosen=chosen)
 
     @classmethod
     def of(cls, config: RunConfig) -> "StudyOptions":
@@ -201,7 +203,7 @@ class StudyOptions(Options):
             base=(config.model_dump(mode="json"),),
             arms=tuple(dict.fromkeys([*compare.arms, *patterns_of(compare.headroom)])),
             seeds=tuple(config.seed + number for number in range(compare.replicates)),
-            contrasts=questions_of(compare),
+            contrasts=questions_of(compare, config.ranks.arm),
         )
 
     def to_yaml(self) -> str:

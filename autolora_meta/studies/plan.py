@@ -67,6 +67,7 @@ class Planned:
         about = self.config.model_dump(mode="json", include=_SECTIONS)
         about |= {"arm": self.arm, "seed": self.seed, "version": __version__}
         arm, compared = allocator(self.arm), self.config.compare
+        del about["ranks"]["choose"]  # it says whose adapter is kept
         if not arm.searches or about["retrain"]["start"] == "scratch":
             del about["retrain"]["start"]  # an arm that reads no search starts from scratch
         about["retrain"]["steps"] = arm.retrain_steps(self.config)
@@ -98,6 +99,7 @@ class Planned:
         seed = self.seed if self.first is None else self.first
         about = self.config.model_dump(mode="json", include=_SECTIONS)
         about |= {"seed": seed, "version": __version__}
+        del about["ranks"]["choose"]
         key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:12]
         read = allocator("learned").reads(self.config)
         return Choice(key, seed, {s: fingerprint(self.config, seed, s)[:12] for s in sorted(read)})

@@ -13,7 +13,8 @@ from typing import Any
 
 import torch
 
-from autolora_meta.config.run import RunConfig, RuntimeOptions
+from autolora_meta.config.run import RunConfig
+from autolora_meta.config.runtime import RuntimeOptions
 from autolora_meta.errors import InputError
 from autolora_meta.foundation.places import scratch, sweep
 from autolora_meta.foundation.progress import Progress, Sender, Share, Silent, listening

@@ -41,24 +41,31 @@ class Primary(Options):
     arms: tuple[str, ...] | None = Field(
         default=None, description="The two arms that it compares; null: all that is compared."
     )
+    chosen: str = Field(
+        default="learned", description="The arm whose ranks are the study's (ranks.choose)."
+    )
 
 
-def questions_of(compare: CompareOptions) -> tuple[Question, ...]:
-    """Return what a run asks: every arm against the baseline, and `learned` against every arm.
+def questions_of(compare: CompareOptions, chosen: str) -> tuple[Question, ...]:
+    """Return what a run asks: every arm against the baseline, and the chosen one against every arm.
+
+    Args:
+        compare: the arms.
+        chosen: the arm whose ranks and adapter the run leaves.
 
     Raises:
         InputError: `compare.primary` names an arm that is not compared.
     """
     arms, baseline = compare.arms, compare.baseline
-    primary = compare.contrast()
+    primary = compare.contrast(chosen)
     if primary is None:  # one arm
         return ()
     others = None  # every other
     if compare.headroom:  # random patterns are measured together
         others = tuple(arm for arm in arms if arm != baseline)
     asked = [Question(baseline=baseline, values=others, metric=EVERY)]
-    pairs = [("learned", arm) for arm in arms if arm not in ("learned", baseline)]
-    if baseline == "learned":
+    pairs = [(chosen, arm) for arm in arms if arm not in (chosen, baseline)]
+    if baseline == chosen:
         pairs = []
     known = [{baseline, arm} for arm in arms] + [set(pair) for pair in pairs]
     if set(primary) not in known:

@@ -139,9 +139,9 @@ class Study:
 
     @property
     def first(self) -> Planned | None:
-        """Of a study of one point the run of `learned` at the first seed; None of any other."""
-        learned = (run for run in self.planned if run.arm == "learned")
-        return next(learned, None) if self.point else None
+        """Of a study of one point the first run of the chosen arm; None of any other."""
+        chosen = (run for run in self.planned if run.arm == run.config.ranks.arm)
+        return next(chosen, None) if self.point else None
 
     def run(
         self,
@@ -170,8 +170,8 @@ class Study:
             wait: for another process that works on this study, instead of refusing.
             overwrite: remove what the folder holds, and begin anew.
             restart: begin jobs that were stopped anew, instead of going on from their checkpoints.
-            keep: of a study of one point: called with the retrained model of `learned` at the first
-                seed, and the folder `adapter` of that run; it pickles.
+            keep: of a study of one point: called with the retrained model of the chosen arm at the
+                first seed, and the folder `adapter` of that run; it pickles.
             progress: told how far the whole study is; by default a bar on standard error.
             say: told which rows the first run reads, and how many adapters train at a time.
 
