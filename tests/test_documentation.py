@@ -28,6 +28,7 @@ from tests.tiny import tiny_bert, tiny_texts, tiny_tokenizer
 
 ROOT = Path(__file__).parent.parent
 README, TASKS_FILE = ROOT / "README.md", ROOT / "docs" / "tasks.md"
+OWN, ARMS = ROOT / "docs" / "own-data.md", ROOT / "docs" / "arms.md"
 DOCUMENTS = sorted([README, *(ROOT / "docs").glob("*.md")])
 # A run of seconds, laid under an example.
 QUICK: dict[str, Any] = {
@@ -116,12 +117,12 @@ def test_links_lead_somewhere(path: Path) -> None:
 
 
 def test_every_name_that_can_be_given_is_told_of() -> None:
-    readme, tasks = README.read_text("utf-8"), TASKS_FILE.read_text("utf-8")
+    arms, own, tasks = (file.read_text("utf-8") for file in (ARMS, OWN, TASKS_FILE))
     studies = (ROOT / "docs" / "studies.md").read_text("utf-8")
     for allocator in plugins.names(plugins.ALLOCATORS):
-        assert f"`{allocator}`" in readme, allocator
+        assert f"`{allocator}`" in arms, allocator
     for task in TASKS:
-        assert f"`{task}`" in readme and f"{task}" in tasks, task
+        assert f"`{task}`" in own and f"{task}" in tasks, task
     for study in shipped_studies():
         assert f"`{study}`" in studies, study
     told = {argument for path in DOCUMENTS for line in commands(path) for argument in line}
@@ -235,9 +236,9 @@ def test_python_of_every_task_runs(
 
 
 def test_tasks_of_a_persons_own_run(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    quickened(README, place)
+    quickened(OWN, place)
     monkeypatch.chdir(place)
-    (focal,) = (b for b in blocks(README.read_text("utf-8"), "python") if "class Focal" in b)
+    (focal,) = (b for b in blocks(OWN.read_text("utf-8"), "python") if "class Focal" in b)
     run_example(focal, place)
     (whole,) = (b for b in blocks(TASKS_FILE.read_text("utf-8"), "python") if "class Toxic" in b)
     toxicity = run_example(whole, place)["Toxicity"]
