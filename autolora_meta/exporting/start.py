@@ -6,7 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
-from peft import LoraConfig
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model_state_dict
+from safetensors.torch import save
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -14,11 +16,14 @@ from autolora_meta.errors import InputError
 from autolora_meta.exporting.base import adapted, outputs, small_input
 from autolora_meta.exporting.limits import SUBTRACTED
 from autolora_meta.exporting.source import Source
-from autolora_meta.exporting.stored import read_adapter
+from autolora_meta.exporting.stored import FACTORS, PREFIX, WEIGHTS, read_adapter
+from autolora_meta.finetuning.architectures import model_type
 from autolora_meta.finetuning.lora import with_adapter
+from autolora_meta.finetuning.new_ranks import with_ranks
 from autolora_meta.finetuning.start import Start
 from autolora_meta.foundation import manifest
 from autolora_meta.foundation.randomness import seeded
+from autolora_meta.ranks.pattern import RankPattern
 
 Weights = Literal["none", "search"]
 
@@ -77,6 +82,43 @@ def write_start(
     if weights == "none":
         return "loaded again: the same ranks and scales, and the logits of the base (B is 0)"
     return "loaded again: the same ranks, scales and logits as what the search trained"
+
+
+def save_cut(model: PeftModel, pattern: RankPattern, folder: Path) -> None:
+    """Write what a PEFT model has trained, each layer's update cut to its rank, as an adapter.
+
+    Args:
+        model: has plain LoRA, named "default", on the layers of `pattern`, of at least its ranks.
+        pattern: ranks and scale; names as in the base model.
+        folder: made, with adapter_config.json and adapter_model.safetensors.
+
+    Raises:
+        RuntimeError: what was written, read again, has other ranks.
+    """
+    base: Any = model.get_base_model()
+    layers: list[Any] = [base.get_submodule(name) for name in pattern.names]
+    factors = [(x.lora_A["default"].weight, x.lora_B["default"].weight) for x in layers]
+    ones = torch.ones(len(layers), max(a.shape[0] for a, _ in factors))
+    cut = Start.of(pattern.names, ones, factors, {}, scale=pattern.scale, seed=0)
+    state: dict[str, Any] = get_peft_model_state_dict(model, save_embedding_layers=False)
+    for (name, rank), (a, b) in zip(pattern, factors, strict=True):
+        for end, new, old in (
+            (FACTORS[0][0], cut.right[name][:rank], a),
+            (FACTORS[0][1], cut.left[name][:, :rank], b),
+        ):
+            key = f"{PREFIX}{name}{end}"
+            shape = (*new.shape, *old.shape[2:]) if end == FACTORS[0][1] else (rank, *old.shape[1:])
+            del state[key]
+            if rank:
+                state[key] = new.reshape(shape).to(old.dtype)
+    config: Any = model.peft_config["default"]
+    made = with_ranks(config, pattern, model_type(base))
+    made.inference_mode = True
+    made.save_pretrained(str(folder))
+    kept = {key: value.detach().cpu().contiguous() for key, value in state.items()}
+    (folder / WEIGHTS).write_bytes(save(kept, metadata={"format": "pt"}))
+    if dict(read_adapter(folder).pattern) != {name: rank for name, rank in pattern if rank}:
+        raise RuntimeError(f"{folder}, read again, holds other ranks")
 
 
 def trained_start(source: Source, *, needed: bool) -> Start | None:
