@@ -128,6 +128,7 @@ class RankSearchCallback(TrainerCallback):
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Put the gates on the model."""
+        self.close()  # of a training that was stopped
         _refuse_several_devices(args)
         model = self._trainer.model
         names, scale = searchable(model, "default")
