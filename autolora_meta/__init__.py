@@ -7,6 +7,7 @@
 >>> retrain(config, result.ranks).metrics
 >>> prepare(config).rows["test"]       # what both started from: model, tokenizer, encoded rows
 >>> search_model(model, train, validation, loss=loss)  # a model and batches of your own
+>>> initialize_lora_ranks(peft_model, train, validation)  # a PEFT model, rewritten in place
 >>> run(config, "runs/mine")           # the whole job: every arm in every replicate, and a report
 """
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from autolora_meta.config.run import RunConfig
     from autolora_meta.errors import InputError
     from autolora_meta.finetuning.tasks import Task
+    from autolora_meta.interfaces.callback import RankSearchCallback
+    from autolora_meta.interfaces.lora_ranks import initialize_lora_ranks
     from autolora_meta.pipeline.prepare import prepare
     from autolora_meta.pipeline.result import SearchResult
     from autolora_meta.pipeline.retrain import retrain
@@ -34,12 +37,14 @@ if TYPE_CHECKING:
 __all__ = [
     "InputError",
     "RankPattern",
+    "RankSearchCallback",
     "RunConfig",
     "SearchResult",
     "Study",
     "StudyTable",
     "Task",
     "__version__",
+    "initialize_lora_ranks",
     "plots",
     "prepare",
     "retrain",
@@ -53,11 +58,13 @@ __all__ = [
 _HOMES = {
     "InputError": "autolora_meta.errors:InputError",
     "RankPattern": "autolora_meta.ranks.pattern:RankPattern",
+    "RankSearchCallback": "autolora_meta.interfaces.callback:RankSearchCallback",
     "RunConfig": "autolora_meta.config.run:RunConfig",
     "SearchResult": "autolora_meta.pipeline.result:SearchResult",
     "Study": "autolora_meta.studies.study:Study",
     "StudyTable": "autolora_meta.studies.table:StudyTable",
     "Task": "autolora_meta.finetuning.tasks:Task",
+    "initialize_lora_ranks": "autolora_meta.interfaces.lora_ranks:initialize_lora_ranks",
     "plots": "autolora_meta.reporting.plots:",
     "prepare": "autolora_meta.pipeline.prepare:prepare",
     "retrain": "autolora_meta.pipeline.retrain:retrain",

@@ -8,6 +8,7 @@ from typer.core import TyperGroup
 
 from autolora_meta.cli.allocate import allocate
 from autolora_meta.cli.arguments import Overlays
+from autolora_meta.cli.axolotl import axolotl
 from autolora_meta.cli.compare import compare
 from autolora_meta.cli.export import export
 from autolora_meta.cli.headroom import headroom
@@ -97,6 +98,7 @@ app.command()(retrain)
 app.command()(compare)
 app.command()(plot)
 app.command()(export)
+app.command()(axolotl)
 app.command()(study)
 app.command()(headroom)
 app.command()(verify)

@@ -26,14 +26,31 @@ def search(
     Example: `autolora-meta search quickstart darts name=mine`
     """
     from autolora_meta.config.run import RunConfig
+
+    config, named = RunConfig.load(*overlays), is_named(overlays)
+    folder = search_into(config, runs, named=named, overwrite=overwrite, restart=restart)
+    typer.echo(f"written to {folder}")
+
+
+def search_into(
+    config: "RunConfig", runs: Path, *, named: bool, overwrite: bool = False, restart: bool = False
+) -> Path:
+    """Search in a folder of `runs`, or go on there, and return the folder.
+
+    Args:
+        config: of the search.
+        runs: the folder above.
+        named: whether somebody has chosen the name, which is then no other one.
+        overwrite: replace a folder of that name.
+        restart: begin anew what was stopped.
+    """
     from autolora_meta.foundation.tracking import Trackers
     from autolora_meta.pipeline.check import check
     from autolora_meta.studies.folder import claimed, fill, stopped_search
 
-    config = RunConfig.load(*overlays)
     if config.ranks.to_choose:
         config.ranks.budget.refuse_auto()
-    wanted, numbered = runs / config.name, not (is_named(overlays) or overwrite)
+    wanted, numbered = runs / config.name, not (named or overwrite)
     with claimed(wanted, overwrite=overwrite, numbered=numbered, search=config) as folder:
         if folder != wanted:
             typer.echo(f"{wanted} is taken: this goes into {folder}")
@@ -43,7 +60,7 @@ def search(
         if restart or overwrite or not stopped_search(folder, config):
             fill(folder, config)
         _search(config, folder, trackers)
-    typer.echo(f"written to {folder}")
+    return folder
 
 
 def _search(config: "RunConfig", folder: Path, trackers: "Trackers") -> None:

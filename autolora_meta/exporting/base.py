@@ -112,23 +112,31 @@ def _config(source: Source, place: str, settings: Mapping[str, Any]) -> Any:
         trust = settings["trust_remote_code"]
         return AutoConfig.from_pretrained(source.adapter, trust_remote_code=trust)
     config = AutoConfig.from_pretrained(place, **settings)
-    if source.adapter is not None and source.config.modules_to_save:
-        classes = _classes(source, config, settings["trust_remote_code"])
+    stored = _head_file(source)
+    if stored is not None:
+        classes = _classes(source, stored, config, settings["trust_remote_code"])
         if classes is not None and classes != config.num_labels:
             config.num_labels = classes
     return config
 
 
-def _classes(source: Source, config: Any, trusted: bool) -> int | None:
-    """Return the number of rows of the adapter's output layer, found with an empty model."""
+def _head_file(source: Source) -> Path | None:
+    """Return the file that holds a trained head, if there is one: the adapter's or the search's."""
+    if source.adapter is not None:
+        return source.adapter / WEIGHTS if source.config.modules_to_save else None
+    return source.trained
+
+
+def _classes(source: Source, stored: Path, config: Any, trusted: bool) -> int | None:
+    """Return the number of rows of a trained output layer, found with an empty model."""
     usual, config.num_labels = config.num_labels, _MARK
     skeleton = _skeleton(model_class(source.config), config, trusted)
     config.num_labels = usual
     outputs = {name for name, p in skeleton.named_parameters() if p.shape[0] == _MARK}
-    assert source.adapter is not None
-    with safe_open(source.adapter / WEIGHTS, framework="pt") as file:
+    with safe_open(stored, framework="pt") as file:
         for key in file.keys():  # noqa: SIM118
-            if any(key.endswith(f".{name}") for name in outputs):
+            plain = key.replace(".modules_to_save.default.", ".")  # as the search names it
+            if any(plain.endswith(f".{name}") for name in outputs):
                 return file.get_slice(key).get_shape()[0]
     return None
 

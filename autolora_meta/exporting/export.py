@@ -15,6 +15,7 @@ from autolora_meta.exporting.base import adapted, load_base, outputs, small_inpu
 from autolora_meta.exporting.forms import FORMS, Form
 from autolora_meta.exporting.limits import SUBTRACTED, refuse_lost_bias, refuse_unfit
 from autolora_meta.exporting.source import Source, find
+from autolora_meta.exporting.start import Weights, write_start
 from autolora_meta.exporting.stored import read_adapter
 from autolora_meta.finetuning.loading import quiet_loading
 from autolora_meta.finetuning.lora import quiet_peft
@@ -29,6 +30,8 @@ def export(
     *,
     base: str | None = None,
     trust_remote_code: bool = False,
+    weights: Weights = "none",
+    seed: int = 0,
     say: Callable[[str], None] = lambda text: None,
 ) -> Path:
     """Write an adapter, or the ranks of one, in another form, and load it again.
@@ -38,11 +41,14 @@ def export(
         to: `peft`: the adapter's folder, with its LoraConfig as JSON; `axolotl`: the adapter's part
             of a YAML; `trainer`: a Python file for transformers' Trainer and TRL; `merged`: a model
             with the adapter in its weights; `padded`: the adapter at one rank, for engines that
-            ignore rank patterns.
+            ignore rank patterns; `start`: an adapter with these ranks to train from.
         output: the file (axolotl, trainer) or folder (the others) to write; must not exist.
         base: folder or hub id of the base model, if the adapter names another place.
         trust_remote_code: run Python code that comes with the model; what the folder's own
             configuration says of it does not count.
+        weights: of a start: `none`: A as PEFT draws it, B = 0; `search`: what the search trained,
+            cut to the ranks.
+        seed: of a start: what A is drawn from.
         say: told what was compared, and what to know about the form.
 
     Returns:
@@ -59,6 +65,8 @@ def export(
     if to not in FORMS:
         raise InputError(unknown("form", to, FORMS))
     form, place = FORMS[to], unused(output).absolute()
+    if to != "start" and weights != "none":
+        raise InputError(f"--weights {weights} is for --to start; --to {to} has its own weights")
     source = find(folder, base, trust_remote_code=trust_remote_code)
     if (source.folder / "config.yaml").is_file():  # refuses one that asks for code
         RunConfig.of_folder(source.folder, trust_remote_code=trust_remote_code)
@@ -81,7 +89,10 @@ def export(
         scratch(place.parent, place.name) as beside,
     ):
         written = beside / place.name
-        if source.adapter is None:
+        if to == "start":
+            base_of = partial(load_base, source)
+            say(write_start(source, written, base_of, weights=weights, seed=seed))
+        elif source.adapter is None:
             form.write(source, written, None)
             form.check_ranks(source, written)
             say("read again: the same ranks and scales; there are no weights yet to compare")

@@ -24,6 +24,7 @@ from autolora_meta.exporting import other_tools
 from autolora_meta.exporting.base import adapted, model_class
 from autolora_meta.exporting.limits import SUBTRACTED
 from autolora_meta.exporting.source import Source
+from autolora_meta.exporting.start import write_start
 from autolora_meta.exporting.stored import CONFIG, WEIGHTS, read_adapter, read_config
 from autolora_meta.exporting.surgery import as_difference, merge, pad, untie
 from autolora_meta.foundation import manifest
@@ -68,7 +69,7 @@ def _write_peft(source: Source, place: Path, base: Base | None) -> None:
         source.config.save_pretrained(str(place))
     else:
         shutil.copytree(source.adapter, place)
-        _name_base(source, place)
+        name_base(source, place)
 
 
 def _write_padded(source: Source, place: Path, base: Base | None) -> None:
@@ -80,7 +81,7 @@ def _write_padded(source: Source, place: Path, base: Base | None) -> None:
     config.save_pretrained(str(place), auto_mapping_dict=source.config.auto_mapping)
     (place / WEIGHTS).write_bytes(save(weights, metadata={"format": "pt"}))
     _keep(source.adapter, place, ("config.json",))
-    _name_base(source, place)
+    name_base(source, place)
 
 
 def _write_merged(source: Source, place: Path, base: Base | None) -> None:
@@ -91,7 +92,7 @@ def _write_merged(source: Source, place: Path, base: Base | None) -> None:
     _keep(source.adapter, place)
 
 
-def _name_base(source: Source, place: Path) -> None:
+def name_base(source: Source, place: Path) -> None:
     """Let the written adapter name the base that `--base` gave."""
     about = json.loads((place / CONFIG).read_text(encoding="utf-8"))
     if about["base_model_name_or_path"] != source.name:
@@ -105,6 +106,11 @@ def _keep(adapter: Path, place: Path, also: tuple[str, ...] = ()) -> None:
     for path in adapter.iterdir():
         if path.is_file() and any(fnmatch(path.name, name) for name in (*_PROCESSOR, *also)):
             shutil.copy(path, place)
+
+
+def _write_start(source: Source, place: Path, base: Base | None) -> None:
+    assert base is not None
+    write_start(source, place, base)
 
 
 def _write_axolotl(source: Source, place: Path, base: Base | None) -> None:
@@ -173,4 +179,5 @@ FORMS: dict[str, Form] = {
     "trainer": Form(_write_trainer, _load_settings(_read_trainer), _read_trainer),
     "merged": Form(_write_merged, _load_merged, weights=True),
     "padded": Form(_write_padded, _load_peft, weights=True),
+    "start": Form(_write_start, _load_peft),
 }

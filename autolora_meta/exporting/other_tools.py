@@ -8,8 +8,8 @@ from peft import LoraConfig
 
 from autolora_meta.errors import InputError
 
-# PEFT's option -> axolotl's key. The patterns came with axolotl's pull request 3673 (July 2026).
-_AXOLOTL = {
+# PEFT's option -> axolotl's key. The two patterns came with axolotl 0.18.
+AXOLOTL = {
     "r": "lora_r",
     "lora_alpha": "lora_alpha",
     "lora_dropout": "lora_dropout",
@@ -69,33 +69,52 @@ def to_axolotl(config: LoraConfig, base: str | None) -> str:
         base: name or folder of the base model.
 
     Raises:
-        InputError: the adapter has a setting that axolotl has no key for.
+        InputError: the adapter has a setting that axolotl has no key for, or an alpha that is no
+            whole number.
 
-    Source: axolotl's configuration reference, and pull request 3673 for the two patterns.
+    Source: `LoraConfig` in axolotl/utils/schemas/peft.py of axolotl 0.19.
     """
+    refuse_broken_alphas(config)
     given = settings(config)
     given.pop("task_type", None)  # axolotl takes it from the model
     if any(given.pop(key, None) for key in _START):
         given.pop("init_lora_weights", None)
-    if foreign := sorted(given.keys() - _AXOLOTL.keys()):
+    if foreign := sorted(given.keys() - AXOLOTL.keys()):
         raise InputError(
             f"axolotl has no key for these settings of the adapter: {', '.join(foreign)}; use "
             "`--to trainer`, which holds them all"
         )
     keys = {"base_model": base} if base else {}
-    body = {_AXOLOTL[key]: value for key, value in given.items()}
+    body = {AXOLOTL[key]: value for key, value in given.items()}
     text = yaml.safe_dump({**keys, "adapter": "lora", **body}, sort_keys=False, width=1000)
     return (
         "# The adapter's part of an axolotl configuration: its own rank for each layer.\n"
-        "# lora_rank_pattern and lora_alpha_pattern need an axolotl of July 2026 or newer; leave\n"
+        "# lora_rank_pattern and lora_alpha_pattern need axolotl 0.18 or newer; leave\n"
         "# lora_target_linear out, which would adapt the other layers too.\n" + text
     )
+
+
+def refuse_broken_alphas(config: LoraConfig) -> None:
+    """Refuse an alpha that is no whole number: axolotl's schema takes integers.
+
+    Raises:
+        InputError: there is one.
+    """
+    alphas = {"lora_alpha": config.lora_alpha, **(config.alpha_pattern or {})}
+    broken = {name: alpha for name, alpha in alphas.items() if not float(alpha).is_integer()}
+    if broken:
+        name, alpha = next(iter(broken.items()))
+        raise InputError(
+            f"axolotl takes whole numbers for alpha, and {name} has {alpha:g} ({len(broken)} such "
+            "layers); search with a whole number as lora.scale, or use `--to start` and axolotl's "
+            "lora_model_dir"
+        )
 
 
 def from_axolotl(text: str) -> LoraConfig:
     """Return the LoraConfig that axolotl makes of what `to_axolotl` wrote."""
     given = yaml.safe_load(text)
-    return LoraConfig(**{ours: given[key] for ours, key in _AXOLOTL.items() if key in given})
+    return LoraConfig(**{ours: given[key] for ours, key in AXOLOTL.items() if key in given})
 
 
 def to_trainer(config: LoraConfig, base: str | None, model_class: str, labels: int | None) -> str:

@@ -23,6 +23,9 @@ _FILES = (
 )
 
 
+_SEARCHES = ("search", "search/0/search")
+
+
 class _Searched(TypedDict, total=False):
     """What an export reads of search.json."""
 
@@ -53,6 +56,12 @@ class Source:
     scales: tuple[float, float]
     base: ModelOptions | None
     name: str | None
+
+    @property
+    def trained(self) -> Path | None:
+        """The file with what the run's search trained; of several pooled ones, the first."""
+        found = (self.folder / below / "start.safetensors" for below in _SEARCHES)
+        return next((path for path in found if path.is_file()), None)
 
 
 def find(folder: str | Path, base: str | None = None, *, trust_remote_code: bool = False) -> Source:

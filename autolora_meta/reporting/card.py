@@ -96,3 +96,26 @@ from transformers import {task.model_class}, {auto}
 {named}base = {task.model_class}.from_pretrained({python(str(base))}{settings})
 model = PeftModel.from_pretrained(base, "path/to/this/folder")
 {"processor" if pictures else "tokenizer"} = {auto}.from_pretrained("path/to/this/folder")"""
+
+
+def plain_card(pattern: RankPattern, scale: str, *, trained: bool) -> str:
+    """README.md, without front matter, of an adapter of which the ranks alone are known.
+
+    Args:
+        pattern: the adapter's ranks.
+        scale: alpha / rank of its layers, in words.
+        trained: whether somebody has trained it.
+    """
+    state = "" if trained else " Nobody has trained it yet: it is a start."
+    return f"""
+# LoRA with its own rank for each layer
+{state}
+Made by autolora-meta, and loaded by PEFT alone:
+`PeftModel.from_pretrained(base, "path/to/this/folder")`.
+
+- scale (alpha / rank): {scale}
+
+## Ranks
+
+{ranks_table(pattern)}
+"""

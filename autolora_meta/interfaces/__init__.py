@@ -1,0 +1,1 @@
+"""What we do inside of other people's programs: PEFT, transformers' Trainer, TRL."""
