@@ -50,7 +50,7 @@ def load(stdlib: Path | None = None) -> DatasetDict:
     texts: dict[str, int] = {}
     for label, package in enumerate(PACKAGES):
         known = len(texts)
-        for file in _files(root, package):
+        for file in files(root, package):
             for text in _docstrings(file):
                 texts.setdefault(text, label)
         if len(texts) == known:
@@ -64,7 +64,7 @@ def load(stdlib: Path | None = None) -> DatasetDict:
     return DatasetDict({"train": Dataset.from_dict(rows, features=features)})
 
 
-def _files(root: Path, package: str) -> list[Path]:
+def files(root: Path, package: str) -> list[Path]:
     """Return the sources of a package or module, sorted; its test suites left out."""
     folder = root / package
     if not folder.is_dir():
