@@ -51,7 +51,7 @@ def load(stdlib: Path | None = None) -> DatasetDict:
     for label, package in enumerate(PACKAGES):
         known = len(texts)
         for file in files(root, package):
-            for text in _docstrings(file):
+            for text in docstrings(file):
                 texts.setdefault(text, label)
         if len(texts) == known:
             raise InputError(
@@ -76,7 +76,8 @@ def files(root: Path, package: str) -> list[Path]:
     )
 
 
-def _docstrings(file: Path) -> Iterator[str]:
+def docstrings(file: Path) -> Iterator[str]:
+    """Yield the docstrings of a file, white space folded, that have `MIN_WORDS` words or more."""
     for node in ast.walk(ast.parse(file.read_bytes())):
         if isinstance(node, _DOCUMENTED):
             text = " ".join((ast.get_docstring(node) or "").split())
