@@ -45,7 +45,8 @@ class TaskOptions(Options):
         default="sequence-classification",
         description="Kind of task: sequence-classification (a class for each text or pair of "
         "texts), regression (a number for each), token-classification (a tag for each word), "
-        "causal-lm (the text itself), generation (a completion of each input), "
+        "causal-lm (the text itself, or what the assistant says in a conversation), generation (a "
+        "completion of each input), "
         "image-classification, or one that a package of yours registers as entry point of "
         "autolora_meta.tasks.",
     )
