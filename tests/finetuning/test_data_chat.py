@@ -76,7 +76,7 @@ def test_answers_to_the_same_messages_are_references_of_one_row(tmp_path: Path) 
 def test_rows_without_messages(tmp_path: Path) -> None:
     rows: list[dict[str, Any]] = [{"messages": talk(i)} for i in range(9)]
     path = written(tmp_path / "a.jsonl", [*rows, {"messages": None}, {"messages": []}])
-    with pytest.raises(InputError, match="1 rows without a 'messages'.*line 10"):
+    with pytest.raises(InputError, match=r"1 rows without a 'messages'.*line 10"):
         load(path)
     assert len(said(load(path, missing="drop"))) == 9
     assert len(said(load(Dataset.from_list([*rows, rows[0]])))) == 9  # a repeat
@@ -97,7 +97,8 @@ def test_questions_about_a_library(tmp_path: Path) -> None:
     package.mkdir()
     (package / "__init__.py").write_text('"""Not asked about here."""\n')
     (package / "tasks.py").write_text(
-        'def gather():\n    """Run awaitables at once, e.g. two.  Return\n    results.\n\n    More."""\n'
+        'def gather():\n    """Run awaitables at once, e.g. two.  Return\n    results.\n\n'
+        '    More."""\n'
         'class Task:\n    """A running coroutine."""\n    def cancel(self):\n'
         '        """Ask it to end."""\n    def _hidden(self):\n        """Not for all eyes."""\n'
         'def short():\n    """No."""\n'
