@@ -1,6 +1,7 @@
 """README and docs: commands parse, configurations load, examples run, links lead somewhere."""
 
 import ast
+import json
 import re
 import shlex
 import tomllib
@@ -20,7 +21,7 @@ from autolora_meta import RunConfig
 from autolora_meta.cli.main import app
 from autolora_meta.config.overlay import shipped
 from autolora_meta.finetuning.data import DataOptions, files
-from autolora_meta.finetuning.data.columns import choose
+from autolora_meta.finetuning.data.chat_rows import read_columns
 from autolora_meta.finetuning.tasks import TASKS, task_class
 from autolora_meta.foundation import plugins
 from autolora_meta.studies.options import read_study, shipped_studies
@@ -157,10 +158,13 @@ def test_example_files_are_read(
     task: str, name: str, columns: dict[str, str], lines: str, tmp_path: Path
 ) -> None:
     (tmp_path / name).write_text(lines, encoding="utf-8")
-    roles = task_class(task).roles
-    laid_out = files.layout(roles, columns)
+    of_task, options = task_class(task), DataOptions.model_validate(columns)
+    laid_out = files.layout(of_task.roles, columns)
     part = files.read(tmp_path / name, laid_out, "train")
-    chosen = choose({"train": part}, roles, DataOptions.model_validate(columns), lambda words: None)
+    parts, chosen, roles = read_columns(
+        {"train": part}, of_task.roles, options, lambda words: None, chat=of_task.chat
+    )
+    assert len(parts["train"].rows) == len(part.rows)
     assert {role.name for role in roles if role.required} <= set(chosen)
     expected = len(lines.splitlines()) - name.endswith(".csv")
     assert len(part.rows) == (1 if laid_out.kind == "tags" and name.endswith("iob") else expected)
@@ -194,6 +198,11 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (place / "reviews.csv").write_text("\n".join(["review,stars", *classes]))
     (place / "likeness.csv").write_text("\n".join(["sentence1,sentence2,score", *numbers]))
     (place / "style.txt").write_text("\n".join(texts))
+    talks = [[("user", f"a {text}"), ("assistant", text)] for text in texts]
+    keyed = [[{"role": who, "content": said} for who, said in talk] for talk in talks]
+    (place / "talks.jsonl").write_text("".join(f"{json.dumps({'messages': t})}\n" for t in keyed))
+    template = "{% for m in messages %}{{ m.content + '[SEP] ' }}{% endfor %}"
+    (place / "chat.jinja").write_text(template)
     for name, part in (("train", texts[:48]), ("test", texts[48:])):
         (place / f"{name}.txt").write_text("\n".join(f"{text}||{text} now" for text in part))
         tagged = [text.replace(" ", "\tO\n").replace("\tO", "\tB-first", 1) for text in part]

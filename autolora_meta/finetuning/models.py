@@ -84,11 +84,7 @@ def load_model(options: ModelOptions, task: Task, seed: int) -> tuple[PreTrained
     Example:
         >>> model, tokenizer = load_model(ModelOptions(), task, seed=0)  # doctest: +SKIP
     """
-    place = locate(options.name)
-    common: dict[str, Any] = {
-        "revision": options.revision,
-        "trust_remote_code": options.trust_remote_code,
-    }
+    place, common = locate(options.name), _common(options)
     with quiet_loading():
         with replay(RandomState.snapshot()):
             torch.manual_seed(derive(seed, "head"))
@@ -113,7 +109,7 @@ def load_model(options: ModelOptions, task: Task, seed: int) -> tuple[PreTrained
         if model.main_input_name == "pixel_values":
             processor = _load_image_processor(place, options, common)
         else:
-            processor = _load_tokenizer(place, options, {**common, **task.tokenizer_settings})
+            processor = load_tokenizer(options, task, place)
             set_padding(processor, model, options.name)
             processor.model_max_length = min(processor.model_max_length, _positions(model))
     if task.model_class == "AutoModelForCausalLM" and getattr(model, "loss_type", "") is None:
@@ -129,10 +125,9 @@ def base_config(options: ModelOptions) -> PreTrainedConfig:
     Raises:
         InputError: the model cannot be found or read.
     """
-    common = {"revision": options.revision, "trust_remote_code": options.trust_remote_code}
     place = locate(options.name)
     try:
-        return AutoConfig.from_pretrained(place, **common)
+        return AutoConfig.from_pretrained(place, **_common(options))
     except Exception as error:  # as in `load_model`
         raise InputError(_refusal(options.name, error)) from None
 
@@ -210,11 +205,26 @@ def _embedded_folder() -> Path:
     return folder
 
 
-def _load_tokenizer(
-    place: str, options: ModelOptions, common: dict[str, Any]
+def _common(options: ModelOptions) -> dict[str, Any]:
+    return {"revision": options.revision, "trust_remote_code": options.trust_remote_code}
+
+
+def load_tokenizer(
+    options: ModelOptions, task: Task, place: str | None = None
 ) -> PreTrainedTokenizerBase:
+    """Load the model's tokenizer as the task asks for it.
+
+    Args:
+        options: the model.
+        task: gives settings with which it is loaded.
+        place: what `locate` found; None: it is asked.
+
+    Raises:
+        InputError: it cannot be found or read, or its vocabulary is empty.
+    """
+    settings = {**_common(options), **task.tokenizer_settings}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(place, **common)
+        tokenizer = AutoTokenizer.from_pretrained(place or locate(options.name), **settings)
     except Exception as error:  # as in `load_model`
         raise InputError(_refusal(options.name, error, "tokenizer")) from None
     if len(tokenizer) <= len(tokenizer.all_special_tokens):

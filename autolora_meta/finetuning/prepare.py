@@ -14,7 +14,13 @@ from autolora_meta.finetuning.data import DataOptions, load_rows
 from autolora_meta.finetuning.data.class_counts import counts
 from autolora_meta.finetuning.evaluation import by_length
 from autolora_meta.finetuning.heads import head_modules
-from autolora_meta.finetuning.models import ModelOptions, base_config, load_model, locate
+from autolora_meta.finetuning.models import (
+    ModelOptions,
+    base_config,
+    load_model,
+    load_tokenizer,
+    locate,
+)
 from autolora_meta.finetuning.padding import hide_padding
 from autolora_meta.finetuning.row_losses import row_losses
 from autolora_meta.finetuning.tasks import TASKS, Processor, Task, TaskOptions, task_class
@@ -94,6 +100,8 @@ def prepare(
     built, splits = task_and_rows(model, data, options, seed, given=given, task=task, say=say)
     base, tokenizer = load_model(model, built, seed)
     rows = DatasetDict({name: built.encode(part, tokenizer, say) for name, part in splits.items()})
+    if shown := built.example(rows["train"], tokenizer):
+        say(shown)
     if isinstance(tokenizer, PreTrainedTokenizerBase):
         refuse_foreign_ids(rows, tokenizer, base)
         hidden = hide_padding(built, base, tokenizer, rows, say)
@@ -116,13 +124,17 @@ def task_and_rows(
     task: Task | type[Task] | None = None,
     say: Callable[[str], None] = _LOG.info,
 ) -> tuple[Task, DatasetDict]:
-    """Return the task and the rows of its splits, not encoded; read only the model's configuration.
+    """Return the task and the rows of its splits, not encoded; read none of the model's weights.
 
     Arguments and errors are those of `prepare`.
     """
     locate(model.name)  # a mistyped path is refused before rows are read
     asked = task_class(options.type) if task is None else task
-    splits = load_rows(data, asked.roles, seed, say=say, group=asked.group, given=given)
+    splits = load_rows(
+        data, asked.roles, seed, say=say, group=asked.group, given=given, chat=asked.chat
+    )
     if not isinstance(asked, type):
         return asked, splits
-    return asked.build(options, splits, base=base_config(model), dataset=data.name), splits
+    built = asked.build(options, splits, base=base_config(model), dataset=data.name)
+    built.refuse_early(splits, lambda: load_tokenizer(model, built))
+    return built, splits

@@ -10,7 +10,7 @@ from autolora_meta.finetuning.hub import path_of
 
 
 def inputs(configs: Iterable[RunConfig]) -> dict[str, str]:
-    """Path -> SHA-256 of every local file that a configuration names as data or as a model.
+    """Path -> SHA-256 of every local file that a configuration names as data, model or template.
 
     A folder stands for all files in it, by their relative paths and contents. What is not on this
     machine's disk (an id of a hub, data that a package carries) is left out.
@@ -22,7 +22,7 @@ def paths(configs: Iterable[RunConfig]) -> set[str]:
     """The paths of those files, which are not read."""
     named: set[str] = set()
     for config in configs:
-        named.add(config.model.name)
+        named |= {config.model.name, *filter(None, [config.task.chat_template])}
         for data in filter(None, (config.data, config.data.evaluation)):
             source = data.source
             named |= {source} if isinstance(source, str) else {*source.values()}

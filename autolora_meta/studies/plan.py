@@ -11,7 +11,7 @@ from typing import Any
 
 from autolora_meta.allocators.replicate import allocator
 from autolora_meta.bilevel.options import Selection
-from autolora_meta.config.fingerprint import fingerprint
+from autolora_meta.config.fingerprint import fingerprint, sections
 from autolora_meta.config.overlay import nested
 from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import InputError
@@ -64,7 +64,7 @@ class Planned:
     @cached_property
     def id(self) -> str:
         """A hash of all that the run depends on: a finished run is known by it."""
-        about = self.config.model_dump(mode="json", include=_SECTIONS)
+        about = sections(self.config, _SECTIONS)
         about |= {"arm": self.arm, "seed": self.seed, "version": __version__}
         arm, compared = allocator(self.arm), self.config.compare
         del about["ranks"]["choose"]  # it says whose adapter is kept
@@ -97,7 +97,7 @@ class Planned:
         if not self.config.ranks.to_choose:
             return None
         seed = self.seed if self.first is None else self.first
-        about = self.config.model_dump(mode="json", include=_SECTIONS)
+        about = sections(self.config, _SECTIONS)
         about |= {"seed": seed, "version": __version__}
         del about["ranks"]["choose"]
         key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:12]

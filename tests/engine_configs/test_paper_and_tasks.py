@@ -15,6 +15,7 @@ from autolora_meta.config.overlay import shipped
 from autolora_meta.config.run import RunConfig
 from autolora_meta.pipeline.retrain import retrain
 from autolora_meta.pipeline.search import search
+from benchmarks.chat_base import TEMPLATE
 from benchmarks.e2e_base import parts
 from tests.families import FAMILIES
 from tests.tiny import tiny_bert, tiny_texts, tiny_tokenizer
@@ -171,14 +172,19 @@ def test_two_steps_of_every_configuration_of_a_task(
             (tmp_path / f"{file}.txt").write_text("\n".join(lines))
         source = f"{{train: {tmp_path}/adapt.txt, test: {tmp_path}/test.txt}}"
         changes = ["task.generation.max_new_tokens=3", "task.max_length=48"]
+    elif task == "chat":
+        (tmp_path / "chat.jinja").write_text(TEMPLATE)
+        source = RunConfig.load(name).data.source
+        changes = [f"task.chat_template={tmp_path}/chat.jinja", "task.max_length=32"]
     else:
         source = str(jnlpba_folder(tmp_path) if task == "jnlpba" else glue_folder(tmp_path, task))
     config = RunConfig.load(
         name,
         *changes,
-        f"model.name={models['gpt2' if task == 'e2e' else 'roberta']}",
+        f"model.name={models['gpt2' if task in ('chat', 'e2e') else 'roberta']}",
         f"data.source={source}",
         "data={revision: null, train_rows: null, validation_rows: null, test_rows: null}",
+        *["data={train_rows: 16, validation_rows: 16, test_rows: 8}"] * (task == "chat"),
         "search={warmup_steps: 1, outer_steps: 2, batch_size: 8, outer_batch_size: 8}",
         "retrain.steps=2",
         "runtime.device=cpu",

@@ -2,10 +2,11 @@
 
 `load` does it in this order: `sources` finds the rows; `files` reads one file (`delimited`,
 `json_rows`, `text_lines`, `conll`; parquet and arrow by `datasets`), `folder` and `picture_folders`
-many, `hub` and `stdlib_docs` what is no file; `columns` chooses what is read; `missing` looks for
-what is not there; `assigned` says which split is for what, `shift` where there are two sources;
-`canonical` makes our columns (`classes`, `tags`, `pictures`); `overlap` takes repeats out;
-`class_counts` looks after rare classes; `cut` draws the rows by `splits`.
+many, `hub`, `stdlib_docs` and `stdlib_chat` what is no file; `columns` chooses what is read, and
+`chat_rows` makes conversations of it (`formats`, `messages`); `missing` looks for what is not
+there; `assigned` says which split is for what, `shift` where there are two sources; `canonical`
+makes our columns (`classes`, `tags`, `pictures`); `overlap` takes repeats out; `class_counts` looks
+after rare classes; `cut` draws the rows by `splits`.
 """
 
 from autolora_meta.finetuning.data.load import load_rows

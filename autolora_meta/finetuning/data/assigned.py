@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.data import missing, sources
-from autolora_meta.finetuning.data.columns import choose
+from autolora_meta.finetuning.data.chat_rows import read_columns
 from autolora_meta.finetuning.data.options import DataOptions
 from autolora_meta.finetuning.data.part import Part, Parts
 from autolora_meta.finetuning.data.roles import Role
@@ -20,6 +20,7 @@ class Assigned:
 
     Args:
         parts: all that are used, with the columns of `chosen`.
+        roles: the columns that rows have: those of the task, or those of a chat.
         chosen: the column of each role, and of `group`.
         trained: names of those that training rows are cut from.
         test: name of the one that is the test rows; None: these are cut.
@@ -29,6 +30,7 @@ class Assigned:
     """
 
     parts: Mapping[str, Part]
+    roles: Sequence[Role]
     chosen: Mapping[str, str]
     trained: Sequence[str]
     test: str | None
@@ -36,7 +38,14 @@ class Assigned:
     said: Sequence[str] = ()
 
 
-def of_one(options: DataOptions, roles: Sequence[Role], given: Given | None, say: Say) -> Assigned:
+def of_one(
+    options: DataOptions,
+    roles: Sequence[Role],
+    given: Given | None,
+    say: Say,
+    *,
+    chat: bool = False,
+) -> Assigned:
     """Return the splits of the one source that there is.
 
     Args:
@@ -44,13 +53,14 @@ def of_one(options: DataOptions, roles: Sequence[Role], given: Given | None, say
         roles: the columns that the task reads.
         given: rows at hand, read in the place of `options.source`.
         say: told what was chosen.
+        chat: whether the task reads conversations too.
 
     Raises:
         InputError: the source cannot be read, or has no labelled rows to train on.
     """
     source = named(options, given)
     parts = known(sources.read(options, roles, given, say), source, say)
-    chosen = choose(parts, roles, options, say)
+    parts, chosen, roles = read_columns(parts, roles, options, say, chat=chat)
     parts = missing.labelled(parts, chosen, roles, say)
     test = own_test(parts)
     trained = [name for name in parts if name == TRAIN or (name in VALIDATION and name != test)]
@@ -61,7 +71,7 @@ def of_one(options: DataOptions, roles: Sequence[Role], given: Given | None, say
         said.append("test rows are cut from the source's rows, anew for each seed")
     else:
         said.append(f"test rows are the source's {test} split, the same for each seed")
-    return Assigned(used, chosen, trained, test, said=said)
+    return Assigned(used, roles, chosen, trained, test, said=said)
 
 
 def named(options: DataOptions, given: Given | None) -> str:

@@ -80,7 +80,7 @@ def _rows(
     say: Say,
 ) -> Dataset:
     """Return one split, without the rows that lack something to read or whose class is left out."""
-    needed = [columns[r.name] for r in roles if r.kind in ("text", "tokens", "references")]
+    needed = [columns[r.name] for r in roles if r.kind in _NEEDED]
     there = [True] * len(part.rows) if shown is None else shown[1]
     full = [all(row) for row in zip(there, *needed, strict=True)]
     what = "text" if shown is None else "picture"
@@ -128,6 +128,13 @@ def _texts(part: Part, column: str) -> list[str]:
     return ["" if value is None else str(value).strip() for value in found]
 
 
+def _verbatim(part: Part, column: str) -> list[str]:
+    """Return the texts as they are; those of white space alone are empty."""
+    stripped = _texts(part, column)
+    whole = values(part.rows, column)
+    return [str(text) if there else "" for text, there in zip(whole, stripped, strict=True)]
+
+
 def _references(part: Part, column: str) -> list[list[str]]:
     """Return the texts of each row as a list, empty ones left out."""
     if not isinstance(part.rows.features[column], List | list):
@@ -156,8 +163,11 @@ def _groups(part: Part, column: str) -> list[str | None]:
     return [None if value is None else str(value) for value in values(part.rows, column)]
 
 
+_NEEDED = ("text", "tokens", "references", "verbatim", "messages")  # rows are dropped without
 _PLAIN: dict[str, tuple[Value, Callable[[Part, str], list]]] = {
     "text": (Value("string"), _texts),
+    "messages": (Value("string"), _texts),
+    "verbatim": (Value("string"), _verbatim),
     "references": (Value("string"), _references),
     "number": (Value("float64"), _numbers),
 }

@@ -13,7 +13,10 @@ from autolora_meta.finetuning.data.roles import PARTNERS, TEXT_PAIR, Role
 from autolora_meta.foundation.progress import Say
 
 GROUP = "group"
-KEYS = ("text", "text_pair", "label", "tokens", "tags", "target", "image")  # of DataOptions
+KEYS = (  # of DataOptions
+    *("text", "text_pair", "label", "tokens", "tags", "target", "image"),
+    *("messages", "prompt", "completion", "instruction", "input", "output"),
+)
 
 
 def choose(parts: Parts, roles: Sequence[Role], options: DataOptions, say: Say) -> dict[str, str]:
@@ -51,13 +54,24 @@ def choose(parts: Parts, roles: Sequence[Role], options: DataOptions, say: Say) 
     return chosen
 
 
-def _column(role: Role, given: str | None, there: list[str], tried: Sequence[str]) -> str | None:
-    if given is not None:
-        return _named(role.name, given, there)
+def called(tried: Sequence[str], there: Sequence[str]) -> str | None:
+    """Return the first of the names that a column has, in small letters or others; None: none.
+
+    >>> called(("text", "review"), ["id", "Review"])
+    'Review'
+    """
     for name in tried:
         alike = [column for column in there if column.lower() == name]
         if name in there or len(alike) == 1:
             return name if name in there else alike[0]
+    return None
+
+
+def _column(role: Role, given: str | None, there: list[str], tried: Sequence[str]) -> str | None:
+    if given is not None:
+        return _named(role.name, given, there)
+    if found := called(tried, there):
+        return found
     if not role.required:
         return None
     shown = ", ".join(f"'{name[:40]}...'" if len(name) > 40 else name for name in there)

@@ -8,6 +8,7 @@ from datasets import DatasetDict, concatenate_datasets
 from autolora_meta.finetuning.data import class_counts, missing, overlap
 from autolora_meta.finetuning.data.assigned import of_one
 from autolora_meta.finetuning.data.canonical import canonical
+from autolora_meta.finetuning.data.chat_rows import MESSAGES
 from autolora_meta.finetuning.data.columns import GROUP
 from autolora_meta.finetuning.data.cut import Pools, cut, size
 from autolora_meta.finetuning.data.options import DataOptions
@@ -30,6 +31,7 @@ def load_rows(
     say: Say = _log.info,
     group: str | None = None,
     given: Given | None = None,
+    chat: bool = False,
 ) -> DatasetDict:
     """Read the source and cut it into train, validation and test rows.
 
@@ -48,6 +50,9 @@ def load_rows(
         group: the role whose equal values stay on one side of every cut, where the person names no
             column for that (`options.group`).
         given: rows at hand, read in the place of `options.source`: a Dataset, or splits by name.
+        chat: whether the task reads conversations too; such rows have other columns
+            (`chat_rows.read_columns`), and those with the same messages before the text that is to
+            be written stay on one side.
 
     Returns:
         Splits train, validation and test with the columns that `roles` tells of. Where what is to
@@ -63,10 +68,10 @@ def load_rows(
     """
     other = options.evaluation
     if other is not None:
-        found = of_two(options, other, roles, given, say)
+        found = of_two(options, other, roles, given, say, chat=chat)
     else:
-        found = of_one(options, roles, given, say)
-    chosen = found.chosen
+        found = of_one(options, roles, given, say, chat=chat)
+    chosen, roles = found.chosen, found.roles
     used = missing.without(found.parts, chosen, roles, options.missing, say)
     rows = canonical(used, chosen, roles, found.trained, options, say)
     pools = Pools(
@@ -74,7 +79,8 @@ def load_rows(
         concatenate_datasets([rows[name] for name in found.held]) if found.held else None,
         rows[found.test] if found.test is not None else None,
     )
-    side = GROUP if GROUP in chosen else group if group in chosen else None
+    sides = (GROUP, group, MESSAGES if group else None)
+    side = next((name for name in sides if name is not None and name in chosen), None)
     pools = _distinct(pools, roles, options, side is not None, say)
     if side is not None:
         say(f"rows with the same {chosen[side]} stay on one side of every cut")

@@ -48,9 +48,10 @@ class DataOptions(Options):
     source: str | dict[Split, str] = Field(
         default="stdlib-docs",
         description="Source of the rows: stdlib-docs (docstrings of the running Python's standard "
-        "library), the path of a file (csv, tsv, json, jsonl, parquet, arrow, CoNLL, "
-        "meaning||reference text) or folder (a file a split, save_to_disk, or pictures with a "
-        "folder for each class), or the id of a dataset on the hub; or a path for each split: "
+        "library), stdlib-chat (questions about its names, answered by them), the path of a file "
+        "(csv, tsv, json, jsonl, parquet, arrow, CoNLL, meaning||reference text) or folder (a file "
+        "a split, save_to_disk, or pictures with a folder for each class), or the id of a dataset "
+        "on the hub; or a path for each split: "
         "{train: a.tsv, test: b.tsv}.",
     )
     name: str | None = Field(
@@ -106,6 +107,34 @@ class DataOptions(Options):
         default=None,
         description="Column of the picture: an image of a dataset, or the path of a file; null: "
         "the first that the task knows.",
+    )
+    messages: str | None = Field(
+        default=None,
+        description="Column of the conversation, for causal-lm and generation: a list of {role, "
+        "content}, or of ShareGPT's {from, value}; null: messages, conversations, conversation.",
+    )
+    prompt: str | None = Field(
+        default=None,
+        description="Column of what a completion follows, for causal-lm and generation: a text, or "
+        "a list of messages; null: prompt.",
+    )
+    completion: str | None = Field(
+        default=None,
+        description="Column of what follows the prompt, as the prompt a text or a list of "
+        "messages; null: completion.",
+    )
+    instruction: str | None = Field(
+        default=None,
+        description="Column of the instruction in rows like Alpaca's, for causal-lm and "
+        "generation; null: instruction.",
+    )
+    input: str | None = Field(
+        default=None,
+        description="Column of what the instruction is about, which may be empty; null: input.",
+    )
+    output: str | None = Field(
+        default=None,
+        description="Column of the answer to the instruction; null: output.",
     )
     group: str | None = Field(
         default=None,

@@ -11,7 +11,7 @@ from autolora_meta.errors import InputError
 from autolora_meta.finetuning.data.columns import GROUP
 from autolora_meta.finetuning.data.options import Overlap
 from autolora_meta.finetuning.data.part import PLACE, joined, values
-from autolora_meta.finetuning.data.roles import Role
+from autolora_meta.finetuning.data.roles import READ, Role
 from autolora_meta.foundation.progress import Say
 
 
@@ -20,7 +20,7 @@ def contents(rows: Dataset, roles: Sequence[Role], *, target: bool = False) -> l
 
     What is to be written counts too where `target` is set.
     """
-    kinds = {"text", "tokens", "image"} | ({"references"} if target else set())
+    kinds = {*READ} | ({"references"} if target else set())
     read = [role for role in roles if role.kind in kinds and role.name in rows.column_names]
     columns = [
         _pictures(rows, role.name) if role.kind == "image" else _hashable(rows, role.name)
@@ -159,7 +159,8 @@ def refuse_crossing(cut: Mapping[str, Dataset], roles: Sequence[Role], column: s
 
 def noun(roles: Sequence[Role]) -> str:
     """Return what a row is known by, in a word."""
-    return "picture" if any(role.kind == "image" for role in roles) else "text"
+    kinds = {role.kind for role in roles}
+    return "picture" if "image" in kinds else "conversation" if "messages" in kinds else "text"
 
 
 def _shared(found: Mapping[str, Sequence[Hashable]]) -> tuple[int, str] | None:

@@ -3,7 +3,18 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["text", "class", "number", "tokens", "tags", "image", "references"]
+Kind = Literal[
+    "text",
+    "class",
+    "number",
+    "tokens",
+    "tags",
+    "image",
+    "references",
+    "verbatim",
+    "messages",
+]
+READ = ("text", "tokens", "image", "verbatim", "messages")  # kinds that a model is given to read
 
 
 @dataclass(frozen=True)
@@ -22,6 +33,8 @@ class Role:
       strings in each row. Training and validation have one row for each reference. Test rows have
       one row for each input, and the column `references` besides: the list of all that is said of
       it.
+    * `verbatim`: a string, with the white space at its ends.
+    * `messages`: a string that holds a conversation (`Conversation.of`).
 
     Args:
         name: our name of the column, and of the key in `data` that names the source's column.

@@ -10,7 +10,7 @@ from datasets import ClassLabel, Dataset
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.data import missing, sources
 from autolora_meta.finetuning.data.assigned import Assigned, named, own_test, refuse_none
-from autolora_meta.finetuning.data.columns import choose
+from autolora_meta.finetuning.data.chat_rows import read_columns
 from autolora_meta.finetuning.data.options import DataOptions, EvaluationOptions
 from autolora_meta.finetuning.data.part import Part, Parts, values
 from autolora_meta.finetuning.data.roles import Role
@@ -29,6 +29,8 @@ def of_two(
     roles: Sequence[Role],
     given: Given | None,
     say: Say,
+    *,
+    chat: bool = False,
 ) -> Assigned:
     """Return the split to train on of `data.source`, and the others of `data.evaluation`.
 
@@ -43,6 +45,7 @@ def of_two(
         roles: the columns that the task reads.
         given: rows at hand, read in the place of `options.source`.
         say: told what was chosen.
+        chat: whether the task reads conversations too.
 
     Raises:
         InputError: a source cannot be read, or they do not have the same columns.
@@ -52,8 +55,8 @@ def of_two(
         say(f"splits of data.source not read: {', '.join(unread)} ({OTHER} is set)")
     parts = {name: part for name, part in parts.items() if name == TRAIN}
     refuse_none([*parts], parts, named(options, given))
-    chosen = choose(parts, roles, options, say)
-    parts = missing.labelled(parts, chosen, roles, say)
+    parts, chosen, read = read_columns(parts, roles, options, say, chat=chat)
+    parts = missing.labelled(parts, chosen, read, say)
     refuse_none([*parts], parts, named(options, given))
 
     def aside(words: str) -> None:
@@ -62,8 +65,8 @@ def of_two(
     with _of_the_other():
         as_first = options.model_copy(update={key: getattr(other, key) for key in _KEYS})
         held = known(sources.read(as_first, roles, None, aside), named(as_first, None), aside)
-        columns = choose(held, roles, options, aside)
-        held = missing.labelled(held, columns, roles, aside)
+        held, columns, its = read_columns(held, roles, options, aside, chat=chat)
+        held = missing.labelled(held, columns, its, aside)
     if not held:
         raise InputError(f"{OTHER}.source '{other.source}' has no labelled rows")
     if columns.keys() != chosen.keys():
@@ -89,7 +92,8 @@ def of_two(
         "trains on training and validation rows together",
     ]
     return Assigned(
-        _by_name({**parts, **used}, roles, chosen),
+        _by_name({**parts, **used}, read, chosen),
+        read,
         chosen,
         [TRAIN],
         labels[test] if test else None,

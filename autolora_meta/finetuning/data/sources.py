@@ -9,7 +9,14 @@ from typing import Any
 from datasets import Dataset, DatasetDict
 
 from autolora_meta.errors import InputError, unknown
-from autolora_meta.finetuning.data import files, folder, hub, picture_folders, stdlib_docs
+from autolora_meta.finetuning.data import (
+    files,
+    folder,
+    hub,
+    picture_folders,
+    stdlib_chat,
+    stdlib_docs,
+)
 from autolora_meta.finetuning.data.files import Layout
 from autolora_meta.finetuning.data.options import DataOptions
 from autolora_meta.finetuning.data.part import Part
@@ -25,8 +32,8 @@ from autolora_meta.finetuning.hub import (
 from autolora_meta.foundation.progress import Say
 from autolora_meta.foundation.reading import refuse_special
 
-EMBEDDED = "stdlib-docs"
-_embedded = cache(stdlib_docs.load)  # seconds to read, and the same for every replicate
+# Seconds to read, and the same for every replicate.
+EMBEDDED = {"stdlib-docs": cache(stdlib_docs.load), "stdlib-chat": cache(stdlib_chat.load)}
 Given = Dataset | DatasetDict | Mapping[str, Dataset]
 
 
@@ -63,8 +70,8 @@ def _read(options: DataOptions, roles: Sequence[Role], say: Say) -> dict[str, Pa
             for split, source in options.source.items()
         }
     source = options.source
-    if source == EMBEDDED:
-        return _parts(_embedded())
+    if source in EMBEDDED:
+        return _parts(EMBEDDED[source]())
     if not (os.path.exists(path_of(source)) or _looks_like_path(source)):
         return _parts(hub.load(source, options.name, options.revision))
     path = _there(source)
@@ -92,7 +99,7 @@ def _looks_like_path(source: str) -> bool:
     if Path(source).suffix.lower() in files.ENDINGS or not could_be_id(source):
         return True
     stems = [Path(name).stem for name in names_in(".") if _holds_rows(name)]
-    slip = is_slip_of(source, [EMBEDDED, *stems]) or slip_in_path(source, _holds_rows)
+    slip = is_slip_of(source, [*EMBEDDED, *stems]) or slip_in_path(source, _holds_rows)
     return source in stems or slip is not None
 
 
@@ -106,7 +113,7 @@ def _there(source: str) -> Path:
         return path
     if os.path.exists(path):
         refuse_special(path)
-    slip = is_slip_of(source, [EMBEDDED])
+    slip = is_slip_of(source, [*EMBEDDED])
     near = f"did you mean '{slip}'?" if slip else nearest(source, _holds_rows, "data file")
     raise InputError(
         f"data.source '{source}' does not exist: there is no such file or folder ({near})"

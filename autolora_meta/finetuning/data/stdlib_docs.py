@@ -50,8 +50,8 @@ def load(stdlib: Path | None = None) -> DatasetDict:
     texts: dict[str, int] = {}
     for label, package in enumerate(PACKAGES):
         known = len(texts)
-        for file in _files(root, package):
-            for text in _docstrings(file):
+        for file in files(root, package):
+            for text in docstrings(file):
                 texts.setdefault(text, label)
         if len(texts) == known:
             raise InputError(
@@ -64,7 +64,7 @@ def load(stdlib: Path | None = None) -> DatasetDict:
     return DatasetDict({"train": Dataset.from_dict(rows, features=features)})
 
 
-def _files(root: Path, package: str) -> list[Path]:
+def files(root: Path, package: str) -> list[Path]:
     """Return the sources of a package or module, sorted; its test suites left out."""
     folder = root / package
     if not folder.is_dir():
@@ -76,7 +76,8 @@ def _files(root: Path, package: str) -> list[Path]:
     )
 
 
-def _docstrings(file: Path) -> Iterator[str]:
+def docstrings(file: Path) -> Iterator[str]:
+    """Yield the docstrings of a file, white space folded, that have `MIN_WORDS` words or more."""
     for node in ast.walk(ast.parse(file.read_bytes())):
         if isinstance(node, _DOCUMENTED):
             text = " ".join((ast.get_docstring(node) or "").split())

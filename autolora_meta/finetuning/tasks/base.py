@@ -2,7 +2,7 @@
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Self
 
 from datasets import Dataset, DatasetDict
@@ -36,6 +36,7 @@ class Task(ABC):
     Attributes:
         roles: the columns that it reads.
         group: the role whose equal values stay on one side of every cut; None: no such role.
+        chat: whether it takes conversations too, as the columns that `data.chat_rows` makes.
         measures: metrics that it can measure, by name.
         peft_type: PEFT's name for it (`peft.TaskType`), stored in the adapter; None: none.
         model_class: name of the transformers auto class that puts its head on a base.
@@ -70,6 +71,7 @@ class Task(ABC):
 
     roles: ClassVar[tuple[Role, ...]]
     group: ClassVar[str | None] = None
+    chat: ClassVar[bool] = False
     measures: ClassVar[Mapping[str, Metric]]
     peft_type: str | None = None
     model_class: str
@@ -116,6 +118,28 @@ class Task(ABC):
     def model_settings(self) -> dict[str, Any]:
         """Return settings of the model's configuration, such as the names of the classes."""
         return {}
+
+    def refuse_early(self, rows: DatasetDict, tokenizer: Callable[[], Any]) -> None:
+        """Refuse rows that cannot be encoded, before the model's weights are read.
+
+        Args:
+            rows: splits train, validation and test.
+            tokenizer: loads the model's tokenizer, for a task that needs it to tell.
+
+        Raises:
+            InputError: there are some.
+        """
+        del rows, tokenizer
+
+    def example(self, rows: Dataset, processor: Any) -> str | None:
+        """Return a sentence that shows what of the first row is learned; None: all is.
+
+        Args:
+            rows: what `encode` returned.
+            processor: the model's tokenizer, or its image processor.
+        """
+        del rows, processor
+        return None
 
     @abstractmethod
     def encode(self, rows: Dataset, processor: Any, say: Say = _log.info) -> Dataset:

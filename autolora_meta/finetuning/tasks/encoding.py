@@ -23,6 +23,24 @@ def say_cut(lengths: Sequence[int], limit: int, say: Say) -> None:
         say(f"{cut} of {len(lengths)} texts are longer than {limit} tokens: cut")
 
 
+def cut(ids: Sequence[int], limit: int, side: str | None) -> list[int]:
+    """Return the tokens without those that are too many, which go on the right or the left.
+
+    >>> cut([1, 2, 3], 2, None), cut([1, 2, 3], 2, "left"), cut([1, 2, 3], 0, "left")
+    ([1, 2], [2, 3], [])
+    """
+    return list(ids[max(len(ids) - limit, 0) :] if side == "left" else ids[:limit])
+
+
+def cut_on(side: str | None, tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
+    """Return the tokenizer, or a copy of it that cuts on this side; None: as it is."""
+    if side is None:
+        return tokenizer
+    other = copy.copy(tokenizer)
+    other.truncation_side = side
+    return other
+
+
 def encode_texts(
     rows: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int, say: Say
 ) -> dict[str, Any]:

@@ -1,9 +1,9 @@
 """A completion of each input: a description of a meaning, a translation, a summary."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 from datasets import Dataset, DatasetDict
 from transformers import (
@@ -20,10 +20,19 @@ from autolora_meta.finetuning.evaluation import by_length
 from autolora_meta.finetuning.tasks import text_scores
 from autolora_meta.finetuning.tasks.base import Say, Task
 from autolora_meta.finetuning.tasks.causal_lm import token_metrics
-from autolora_meta.finetuning.tasks.encoding import IGNORED, padded_on, say_cut, token_limit
+from autolora_meta.finetuning.tasks.chat_answers import (
+    answered,
+    asked,
+    refuse_unsuited_to_write,
+    say_endless,
+)
+from autolora_meta.finetuning.tasks.chat_encoding import example, is_chat, refuse_early
+from autolora_meta.finetuning.tasks.chat_template import read_template
+from autolora_meta.finetuning.tasks.completion_rows import causal_rows, encoder_decoder_rows
+from autolora_meta.finetuning.tasks.encoding import cut, cut_on, padded_on, token_limit
 from autolora_meta.finetuning.tasks.generate_text import write
 from autolora_meta.finetuning.tasks.metrics import Evaluation, alike, named
-from autolora_meta.finetuning.tasks.options import GenerationOptions, TaskOptions
+from autolora_meta.finetuning.tasks.options import GenerationOptions, Side, TaskOptions
 
 _log = logging.getLogger(__name__)
 _INPUTS = (
@@ -45,17 +54,25 @@ class Generation(Task):
             in an encoder-decoder model.
         options: of writing texts.
         encoder_decoder: whether the base has an encoder for the input.
+        chat_rows: whether the inputs are conversations, which a chat template writes.
+        template: of conversations; None: the tokenizer's own.
+        side: on which an input is cut; None: the left in conversations, else the right, or in an
+            encoder-decoder model as the tokenizer says.
     """
 
     max_length: int
     options: GenerationOptions
     encoder_decoder: bool = False
+    chat_rows: bool = False
+    template: str | None = None
+    side: Side | None = None
 
     roles = (
         Role("text", "text", _INPUTS, True, "the input"),
         Role("target", "references", _TARGETS, True, "what is to be written"),
     )
     group = "text"
+    chat = True
     measures = named("bleu", "perplexity", "nist", "rouge_l", "ter", "cider", "meteor")
 
     @classmethod
@@ -67,9 +84,25 @@ class Generation(Task):
         base: PreTrainedConfig | None,
         dataset: str | None,
     ) -> Self:
-        """Build the task for this base."""
+        """Build the task for this base.
+
+        Raises:
+            InputError: options, or the base, do not suit the rows.
+        """
         encoder_decoder = bool(getattr(base, "is_encoder_decoder", False))
-        return cls(options.max_length, options.generation, encoder_decoder)
+        chat_rows = is_chat(rows["train"])
+        template, side = options.chat_template, options.truncation_side
+        refuse_unsuited_to_write(options, chat_rows=chat_rows, encoder_decoder=encoder_decoder)
+        if chat_rows:
+            template, side = template and read_template(template), "left"
+        return cls(
+            options.max_length, options.generation, encoder_decoder, chat_rows, template, side
+        )
+
+    @property
+    def tokenizer_settings(self) -> Mapping[str, Any]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The chat template, if one was named."""
+        return {} if self.template is None else {"chat_template": self.template}
 
     @property
     def peft_type(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -96,6 +129,18 @@ class Generation(Task):
         """Perplexity, which every training step changes, and BLEU."""
         return tuple(name for name in ("perplexity", "bleu") if name not in self.lacking)
 
+    def refuse_early(self, rows: DatasetDict, tokenizer: Callable[[], Any]) -> None:
+        """Refuse a tokenizer whose chat template cannot write the rows.
+
+        Raises:
+            InputError: it is one.
+        """
+        refuse_early(rows, tokenizer, lambda row, words: answered([row["messages"]], [""], words))
+
+    def example(self, rows: Dataset, processor: PreTrainedTokenizerBase) -> str | None:
+        """Return the first conversation with what is learned of it in [[ ]]; None: texts."""
+        return example(rows, processor) if self.chat_rows else None
+
     def encode(
         self, rows: Dataset, processor: PreTrainedTokenizerBase, say: Say = _log.info
     ) -> Dataset:
@@ -105,7 +150,7 @@ class Generation(Task):
         so on validation rows, whose one reference is their target.
 
         Args:
-            rows: columns text and target; test rows also references.
+            rows: columns text, or messages, and target; test rows also references.
             processor: the tokenizer.
             say: told how many inputs and completions were cut, and which metrics are missing.
 
@@ -125,8 +170,11 @@ class Generation(Task):
                 "tokens (task.max_length, or the model's own limit); make it smaller, or "
                 "task.max_length larger"
             )
-        texts, targets = list(rows["text"]), list(rows["target"])
+        texts = list(rows["messages" if self.chat_rows else "text"])
+        targets = list(rows["target"])
         encoded = self._encoded(texts, targets, processor, say)
+        if self.chat_rows:
+            say_endless(encoded["labels"], processor, say)
         if "references" not in rows.column_names:
             references = [[target] for target in targets]
         else:
@@ -204,53 +252,30 @@ class Generation(Task):
         tokenizer: PreTrainedTokenizerBase,
         say: Say = lambda words: None,
     ) -> dict[str, list[list[int]]]:
-        encode = self._encoder_decoder_rows if self.encoder_decoder else self._causal_rows
-        return encode(texts, targets, tokenizer, say)
-
-    def _encoder_decoder_rows(
-        self, texts: list[str], targets: list[str], tokenizer: PreTrainedTokenizerBase, say: Say
-    ) -> dict[str, list[list[int]]]:
+        if self.encoder_decoder:
+            length = self.max_length
+            return encoder_decoder_rows(texts, targets, tokenizer, length, self.side, say)
+        if self.chat_rows:
+            pairs = answered(texts, targets, tokenizer)
+        else:
+            end = [tokenizer.eos_token_id]
+            inputs = tokenizer(texts, verbose=False)["input_ids"]
+            outputs = tokenizer(targets, add_special_tokens=False, verbose=False)["input_ids"]
+            pairs = [(text, [*target, *end]) for text, target in zip(inputs, outputs, strict=True)]
         limit = token_limit(self.max_length, tokenizer)
-        inputs = tokenizer(texts, verbose=False)["input_ids"]
-        outputs = tokenizer(text_target=targets, verbose=False)["input_ids"]
-        say_cut([max(map(len, pair)) for pair in zip(inputs, outputs, strict=True)], limit, say)
-        return {
-            **tokenizer(texts, truncation=True, max_length=limit),
-            "labels": tokenizer(text_target=targets, truncation=True, max_length=limit)[
-                "input_ids"
-            ],
-        }
-
-    def _causal_rows(
-        self, texts: list[str], targets: list[str], tokenizer: PreTrainedTokenizerBase, say: Say
-    ) -> dict[str, list[list[int]]]:
-        limit = token_limit(self.max_length, tokenizer)
-        separator = self._separator(tokenizer)
-        inputs = tokenizer(texts, verbose=False)["input_ids"]
-        outputs = tokenizer(targets, add_special_tokens=False, verbose=False)["input_ids"]
-        end = [tokenizer.eos_token_id]
-        rows: dict[str, list[list[int]]] = {"input_ids": [], "attention_mask": [], "labels": []}
-        lengths = []
-        for text, target in zip(inputs, outputs, strict=True):
-            completion = [*target, *end]
-            lengths.append(len(text) + len(separator) + len(completion))
-            # The input gives way first; the completion, when it alone is too long.
-            room = max(limit - len(separator) - len(completion), 1)
-            prompt = text[:room] + separator
-            completion = completion[: limit - len(prompt)]
-            rows["input_ids"].append(prompt + completion)
-            rows["attention_mask"].append([1] * len(prompt + completion))
-            rows["labels"].append([IGNORED] * len(prompt) + completion)
-        say_cut(lengths, limit, say)
-        return rows
+        return causal_rows(pairs, self._separator(tokenizer), limit, self.side, say)
 
     def _prompts(self, texts: list[str], tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:
         if self.encoder_decoder:
             limit = token_limit(self.max_length, tokenizer)
-            return tokenizer(texts, truncation=True, max_length=limit)["input_ids"]
+            words = cut_on(self.side, tokenizer)
+            return words(texts, truncation=True, max_length=limit)["input_ids"]
         separator, room = self._separator(tokenizer), self._room(tokenizer)
-        inputs = tokenizer(texts, verbose=False)["input_ids"]
-        return [text[:room] + separator for text in inputs]
+        if self.chat_rows:
+            inputs = asked(texts, tokenizer)
+        else:
+            inputs = tokenizer(texts, verbose=False)["input_ids"]
+        return [cut(text, room, self.side) + separator for text in inputs]
 
     def _room(self, tokenizer: PreTrainedTokenizerBase) -> int:
         """Return the tokens left for an input beside the longest completion."""
@@ -258,4 +283,6 @@ class Generation(Task):
         return limit - self.options.max_new_tokens - len(self._separator(tokenizer))
 
     def _separator(self, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+        if self.chat_rows:  # the template says what stands between
+            return []
         return tokenizer(self.options.separator, add_special_tokens=False)["input_ids"]

@@ -1,8 +1,15 @@
 """What a person sets about a task."""
 
-from pydantic import Field
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
 
 from autolora_meta.foundation.options import Options
+
+LossOn = Literal["assistant", "completion", "all"]
+Side = Literal["left", "right"]
+_OF_TEXTS = ("causal-lm", "generation")  # which the options of conversations are for
+_OTHERS = ("sequence-classification", "regression", "token-classification", "image-classification")
 
 
 class GenerationOptions(Options):
@@ -38,7 +45,8 @@ class TaskOptions(Options):
         default="sequence-classification",
         description="Kind of task: sequence-classification (a class for each text or pair of "
         "texts), regression (a number for each), token-classification (a tag for each word), "
-        "causal-lm (the text itself), generation (a completion of each input), "
+        "causal-lm (the text itself, or what the assistant says in a conversation), generation (a "
+        "completion of each input), "
         "image-classification, or one that a package of yours registers as entry point of "
         "autolora_meta.tasks.",
     )
@@ -49,6 +57,41 @@ class TaskOptions(Options):
         "so a large number costs nothing if texts are short. In generation it limits input and "
         "completion together for a causal model, and each of them for an encoder-decoder model.",
     )
+    chat_template: str | None = Field(
+        default=None,
+        description="Jinja template that writes conversations as text, for causal-lm and "
+        "generation: the path of a file, or the template itself. It is saved with the tokenizer. "
+        "null: the tokenizer's own.",
+    )
+    loss_on: LossOn | None = Field(
+        default=None,
+        description="Tokens that are learned in causal-lm: assistant (its messages), completion "
+        "(what follows the prompt; in rows without one the assistant's last message) or all. null: "
+        "completion where rows have a prompt and a completion, assistant in other conversations, "
+        "all in plain texts. In generation what is to be written is learned, always.",
+    )
+    truncation_side: Side | None = Field(
+        default=None,
+        description="Side on which causal-lm and generation cut what is too long. null: right, or "
+        "as the tokenizer says in plain texts; left for the messages before an answer in "
+        "generation.",
+    )
     generation: GenerationOptions = Field(
         default_factory=GenerationOptions, description="Writing of texts, for generation."
     )
+
+    @model_validator(mode="after")
+    def _of_their_task(self) -> Self:
+        for name in ("chat_template", "loss_on", "truncation_side"):
+            value = getattr(self, name)
+            if value is not None and self.type in _OTHERS:
+                raise ValueError(
+                    f"{name} is for task.type {' and '.join(_OF_TEXTS)}, and the type is "
+                    f"{self.type}; take {name} out"
+                )
+        if self.type == "generation" and self.loss_on not in (None, "completion"):
+            raise ValueError(
+                f"loss_on is '{self.loss_on}', and generation learns what is to be written alone; "
+                "take it out, or choose task.type: causal-lm"
+            )
+        return self
