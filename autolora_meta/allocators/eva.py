@@ -14,6 +14,7 @@ from autolora_meta.bilevel.feed import to_device
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.lora import unwrapped_afterwards
 from autolora_meta.foundation.cost import Cost
+from autolora_meta.foundation.parts import each
 from autolora_meta.foundation.progress import Silent
 from autolora_meta.foundation.randomness import derive, seeded
 
@@ -46,9 +47,10 @@ def explained_variance(replicate: Replicate) -> Tensor:
         try:
             for _ in range(limit):
                 batch: Any = to_device(program.train.next(), program.device)
-                for hook in hooks:
-                    hook.model_input = batch
-                program.loss(model, batch)
+                for _, part in each(batch):
+                    for hook in hooks:
+                        hook.model_input = part
+                    program.loss(model, part)
                 replicate.cost += Cost(forwards=1)
                 progress.step(work=0.5)
                 if all(bool(hook.converged.all()) for hook in hooks):

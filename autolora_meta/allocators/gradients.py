@@ -12,6 +12,7 @@ from autolora_meta.allocators.weights import weight_of
 from autolora_meta.bilevel.feed import to_device
 from autolora_meta.finetuning.lora import unwrapped_afterwards
 from autolora_meta.foundation.cost import Cost
+from autolora_meta.foundation.parts import each, weighted
 from autolora_meta.foundation.progress import Silent
 from autolora_meta.foundation.randomness import derive, seeded
 
@@ -48,11 +49,14 @@ def mean_gradients(
         progress.start(label, batches)
         for _ in range(batches):
             batch = to_device(program.train.next(), program.device)
-            begin(batch)
-            loss = program.loss(model, batch)
-            for mean, gradient in zip(total, torch.autograd.grad(loss, weights), strict=True):
-                mean += gradient / batches
+            value = 0.0
+            for weight, part in each(batch):
+                begin(part)
+                loss = weighted(weight, program.loss(model, part))
+                for mean, gradient in zip(total, torch.autograd.grad(loss, weights), strict=True):
+                    mean += gradient / batches
+                value += float(loss.detach())
             replicate.cost += Cost(forwards=1, backwards=1)
-            progress.step(float(loss.detach()))
+            progress.step(value)
         progress.close()
     return total

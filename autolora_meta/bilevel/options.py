@@ -9,7 +9,7 @@ from torch import nn
 
 from autolora_meta.bilevel.gating import GateOptions
 from autolora_meta.foundation.cost import Cost, plain_steps
-from autolora_meta.foundation.options import Options
+from autolora_meta.foundation.options import LATER, Options
 from autolora_meta.hypergradients.choice import HypergradientOptions, parse
 
 # frozen leaves all gates at their start: plain LoRA, read out the same way. random moves them along
@@ -131,6 +131,20 @@ class SearchOptions(Options):
         description="Precision of training passes; bf16: under autocast; auto: bf16 where the "
         "device is faster with it. Hypergradients are always float32.",
     )
+    accumulate: int = Field(
+        default=1,
+        ge=1,
+        description="Passes that make one step, of batch_size or outer_batch_size rows each: "
+        "gradients and hypergradients are those of all their rows, and memory holds one pass. "
+        "Methods by double backward take a forward and a backward more for each product.",
+        json_schema_extra=LATER,
+    )
+    gradient_checkpointing: bool = Field(
+        default=False,
+        description="Whether blocks of the model are computed again on the way back, in the place "
+        "of keeping what is in them: less memory, about a third more time, the same gradients.",
+        json_schema_extra=LATER,
+    )
     diagnostics_every: int = Field(
         default=0,
         ge=0,
@@ -176,6 +190,11 @@ class SearchOptions(Options):
         return self.model_copy(update={"inner": inner})
 
     @property
+    def saves_memory(self) -> bool:
+        """Whether time is given for memory, so that searches run one at a time."""
+        return self.accumulate > 1 or self.gradient_checkpointing
+
+    @property
     def total_inner_steps(self) -> int:
         """Inner steps of the whole search, warm-up included, repeats not."""
         return self.warmup_steps + self.outer_steps * self.inner_steps
@@ -188,7 +207,8 @@ class SearchOptions(Options):
         again = self.inner_steps if self.schedule == "look_ahead" else 0
         outer = Cost(again, again)
         if selection == "learned":
-            outer += self.hypergradient.cost(centre_known=True) + Cost(1, 1)
+            parts = self.accumulate > 1
+            outer += self.hypergradient.cost(centre_known=True, in_parts=parts) + Cost(1, 1)
         return plain_steps(inner) + self.outer_steps * plain_steps(outer)
 
     def total_work(self, selection: Selection = "learned") -> float:

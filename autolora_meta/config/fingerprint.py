@@ -9,6 +9,7 @@ from autolora_meta.bilevel.options import Selection
 from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import InputError
 from autolora_meta.foundation import manifest
+from autolora_meta.foundation.options import hashed
 from autolora_meta.foundation.version import __version__
 
 
@@ -24,7 +25,7 @@ def fingerprint(config: RunConfig, seed: int, selection: str) -> str:
     read = {"model", "data", "task", "lora", "search"}
     read |= {"ranks"} if config.search.patience is not None else set()
     as_read = config.model_copy(update={"search": config.search_as_read})
-    sections = as_read.model_dump(mode="json", include=read)
+    sections = hashed(as_read, read)
     about = {**sections, "seed": seed, "selection": selection, "version": __version__}
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
 

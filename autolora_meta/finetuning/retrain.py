@@ -19,6 +19,7 @@ from autolora_meta.finetuning.architectures import model_type
 from autolora_meta.finetuning.buffers import refuse_moving_buffers, standing_still
 from autolora_meta.finetuning.evaluation import by_length
 from autolora_meta.finetuning.heads import refuse_new_and_frozen
+from autolora_meta.finetuning.known_by import known_by
 from autolora_meta.finetuning.lora import adapter_parameters, refuse_other_layers, with_adapter
 from autolora_meta.finetuning.lora_config import lora_config
 from autolora_meta.finetuning.prepare import Prepared
@@ -26,18 +27,16 @@ from autolora_meta.finetuning.start import Start
 from autolora_meta.finetuning.tasks import Processor
 from autolora_meta.finetuning.trainer import Follow, TaskTrainer
 from autolora_meta.foundation.checkpoints import Checkpoints
-from autolora_meta.foundation.content_hash import base_hash, content_hash
+from autolora_meta.foundation.content_hash import content_hash
 from autolora_meta.foundation.device import begin, resolved_precision
 from autolora_meta.foundation.interrupts import waiting
-from autolora_meta.foundation.options import Options
+from autolora_meta.foundation.options import LATER, Options, hashed
 from autolora_meta.foundation.places import scratch, sweep
 from autolora_meta.foundation.progress import Progress, Say, Silent
-from autolora_meta.foundation.randomness import RandomState, derive, replay, seeded
-from autolora_meta.foundation.version import __version__
+from autolora_meta.foundation.randomness import derive, seeded
 from autolora_meta.ranks.pattern import RankPattern
 
 _LOG = logging.getLogger("autolora_meta")
-_ROWS = 64  # of each split, by which a checkpoint knows its rows
 
 
 class RetrainOptions(Options):
@@ -77,6 +76,24 @@ class RetrainOptions(Options):
     eval_batch_size: int = Field(
         default=64, ge=1, description="Rows of a test batch; changes time and memory alone."
     )
+    accumulate: int = Field(
+        default=1,
+        ge=1,
+        description="Passes of batch_size rows that make one step: the gradient is that of "
+        "accumulate times batch_size rows, and memory holds one pass.",
+        json_schema_extra=LATER,
+    )
+    gradient_checkpointing: bool = Field(
+        default=False,
+        description="Whether blocks of the model are computed again on the way back, in the place "
+        "of keeping what is in them: less memory, about a third more time, the same gradients.",
+        json_schema_extra=LATER,
+    )
+
+    @property
+    def saves_memory(self) -> bool:
+        """Whether time is given for memory, so that adapters are trained one at a time."""
+        return self.accumulate > 1 or self.gradient_checkpointing
 
 
 @dataclass(frozen=True)
@@ -157,6 +174,7 @@ def retrain(
             task.loss,
             prepared.collate,
             autocast=resolved_precision(options.precision, device) == "bf16",
+            count=task.counted,
             model=wrapped,
             args=training_arguments(options, str(nothing_kept), derive(seed, "order"), device),
             train_dataset=concatenate_datasets([rows["train"], rows["validation"]]),
@@ -171,8 +189,8 @@ def retrain(
                 if checkpoints is None:
                     trainer.train()
                 else:
-                    about = content_hash(asdict(pattern), options.model_dump(), dropout, seed)
-                    known = _known(about, wrapped, prepared)
+                    about = content_hash(asdict(pattern), hashed(options), dropout, seed)
+                    known = known_by(about, wrapped, prepared)
                     with waiting() as stop:
                         trainer.train_from(checkpoints, known, stop, say)
         finally:
@@ -193,25 +211,6 @@ def retrain(
         sample=dict(prepared.collate(few)),
         losses=losses,
     )
-
-
-def _known(about: str, wrapped: PeftModel, prepared: Prepared) -> dict[str, str]:
-    """Return hashes by which a retraining knows its checkpoints (`refuse_other`)."""
-    trained = {name: p for name, p in wrapped.named_parameters() if p.requires_grad}
-    return {
-        "configuration": content_hash(about, trained, __version__),
-        "base": base_hash(wrapped),
-        "batches": rows_hash(prepared),
-    }
-
-
-def rows_hash(prepared: Prepared) -> str:
-    """Return a hash of how many rows are trained on, and of some of them."""
-    each = [prepared.rows[split] for split in ("train", "validation")]
-    few = [rows.__getitems__([*range(0, len(rows), 1 + len(rows) // _ROWS)]) for rows in each]
-    with replay(RandomState.snapshot()):
-        some = [dict(prepared.collate(rows)) for rows in few]
-    return content_hash(some, [len(rows) for rows in each])
 
 
 def started(
@@ -262,6 +261,7 @@ def training_arguments(
         output_dir=folder,
         max_steps=options.steps,
         per_device_train_batch_size=options.batch_size,
+        gradient_accumulation_steps=options.accumulate,
         learning_rate=options.learning_rate,
         lr_scheduler_type=options.schedule
         if options.schedule != "constant"

@@ -107,6 +107,11 @@ def refuse_unlike(jobs: Sequence[Job]) -> None:
             "with retrain.group_by_length the order of rows is drawn while an adapter trains, so "
             "several cannot share a pass; leave it out, or train them one at a time"
         )
+    if any(job.options.saves_memory for job in jobs):
+        raise Apart(
+            "retrain.accumulate and retrain.gradient_checkpointing save memory that several "
+            "adapters in one pass would take; train the adapters one at a time"
+        )
     if not all(job.prepared.padding_hidden for job in jobs):
         raise Apart(
             "the model reads padding, and rows of other adapters would change how much there is; "

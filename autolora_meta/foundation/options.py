@@ -61,6 +61,33 @@ class Options(BaseModel):
         return dict(below) if isinstance(below, Mapping) else {}
 
 
+# Marks a field that came when results were already known by hashes of their options.
+LATER: dict[str, Any] = {"later": True}
+
+
+def hashed(options: Options, include: set[str] | None = None) -> dict[str, Any]:
+    """Return what a hash of options is taken of: all but fields marked `LATER` at their default.
+
+    So a new option changes no hash where nobody sets it.
+
+    Args:
+        options: a record, with its sections.
+        include: names of the fields to take; None: all.
+    """
+    found = options.model_dump(mode="json", include=include)
+    _leave_out_later(options, found)
+    return found
+
+
+def _leave_out_later(options: Options, found: dict[str, Any]) -> None:
+    for name, field in type(options).model_fields.items():
+        value, extra = getattr(options, name), field.json_schema_extra
+        if isinstance(extra, Mapping) and "later" in extra and value == field.default:
+            found.pop(name, None)
+        elif isinstance(value, Options) and isinstance(found.get(name), dict):
+            _leave_out_later(value, found[name])
+
+
 _NAMED = 20  # mistakes in a message
 
 O = TypeVar("O", bound=Options)  # noqa: E741

@@ -40,6 +40,8 @@ METHODS = ("first_order", "darts", "one_step", "sama")
 
 def why_apart(options: SearchOptions, selection: Selection) -> str | None:
     """Return why searches with these options cannot share a pass; None if they may."""
+    if options.saves_memory:
+        return "accumulate and gradient_checkpointing save memory that several at once would take"
     method = options.hypergradient.method
     build = plugins.load(plugins.PROBLEMS, options.problem)
     if selection == "learned" and method not in METHODS:

@@ -15,6 +15,7 @@ from autolora_meta.config.fingerprint import fingerprint
 from autolora_meta.config.overlay import nested
 from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import InputError
+from autolora_meta.foundation.options import hashed
 from autolora_meta.foundation.version import __version__
 from autolora_meta.studies.labels import row_label, words
 from autolora_meta.studies.options import MOST_RUNS, StudyOptions
@@ -64,7 +65,7 @@ class Planned:
     @cached_property
     def id(self) -> str:
         """A hash of all that the run depends on: a finished run is known by it."""
-        about = self.config.model_dump(mode="json", include=_SECTIONS)
+        about = hashed(self.config, _SECTIONS)
         about |= {"arm": self.arm, "seed": self.seed, "version": __version__}
         arm, compared = allocator(self.arm), self.config.compare
         if not arm.searches or about["retrain"]["start"] == "scratch":
@@ -96,7 +97,7 @@ class Planned:
         if not self.config.ranks.to_choose:
             return None
         seed = self.seed if self.first is None else self.first
-        about = self.config.model_dump(mode="json", include=_SECTIONS)
+        about = hashed(self.config, _SECTIONS)
         about |= {"seed": seed, "version": __version__}
         key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:12]
         read = allocator("learned").reads(self.config)

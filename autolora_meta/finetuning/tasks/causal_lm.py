@@ -1,6 +1,7 @@
 """The text itself: each token from those before it."""
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -14,7 +15,7 @@ from autolora_meta.finetuning.batch_order import Collate
 from autolora_meta.finetuning.data.roles import TEXT
 from autolora_meta.finetuning.evaluation import batches
 from autolora_meta.finetuning.tasks.base import Say, Task
-from autolora_meta.finetuning.tasks.encoding import IGNORED, encode_texts, padded_on
+from autolora_meta.finetuning.tasks.encoding import IGNORED, encode_texts, labelled, padded_on
 from autolora_meta.finetuning.tasks.metrics import named
 from autolora_meta.finetuning.tasks.options import TaskOptions
 
@@ -69,6 +70,10 @@ class CausalLM(Task):
             raise InputError("no text has two tokens or more, so there is nothing to predict")
         columns = {name: [values[i] for i in full] for name, values in encoded.items()}
         return Dataset.from_dict({**columns, "labels": columns["input_ids"]})
+
+    def counted(self, batch: Mapping[str, Any]) -> int:
+        """Return the number of tokens that are predicted: all of a row but its first."""
+        return labelled(batch, shifted=True)
 
     def collator(self, processor: PreTrainedTokenizerBase) -> Collate:
         """Return a collator that pads on the right, labels with what the loss ignores.

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 from datasets import Dataset, DatasetDict
 from transformers import (
@@ -20,7 +20,13 @@ from autolora_meta.finetuning.evaluation import by_length
 from autolora_meta.finetuning.tasks import text_scores
 from autolora_meta.finetuning.tasks.base import Say, Task
 from autolora_meta.finetuning.tasks.causal_lm import token_metrics
-from autolora_meta.finetuning.tasks.encoding import IGNORED, padded_on, say_cut, token_limit
+from autolora_meta.finetuning.tasks.encoding import (
+    IGNORED,
+    labelled,
+    padded_on,
+    say_cut,
+    token_limit,
+)
 from autolora_meta.finetuning.tasks.generate_text import write
 from autolora_meta.finetuning.tasks.metrics import Evaluation, alike, named
 from autolora_meta.finetuning.tasks.options import GenerationOptions, TaskOptions
@@ -136,6 +142,10 @@ class Generation(Task):
                 verb = "is" if len(names) == 1 else "are"
                 say(f"{', '.join(names)} {verb} not measured: {next(iter(absent.values()))}")
         return Dataset.from_dict({**encoded, "text": texts, "references": references})
+
+    def counted(self, batch: Mapping[str, Any]) -> int:
+        """Return the number of tokens of the completions."""
+        return labelled(batch, shifted=not self.encoder_decoder)
 
     def collator(self, processor: PreTrainedTokenizerBase) -> Collate:
         """Return a collator that pads on the right, labels with what the loss ignores.
