@@ -17,6 +17,7 @@ from transformers import PreTrainedModel, PrinterCallback, TrainingArguments
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.architectures import model_type
 from autolora_meta.finetuning.buffers import refuse_moving_buffers, standing_still
+from autolora_meta.finetuning.checkpointing import checkpointed
 from autolora_meta.finetuning.evaluation import by_length
 from autolora_meta.finetuning.heads import refuse_new_and_frozen
 from autolora_meta.finetuning.known_by import known_by
@@ -184,7 +185,8 @@ def retrain(
         first = rows["train"].__getitems__(list(range(min(options.batch_size, len(rows["train"])))))
         inputs = trainer._prepare_inputs(prepared.collate(first))
         try:
-            with standing_still(wrapped):
+            saving = checkpointed(wrapped, options.gradient_checkpointing)
+            with saving, standing_still(wrapped):
                 refuse_moving_buffers(wrapped.train(), lambda: task.loss(wrapped, inputs))
                 if checkpoints is None:
                     trainer.train()

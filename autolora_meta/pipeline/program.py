@@ -19,6 +19,7 @@ from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.accumulated import stream_of
 from autolora_meta.finetuning.buffers import refuse_moving_buffers, standing_still
+from autolora_meta.finetuning.checkpointing import checkpointed
 from autolora_meta.finetuning.heads import refuse_new_and_frozen
 from autolora_meta.finetuning.lora import (
     LoraOptions,
@@ -115,7 +116,12 @@ class Program:
                 return _scalar(self.loss(wrapped, batch))
 
             batch = to_device(first(self.train.peek()), self.device)
-            with standing_still(wrapped), gated(wrapped, gates, forward=lambda: loss(batch)):
+            saving = checkpointed(wrapped, self.options.gradient_checkpointing)
+            with (
+                saving,
+                standing_still(wrapped),
+                gated(wrapped, gates, forward=lambda: loss(batch)),
+            ):
                 refuse_moving_buffers(wrapped, lambda: loss(batch))
                 with self._batches() as another:
                     refuse_unreached(wrapped, gates, loss, another)
