@@ -56,6 +56,7 @@ def _parts_replayed(
 ) -> Iterator[Tensor]:
     for weight, part in each(batch):
         with replay(state), torch.autocast(device_type, enabled=False):
-            loss = weighted(weight, step(part))
+            loss = weighted(weight, step(part)).sum()
             state = RandomState.snapshot()
-        yield loss.sum()
+        yield loss
+        del loss  # and its graph, before the next is made
