@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from autolora_meta.cli.arguments import Overlays, Overwrite, Restart, Runs, is_named
+from autolora_meta.cli.arguments import DryRun, Overlays, Overwrite, Restart, Runs, is_named
 
 if TYPE_CHECKING:
     from autolora_meta.config.run import RunConfig
@@ -17,6 +17,7 @@ def search(
     runs: Runs = Path("runs"),
     overwrite: Overwrite = False,
     restart: Restart = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Search only: the importance of every component, and the ranks that follow.
 
@@ -33,6 +34,9 @@ def search(
     config = RunConfig.load(*overlays)
     if config.ranks.to_choose:
         config.ranks.budget.refuse_auto()
+    if dry_run:
+        typer.echo(_measured(config))
+        return
     wanted, numbered = runs / config.name, not (is_named(overlays) or overwrite)
     with claimed(wanted, overwrite=overwrite, numbered=numbered, search=config) as folder:
         if folder != wanted:
@@ -44,6 +48,13 @@ def search(
             fill(folder, config)
         _search(config, folder, trackers)
     typer.echo(f"written to {folder}")
+
+
+def _measured(config: "RunConfig") -> str:
+    from autolora_meta.pipeline.dry_run import dry_run
+    from autolora_meta.reporting.dry_run import dry_run_words
+
+    return dry_run_words(config, dry_run(config, retrains=False))
 
 
 def _search(config: "RunConfig", folder: Path, trackers: "Trackers") -> None:
