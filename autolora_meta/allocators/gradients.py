@@ -11,6 +11,7 @@ from autolora_meta.allocators.training import peer_program
 from autolora_meta.allocators.weights import weight_of
 from autolora_meta.bilevel.feed import to_device
 from autolora_meta.finetuning.lora import unwrapped_afterwards
+from autolora_meta.finetuning.staying import moved
 from autolora_meta.foundation.cost import Cost
 from autolora_meta.foundation.parts import each, weighted
 from autolora_meta.foundation.progress import Silent
@@ -43,7 +44,7 @@ def mean_gradients(
     program, (names, _) = peer_program(replicate), replicate.layers
     model, progress = program.model, replicate.progress or Silent()
     with unwrapped_afterwards(model), seeded(derive(replicate.seed, label)):
-        model.to(program.device).train(train).requires_grad_(False)
+        moved(model, program.device).train(train).requires_grad_(False)
         weights = [weight_of(model, name).requires_grad_() for name in names]
         total = [torch.zeros_like(w) for w in weights]
         progress.start(label, batches)

@@ -1,6 +1,5 @@
 """Retrain: from a rank pattern to a trained PEFT adapter, with transformers' Trainer."""
 
-import copy
 import logging
 import math
 from dataclasses import asdict, dataclass
@@ -25,6 +24,7 @@ from autolora_meta.finetuning.lora import adapter_parameters, refuse_other_layer
 from autolora_meta.finetuning.lora_config import lora_config
 from autolora_meta.finetuning.prepare import Prepared
 from autolora_meta.finetuning.start import Start
+from autolora_meta.finetuning.staying import copied, moved
 from autolora_meta.finetuning.tasks import Processor
 from autolora_meta.finetuning.trainer import Follow, TaskTrainer
 from autolora_meta.foundation.checkpoints import Checkpoints
@@ -102,7 +102,8 @@ class RetrainResult:
     """A trained adapter and its metrics.
 
     Args:
-        model: the base with the adapter "default" and the trained head, in eval mode on the CPU.
+        model: the base with the adapter "default" and the trained head, in eval mode on the CPU
+            (a base that stays where it was loaded: there).
         tokenizer: of the base; for a model of pictures, its image processor.
         metrics: the task's metrics on the test rows; none where losses are wanted.
         log: {"step", "loss", "learning_rate"} of each step.
@@ -166,7 +167,7 @@ def retrain(
     if options.group_by_length and "input_ids" not in rows["train"].column_names:
         raise InputError("retrain.group_by_length is for texts, and these rows hold none; leave it")
     begin(device)
-    wrapped = started(copy.deepcopy(prepared.model), prepared, pattern, dropout, seed, start)
+    wrapped = started(copied(prepared.model), prepared, pattern, dropout, seed, start)
     follow = Follow(progress or Silent(), options.steps)
     test = by_length(rows["test"])
     sweep(temporary := Path(gettempdir()), "autolora")
@@ -205,7 +206,7 @@ def retrain(
             metrics = prepared.evaluate(wrapped, rows["test"], size)  # pyright: ignore[reportArgumentType]
     few = test.__getitems__(list(range(min(8, len(test)))))
     return RetrainResult(
-        model=wrapped.cpu(),
+        model=moved(wrapped, "cpu"),
         tokenizer=prepared.tokenizer,
         metrics=metrics,
         log=follow.log,

@@ -29,6 +29,7 @@ from autolora_meta.finetuning.lora import (
     wrap_for_search,
 )
 from autolora_meta.finetuning.prepare import Prepared
+from autolora_meta.finetuning.staying import moved
 from autolora_meta.finetuning.targets import Targets, choose_targets
 from autolora_meta.foundation.device import begin
 from autolora_meta.foundation.parts import first, in_parts
@@ -87,14 +88,14 @@ class Program:
 
         def forward() -> None:
             batch = to_device(first(self.train.peek()), self.device)
-            _scalar(self.loss(self.model.to(self.device), batch))
+            _scalar(self.loss(moved(self.model, self.device), batch))
 
         try:
             return choose_targets(
                 self.model, lora.targets, self.head, lora.k, lora.exclude, forward
             )
         finally:
-            self.model.to(home)
+            moved(self.model, home)
 
     @contextmanager
     def opened(self) -> Iterator[tuple[PeftModel, Gates, tuple[int, ...]]]:
@@ -109,7 +110,7 @@ class Program:
             wrapped = wrap_for_search(
                 self.model, names, self.lora, derive(self.seed, "factors"), head=self.head
             )
-            wrapped.to(self.device).train()
+            moved(wrapped, self.device).train()
             gates = Gates(names, self.lora.k, self.options.gates).to(self.device)
 
             def loss(batch: Any) -> Tensor:

@@ -63,7 +63,9 @@ def _apart(run: Planned) -> bool:
     would be lost with all others of its pass, where it is not kept beside (`Planned.measured`).
     """
     trains = allocator(run.arm).work(run.config) > 0 and run.measured is None
-    retrain = run.config.retrain
+    retrain, model = run.config.retrain, run.config.model
+    if model.quantization is not None or model.device_map is not None:
+        return True  # a base that stays as it was loaded
     return retrain.group_by_length or retrain.saves_memory or trains
 
 
