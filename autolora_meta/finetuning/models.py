@@ -31,6 +31,7 @@ from autolora_meta.finetuning.quantized import (
     quantization_config,
     refuse_without_gpu,
 )
+from autolora_meta.finetuning.staying import stay
 from autolora_meta.finetuning.tasks import Processor, Task
 from autolora_meta.finetuning.vocabulary import set_padding
 from autolora_meta.foundation.options import LATER, Options
@@ -131,6 +132,8 @@ def load_model(options: ModelOptions, task: Task, seed: int) -> tuple[PreTrained
                 raise
             except Exception as error:  # whatever a broken file makes transformers stumble over
                 raise InputError(_refusal(options.name, error)) from None
+        if options.placement:
+            stay(model)
         head = head_modules(model)
         absent = [*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])]
         refuse_untrained(absent, head, f"model.name '{options.name}'")

@@ -7,6 +7,12 @@ import torch
 from torch import nn
 
 M = TypeVar("M", bound=nn.Module)
+_MARK = "stays_where_it_was_loaded"
+
+
+def stay(model: nn.Module) -> None:
+    """Mark a model that is to stay: transformers notes no map of a single device."""
+    setattr(model, _MARK, True)
 
 
 def stays(model: nn.Module) -> bool:
@@ -17,7 +23,8 @@ def stays(model: nn.Module) -> bool:
     """
     held: Any = model
     placed = getattr(held, "hf_device_map", None) is not None
-    return placed or getattr(held, "is_quantized", False) is True
+    marked = getattr(held, _MARK, False) is True
+    return placed or marked or getattr(held, "is_quantized", False) is True
 
 
 def moved(model: M, device: torch.device | str) -> M:
