@@ -1,15 +1,17 @@
 """The options of a search: schedule, optimizers, hypergradient, gates."""
 
-from collections.abc import Iterable
-from typing import Any, Literal
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import nn
 
 from autolora_meta.bilevel.gating import GateOptions
+from autolora_meta.errors import InputError
 from autolora_meta.foundation.cost import Cost, plain_steps
-from autolora_meta.foundation.options import LATER, Options
+from autolora_meta.foundation.options import LATER, Options, one_of_two
 from autolora_meta.hypergradients.choice import HypergradientOptions, parse
 
 # frozen leaves all gates at their start: plain LoRA, read out the same way. random moves them along
@@ -105,6 +107,13 @@ class SearchOptions(Options):
         "at one plain step less.",
     )
     outer_steps: int = Field(default=150, ge=1, description="Steps of the gates.")
+    epochs: float | None = Field(
+        default=None,
+        gt=0,
+        description="Passes over the training rows, warm-up included, in place of outer_steps, "
+        "which follow once the rows are read; null: as outer_steps says.",
+        json_schema_extra=LATER,
+    )
     inner_steps: int = Field(
         default=1, ge=1, description="Steps of the LoRA factors per outer step."
     )
@@ -173,6 +182,39 @@ class SearchOptions(Options):
         description="Validation batches on which importance `sensitivity` is measured after the "
         "search, at one forward per singular direction and batch; 0: not measured.",
     )
+
+    @classmethod
+    def kept_under(cls, below: Any, above: Mapping[str, Any]) -> dict[str, Any]:
+        """Let a layer that sets outer_steps or epochs take the place of both below it."""
+        return one_of_two(below, above, "outer_steps", "epochs")
+
+    @model_validator(mode="after")
+    def _steps_or_epochs(self) -> Self:
+        given, default = self.outer_steps, type(self).model_fields["outer_steps"].default
+        if self.epochs is not None and given != default:
+            raise ValueError(
+                f"outer_steps is {given} and epochs is {self.epochs:g}; give one of the two"
+            )
+        return self
+
+    def in_steps(self, rows: int) -> Self:
+        """Return the options with the outer steps that the epochs are over so many rows.
+
+        Raises:
+            InputError: the warm-up takes all of them.
+        """
+        if self.epochs is None:
+            return self
+        epoch = max(1, rows // (self.batch_size * self.accumulate))  # what is left is dropped
+        steps = math.ceil(self.epochs * epoch)
+        if steps <= self.warmup_steps:
+            raise InputError(
+                f"search.epochs is {self.epochs:g}, {steps} steps of {rows} rows, and "
+                f"search.warmup_steps {self.warmup_steps} takes them all; raise epochs, or lower "
+                "warmup_steps"
+            )
+        outer = math.ceil((steps - self.warmup_steps) / self.inner_steps)
+        return self.model_copy(update={"outer_steps": outer, "epochs": None})
 
     def read_by(self, per_layer: bool) -> "SearchOptions":
         """Return the options with the gates that such a read-out has (`GateOptions.read_by`)."""

@@ -44,11 +44,12 @@ def run(
     """
     from autolora_meta.config.run import RunConfig
     from autolora_meta.foundation.progress import Bar
+    from autolora_meta.pipeline.epochs import in_steps
     from autolora_meta.studies.elsewhere.opened import opened
     from autolora_meta.workflow import placed
     from autolora_meta.workflow import run as run_all
 
-    config = RunConfig.load(*overlays)
+    config = in_steps(RunConfig.load(*overlays))
     folder = runs / config.name
     if dry_run:
         typer.echo(_measured(config, folder))

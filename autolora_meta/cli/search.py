@@ -29,9 +29,10 @@ def search(
     from autolora_meta.config.run import RunConfig
     from autolora_meta.foundation.tracking import Trackers
     from autolora_meta.pipeline.check import check
+    from autolora_meta.pipeline.epochs import in_steps
     from autolora_meta.studies.folder import claimed, fill, stopped_search
 
-    config = RunConfig.load(*overlays)
+    config = in_steps(RunConfig.load(*overlays))
     if config.ranks.to_choose:
         config.ranks.budget.refuse_auto()
     if dry_run:

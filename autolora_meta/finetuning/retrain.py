@@ -2,15 +2,16 @@
 
 import logging
 import math
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from tempfile import gettempdir
-from typing import Literal
+from typing import Any, Literal, Self
 
 import torch
 from datasets import concatenate_datasets
 from peft import PeftModel
-from pydantic import Field
+from pydantic import Field, model_validator
 from transformers import PreTrainedModel, PrinterCallback, TrainingArguments
 
 from autolora_meta.errors import InputError
@@ -23,15 +24,15 @@ from autolora_meta.finetuning.known_by import known_by
 from autolora_meta.finetuning.lora import adapter_parameters, refuse_other_layers, with_adapter
 from autolora_meta.finetuning.lora_config import lora_config
 from autolora_meta.finetuning.prepare import Prepared
+from autolora_meta.finetuning.retrain_result import RetrainResult
 from autolora_meta.finetuning.start import Start
 from autolora_meta.finetuning.staying import copied, moved
-from autolora_meta.finetuning.tasks import Processor
 from autolora_meta.finetuning.trainer import Follow, TaskTrainer
 from autolora_meta.foundation.checkpoints import Checkpoints
 from autolora_meta.foundation.content_hash import content_hash
 from autolora_meta.foundation.device import begin, resolved_precision
 from autolora_meta.foundation.interrupts import waiting
-from autolora_meta.foundation.options import LATER, Options, hashed
+from autolora_meta.foundation.options import LATER, Options, hashed, one_of_two
 from autolora_meta.foundation.places import scratch, sweep
 from autolora_meta.foundation.progress import Progress, Say, Silent
 from autolora_meta.foundation.randomness import derive, seeded
@@ -44,6 +45,13 @@ class RetrainOptions(Options):
     """Training of the adapter at the allocated ranks, with AdamW."""
 
     steps: int = Field(default=300, ge=1, description="Training steps.")
+    epochs: float | None = Field(
+        default=None,
+        gt=0,
+        description="Passes over training and validation rows, in place of steps, which follow "
+        "once the rows are read; null: as steps says.",
+        json_schema_extra=LATER,
+    )
     start: Literal["scratch", "search"] = Field(
         default="scratch",
         description="Start of the retraining. scratch: new factors, as in the paper. search: the "
@@ -91,34 +99,30 @@ class RetrainOptions(Options):
         json_schema_extra=LATER,
     )
 
+    @classmethod
+    def kept_under(cls, below: Any, above: Mapping[str, Any]) -> dict[str, Any]:
+        """Let a layer that sets steps or epochs take the place of both below it."""
+        return one_of_two(below, above, "steps", "epochs")
+
+    @model_validator(mode="after")
+    def _steps_or_epochs(self) -> Self:
+        if self.epochs is not None and self.steps != type(self).model_fields["steps"].default:
+            raise ValueError(
+                f"steps is {self.steps} and epochs is {self.epochs:g}; give one of the two"
+            )
+        return self
+
+    def in_steps(self, rows: int) -> Self:
+        """Return the options with the steps that the epochs are over so many rows."""
+        if self.epochs is None:
+            return self
+        epoch = math.ceil(rows / (self.batch_size * self.accumulate))
+        return self.model_copy(update={"steps": math.ceil(self.epochs * epoch), "epochs": None})
+
     @property
     def saves_memory(self) -> bool:
         """Whether time is given for memory, so that adapters are trained one at a time."""
         return self.accumulate > 1 or self.gradient_checkpointing
-
-
-@dataclass(frozen=True)
-class RetrainResult:
-    """A trained adapter and its metrics.
-
-    Args:
-        model: the base with the adapter "default" and the trained head, in eval mode on the CPU
-            (a base that stays where it was loaded: there).
-        tokenizer: of the base; for a model of pictures, its image processor.
-        metrics: the task's metrics on the test rows; none where losses are wanted.
-        log: {"step", "loss", "learning_rate"} of each step.
-        parameters: trained parameters of the adapter, head excluded.
-        sample: a few encoded test rows as a batch, to check a saved adapter with.
-        losses: of the test rows, where they are wanted. (n,) float64
-    """
-
-    model: PeftModel
-    tokenizer: Processor
-    metrics: dict[str, float]
-    log: list[dict[str, float]]
-    parameters: int
-    sample: dict[str, torch.Tensor]
-    losses: torch.Tensor | None = None
 
 
 def retrain(
@@ -164,6 +168,7 @@ def retrain(
         >>> result.metrics["accuracy"]  # doctest: +SKIP
     """
     task, rows = prepared.task, prepared.rows
+    options = options.in_steps(len(rows["train"]) + len(rows["validation"]))
     if options.group_by_length and "input_ids" not in rows["train"].column_names:
         raise InputError("retrain.group_by_length is for texts, and these rows hold none; leave it")
     begin(device)

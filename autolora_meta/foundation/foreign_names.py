@@ -46,8 +46,8 @@ _TABLE: tuple[tuple[str, tuple[str, ...], str], ...] = (
     # -- length and batches
     (
         "epochs num_epochs num_train_epochs n_epochs max_epochs",
-        ("retrain.steps",),
-        "training is counted in steps; epochs * rows / retrain.batch_size",
+        ("retrain.epochs", "search.epochs"),
+        "in place of steps",
     ),
     ("max_steps num_steps train_steps total_steps", ("retrain.steps", "search.outer_steps"), ""),
     (

@@ -61,6 +61,18 @@ class Options(BaseModel):
         return dict(below) if isinstance(below, Mapping) else {}
 
 
+def one_of_two(below: Any, above: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    """Return what remains of a section where each of these fields takes the place of the others.
+
+    >>> one_of_two({"steps": 70, "k": 2}, {"epochs": 3}, "steps", "epochs")
+    {'k': 2}
+    """
+    kept = Options.kept_under(below, above)
+    if any(above.get(name) is not None for name in names):
+        kept = {key: value for key, value in kept.items() if key not in names}
+    return kept
+
+
 # Marks a field that came when results were already known by hashes of their options.
 LATER: dict[str, Any] = {"later": True}
 

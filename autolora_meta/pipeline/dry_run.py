@@ -14,6 +14,7 @@ from autolora_meta.foundation import plugins
 from autolora_meta.foundation.device import threads
 from autolora_meta.foundation.memory import in_use, peak, room
 from autolora_meta.foundation.progress import Silent
+from autolora_meta.pipeline.epochs import in_steps
 from autolora_meta.pipeline.memory import naming_what_to_lower
 from autolora_meta.pipeline.prepare import prepare
 from autolora_meta.pipeline.program import Program, program_of
@@ -85,6 +86,7 @@ def dry_run(config: RunConfig, *, retrains: bool = True) -> DryRun:
     with threads(config.runtime.threads):
         with naming_what_to_lower(config, "search"):
             prepared = prepare(config, say=said.append)
+            config = in_steps(config, prepared)
             phases = _searched(program_of(_short(config), prepared, config.seed), config)
         if "retrain" in sections:
             with naming_what_to_lower(config, "retrain"):

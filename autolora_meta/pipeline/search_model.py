@@ -99,6 +99,11 @@ def search_model(
     search_options = read(SearchOptions, options or {}, "options")
     kept = RankOptions.kept_under({"budget": "uniform:1"}, allocation)
     rank_options = read(RankOptions, kept | allocation, "ranks")
+    if search_options.epochs is not None:
+        raise InputError(
+            "options.epochs is for rows that a configuration names; batches of your own are "
+            "counted in steps: give outer_steps"
+        )
     search_options = search_options.read_by(rank_options.read_plain)
     trained = tuple(head) or (head_modules(model) if isinstance(model, PreTrainedModel) else ())
     kept = Checkpoints(Path(checkpoints), every) if checkpoints is not None else None

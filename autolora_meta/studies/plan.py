@@ -17,6 +17,7 @@ from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import InputError
 from autolora_meta.foundation.options import hashed
 from autolora_meta.foundation.version import __version__
+from autolora_meta.pipeline.epochs import in_steps
 from autolora_meta.studies.labels import row_label, words
 from autolora_meta.studies.options import MOST_RUNS, StudyOptions
 from autolora_meta.studies.questions import VARIANT
@@ -117,6 +118,11 @@ class Planned:
         return row_label({"settings": self.settings, "arm": self.arm, "seed": self.seed})
 
 
+def base_of(options: StudyOptions) -> RunConfig:
+    """Return the configuration that all runs of a study start from."""
+    return in_steps(RunConfig.load(*options.base))
+
+
 def plan(options: StudyOptions) -> list[Planned]:
     """All runs of a study in the order of its file: variants, `vary`, arms, seeds.
 
@@ -142,7 +148,7 @@ def plan(options: StudyOptions) -> list[Planned]:
             overlays = [*options.variants[name], *overlays]
             settings = {VARIANT: name, **settings}
         try:
-            config = RunConfig.load(base, *overlays)
+            config = in_steps(RunConfig.load(base, *overlays))
         except InputError as error:
             mistakes.setdefault(str(error), []).append(words(settings))
             continue

@@ -33,8 +33,8 @@ def test_every_setting_that_the_table_names_is_there() -> None:
 @pytest.mark.parametrize(
     ("given", "answer"),
     [
-        ("epochs=3", "'epochs'; here it is retrain.steps"),
-        ("retrain.num-train-epochs=3", "here it is retrain.steps"),
+        ("epochs=3", "'epochs'; here it is retrain.epochs or search.epochs"),
+        ("retrain.num-train-epochs=3", "here it is retrain.epochs"),
         ("gradient_accumulation_steps=4", "here it is retrain.accumulate or search.accumulate"),
         ("per_device_train_batch_size=8", "here it is retrain.batch_size or search.batch_size"),
         ("micro_batch_size=8", "here it is retrain.batch_size or search.batch_size"),
