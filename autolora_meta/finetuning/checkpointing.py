@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
+from peft import PeftModel
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import PreTrainedModel
@@ -33,7 +34,7 @@ def checkpointed(model: nn.Module, wanted: bool) -> Iterator[None]:
     if not wanted:
         yield
         return
-    base: Any = model.get_base_model() if hasattr(model, "get_base_model") else model
+    base: Any = model.get_base_model() if isinstance(model, PeftModel) else model
     if not isinstance(base, PreTrainedModel) or not base.supports_gradient_checkpointing:
         raise InputError(
             f"gradient_checkpointing is on, and {type(base).__name__} has no blocks that "

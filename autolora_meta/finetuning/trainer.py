@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sized
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,7 @@ class TaskTrainer(Trainer):
         **settings: Any,
     ) -> None:
         self._autocast, self._count, self._total = autocast, count, 1.0
+        self._rows: Sized = settings["train_dataset"]
         self._loss, self._collator = loss, _Numbered(collate, settings["args"].seed)
         super().__init__(data_collator=self._collator, **settings)
         if self.args.gradient_accumulation_steps > 1:
@@ -119,7 +120,7 @@ class TaskTrainer(Trainer):
     def _passes(self, steps: int) -> int:
         """Return the number of batches that the first steps have taken."""
         each = self.args.gradient_accumulation_steps
-        of_epoch = math.ceil(len(self.train_dataset) / self.args.per_device_train_batch_size)
+        of_epoch = math.ceil(len(self._rows) / self.args.per_device_train_batch_size)
         epochs, more = divmod(steps, math.ceil(of_epoch / each))
         return epochs * of_epoch + more * each
 

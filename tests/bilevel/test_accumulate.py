@@ -68,7 +68,9 @@ def test_every_pass_of_a_hypergradient_sees_the_masks_of_the_step(
     of_all = in_parts(loss)
     with program(0.3, **options(method)) as (model, gates, engine):
         cut(engine, 2, 1, 1)
-        whole = [problem.batches.peek() for problem in (engine.inner_problem, engine.outer_problem)]
+        inner, outer = engine.inner_problem, engine.outer_problem
+        assert outer is not None
+        whole = [problem.batches.peek() for problem in (inner, outer)]
         assert all(isinstance(batch, Parts) for batch in whole)
         train, validation = whole
         with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):

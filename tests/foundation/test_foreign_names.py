@@ -113,7 +113,7 @@ def test_every_task_of_transformers_and_peft_is_answered() -> None:
 
 def test_a_setting_given_as_an_option() -> None:
     for option, answer in (
-        ("--epochs", "here it is retrain.steps"),
+        ("--epochs", "here it is retrain.epochs"),
         ("--lora.k", "such as lora.k="),
     ):
         said = command("run", "quickstart", option, "3")
