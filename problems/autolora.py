@@ -26,6 +26,7 @@ from autolora_meta.bilevel.gating import Gates
 from autolora_meta.bilevel.options import SearchOptions, Selection
 from autolora_meta.bilevel.problem import LoraProblem
 from autolora_meta.bilevel.random_gradients import RandomGradients
+from autolora_meta.finetuning.staying import moved
 from autolora_meta.foundation.device import resolved_precision
 from autolora_meta.foundation.progress import Progress, Row
 
@@ -84,7 +85,7 @@ def autolora(
     finetune = Finetune(
         "finetune",
         loss=loss,
-        module=model.to(device),
+        module=moved(model, device),
         optimizer=options.inner.build_for(model),
         batches=train_batches,
         hypergradient=options.hypergradient if selection == "learned" else None,

@@ -15,6 +15,7 @@ from autolora_meta.allocators.training import Training, learned_work, peer_progr
 from autolora_meta.allocators.uniform import allocate as uniform
 from autolora_meta.finetuning.lora import unwrapped_afterwards, with_adapter
 from autolora_meta.finetuning.lora_config import lora_config, plain
+from autolora_meta.finetuning.staying import moved
 from autolora_meta.foundation.randomness import derive, seeded
 from autolora_meta.pipeline.program import Program
 from autolora_meta.ranks.pattern import RankPattern
@@ -82,7 +83,7 @@ def _wrapped(replicate: Replicate, steps: int) -> Iterator[tuple[Program, PeftMo
         # PEFT sets it right by itself, layer by layer.
         warnings.filterwarnings("ignore", message="fan_in_fan_out is set to")
         model = with_adapter(program.model, config, derive(replicate.seed, "factors"))
-        yield program, model.to(program.device).train()
+        yield program, moved(model, program.device).train()
 
 
 def _triplets(allocator: Any, name: str) -> Tensor:

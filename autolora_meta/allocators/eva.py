@@ -13,7 +13,9 @@ from autolora_meta.allocators.training import learned_work, peer_program, peer_s
 from autolora_meta.bilevel.feed import to_device
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.lora import unwrapped_afterwards
+from autolora_meta.finetuning.staying import moved
 from autolora_meta.foundation.cost import Cost
+from autolora_meta.foundation.parts import each
 from autolora_meta.foundation.progress import Silent
 from autolora_meta.foundation.randomness import derive, seeded
 
@@ -38,7 +40,7 @@ def explained_variance(replicate: Replicate) -> Tensor:
     program, progress = peer_program(replicate), replicate.progress or Silent()
     model, limit = program.model, 2 * peer_steps(replicate.config)
     with unwrapped_afterwards(model), seeded(derive(replicate.seed, "eva")), torch.no_grad():
-        model.to(program.device).eval()
+        moved(model, program.device).eval()
         hooks = [_hook(name, k) for name in names]
         layers = [_linear(model, name) for name in names]
         handles = [layer.register_forward_hook(h) for layer, h in zip(layers, hooks, strict=True)]
@@ -46,9 +48,10 @@ def explained_variance(replicate: Replicate) -> Tensor:
         try:
             for _ in range(limit):
                 batch: Any = to_device(program.train.next(), program.device)
-                for hook in hooks:
-                    hook.model_input = batch
-                program.loss(model, batch)
+                for _, part in each(batch):
+                    for hook in hooks:
+                        hook.model_input = part
+                    program.loss(model, part)
                 replicate.cost += Cost(forwards=1)
                 progress.step(work=0.5)
                 if all(bool(hook.converged.all()) for hook in hooks):

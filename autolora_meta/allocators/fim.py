@@ -8,8 +8,11 @@ from autolora_meta.allocators.scored import proportional, scored
 from autolora_meta.allocators.training import plain_lora
 from autolora_meta.bilevel.feed import to_device
 from autolora_meta.bilevel.gating import lora_factors
+from autolora_meta.bilevel.passes import Passes
 from autolora_meta.foundation.cost import Cost
+from autolora_meta.foundation.parts import each, weighted
 from autolora_meta.foundation.progress import Silent
+from autolora_meta.hypergradients.vectors import gradients
 
 BATCHES = 8  # backward passes, each of one batch
 
@@ -25,13 +28,14 @@ def information(replicate: Replicate) -> Tensor:
         total = torch.zeros(len(columns), dtype=torch.float64)
         progress.start("fim", BATCHES)
         for _ in range(BATCHES):
-            loss = program.loss(model, to_device(program.train.next(), program.device))
-            gradients = torch.autograd.grad(loss, columns)
+            batch = to_device(program.train.next(), program.device)
+            passes = Passes(weighted(w, program.loss(model, part)) for w, part in each(batch))
+            found = gradients(passes, columns)
             # F_l = (1/T) sum_t mean (dg_t/dB_l)^2
-            squares = [g.float().square().mean().cpu().double() for g in gradients]
+            squares = [g.float().square().mean().cpu().double() for g in found]
             total += torch.stack(squares) / BATCHES
             replicate.cost += Cost(forwards=1, backwards=1)
-            progress.step(float(loss.detach()))
+            progress.step(float(passes.value))
         progress.close()
     return total
 

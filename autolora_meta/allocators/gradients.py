@@ -11,7 +11,9 @@ from autolora_meta.allocators.training import peer_program
 from autolora_meta.allocators.weights import weight_of
 from autolora_meta.bilevel.feed import to_device
 from autolora_meta.finetuning.lora import unwrapped_afterwards
+from autolora_meta.finetuning.staying import moved
 from autolora_meta.foundation.cost import Cost
+from autolora_meta.foundation.parts import each, weighted
 from autolora_meta.foundation.progress import Silent
 from autolora_meta.foundation.randomness import derive, seeded
 
@@ -42,17 +44,20 @@ def mean_gradients(
     program, (names, _) = peer_program(replicate), replicate.layers
     model, progress = program.model, replicate.progress or Silent()
     with unwrapped_afterwards(model), seeded(derive(replicate.seed, label)):
-        model.to(program.device).train(train).requires_grad_(False)
+        moved(model, program.device).train(train).requires_grad_(False)
         weights = [weight_of(model, name).requires_grad_() for name in names]
         total = [torch.zeros_like(w) for w in weights]
         progress.start(label, batches)
         for _ in range(batches):
             batch = to_device(program.train.next(), program.device)
-            begin(batch)
-            loss = program.loss(model, batch)
-            for mean, gradient in zip(total, torch.autograd.grad(loss, weights), strict=True):
-                mean += gradient / batches
+            value = 0.0
+            for weight, part in each(batch):
+                begin(part)
+                loss = weighted(weight, program.loss(model, part))
+                for mean, gradient in zip(total, torch.autograd.grad(loss, weights), strict=True):
+                    mean += gradient / batches
+                value += float(loss.detach())
             replicate.cost += Cost(forwards=1, backwards=1)
-            progress.step(float(loss.detach()))
+            progress.step(value)
         progress.close()
     return total

@@ -16,6 +16,7 @@ from autolora_meta.bilevel.gating import GateOptions, Gates
 from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import InputError
 from autolora_meta.foundation.cost import Cost, plain_steps
+from autolora_meta.foundation.parts import each, weighted
 from autolora_meta.foundation.progress import Silent
 from autolora_meta.pipeline.program import Program, program_of
 
@@ -81,14 +82,16 @@ class Training:
         device = torch.device(program.device)
         batch = to_device(program.train.next(), device)
         bf16 = program.options.precision == "bf16"
-        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            loss = program.loss(self._model, batch)
-        value = float(loss.detach())
+        value = 0.0
+        for weight, part in each(batch):
+            with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+                loss = program.loss(self._model, part)
+            weighted(weight, loss).backward()
+            value += float(loss.detach()) * (1.0 if weight is None else weight)
         if not math.isfinite(value):
             raise InputError(
                 f"the loss of a peer's training is {value}; lower search.inner.learning_rate"
             )
-        loss.backward()
         self._optimizer.step()
         self._replicate.cost += Cost(forwards=1, backwards=1)
         self._progress.step(value)

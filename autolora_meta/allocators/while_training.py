@@ -12,6 +12,8 @@ from autolora_meta.bilevel.gating import Gates, lora_factors
 from autolora_meta.config.run import RunConfig
 from autolora_meta.finetuning.start import Start
 from autolora_meta.foundation.cost import Cost
+from autolora_meta.foundation.parts import each, weighted
+from autolora_meta.hypergradients.vectors import gradients
 from autolora_meta.pipeline.program import Program, program_of
 from autolora_meta.pipeline.running import start_of
 from autolora_meta.ranks.budget import Budget
@@ -133,7 +135,8 @@ def begun(replicate: Replicate) -> tuple[RankPattern, Start]:
 
 def _gradient(program: Program, model: PeftModel, gates: Gates, batch: object) -> Tensor:
     """Return f_a on a validation batch. (L, k)"""
-    (gradient,) = torch.autograd.grad(program.loss(model, batch), [gates.logits])
+    passes = (weighted(weight, program.loss(model, part)) for weight, part in each(batch))
+    (gradient,) = gradients(passes, [gates.logits])
     return gradient
 
 

@@ -1,9 +1,12 @@
 """What a problem is fed: batches without end, with a place that can be saved, and their loss."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Protocol
 
 from torch import Tensor, nn
+
+from autolora_meta.foundation.parts import Parts
 
 Loss = Callable[[nn.Module, Any], Tensor]  # (model, batch) -> scalar
 
@@ -32,6 +35,8 @@ def to_device(batch: Any, device: Any) -> Any:
     """Tensors of a nested batch on `device`; mappings become plain dicts."""
     if isinstance(batch, Tensor):
         return batch.to(device)
+    if isinstance(batch, Parts):
+        return replace(batch, batches=to_device(batch.batches, device))
     if isinstance(batch, Mapping):
         return {key: to_device(value, device) for key, value in batch.items()}
     if isinstance(batch, tuple | list):

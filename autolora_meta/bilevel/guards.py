@@ -17,7 +17,7 @@ from autolora_meta.hypergradients.finite_difference import FiniteDifferenceProdu
 from autolora_meta.hypergradients.methods import METHODS
 from autolora_meta.hypergradients.products import AutogradProducts
 from autolora_meta.hypergradients.solvers import SolverRecord
-from autolora_meta.hypergradients.vectors import Vector, add_scaled, inner_products
+from autolora_meta.hypergradients.vectors import Vector, add_scaled, inner_products, parts_of
 
 LOG = logging.getLogger("autolora_meta")
 # Relative difference of one mixed product taken both ways. Kinks (ReLU) are seen by a difference
@@ -110,7 +110,7 @@ def check_replay(inner: Inner) -> Cost:
         return Cost()
     step = inner.next_step()
     with torch.no_grad(), inner.at(None):
-        first, second = (float(inner.replayed_loss(step)) for _ in range(2))
+        first, second = (float(sum(parts_of(inner.replayed_loss(step)))) for _ in range(2))
     apart = abs(first - second) / (max(abs(first), abs(second)) or 1.0)
     if apart > REPLAY:
         LOG.warning(

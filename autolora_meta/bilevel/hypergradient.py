@@ -10,6 +10,7 @@ from autolora_meta.bilevel.diagnostics import Examination, examine
 from autolora_meta.bilevel.guards import stop_unless_finite
 from autolora_meta.bilevel.implicit_part import implicit_part
 from autolora_meta.bilevel.inner import Inner
+from autolora_meta.bilevel.passes import Passes
 from autolora_meta.foundation.cost import Cost
 from autolora_meta.hypergradients.solvers import SolverRecord
 from autolora_meta.hypergradients.vectors import add_scaled, gradients, inner_products, scale
@@ -54,7 +55,7 @@ class HypergradientRecord:
 
 
 def hypergradient(
-    loss: Tensor, hyper: Sequence[Tensor], inner: Inner
+    loss: Passes, hyper: Sequence[Tensor], inner: Inner
 ) -> tuple[list[Tensor], list[HypergradientRecord], Cost]:
     """Return df/da, in the shapes of a, what it was made of in each search, and what it cost.
 
@@ -68,7 +69,7 @@ def hypergradient(
     Raises:
         NotFinite: a loss or a part of the hypergradient is not finite.
     """
-    found = gradients(loss.sum(), [*hyper, *inner.parameters()])
+    found = gradients(loss, [*hyper, *inner.parameters()])
     direct, v = found[: len(hyper)], found[len(hyper) :]  # f_a, f_w
     part = implicit_part(inner, hyper, v)
     implicit = part.vector  # -J x
@@ -77,7 +78,7 @@ def hypergradient(
     products = inner_products(pairs, inner.members)
     names = "f_w", "the direct part f_a", "the implicit part J x"
     sizes = [{n: p**0.5 for n, p in zip(names, own[:3], strict=True)} for own in products]
-    stop_unless_finite(inner, loss.detach().reshape(-1).tolist(), sizes, part.solver)
+    stop_unless_finite(inner, loss.value.reshape(-1).tolist(), sizes, part.solver)
     lengths = [(own[names[1]], own[names[2]]) for own in sizes]
     records = [
         HypergradientRecord(*both, _cosine(together, *both), part.solver, examined)
@@ -86,7 +87,7 @@ def hypergradient(
     if inner.hypergradient is not None and inner.hypergradient.weight == "balanced":
         # J x <- J x norm(f_a) / norm(J x)
         factors = [f_a / (j_x or 1.0) for f_a, j_x in lengths]
-        implicit = scale(loss.new_tensor(factors) if inner.members else factors[0], implicit)
+        implicit = scale(loss.value.new_tensor(factors) if inner.members else factors[0], implicit)
     # df/da = f_a - J x
     return add_scaled(direct, 1.0, implicit), records, part.cost
 

@@ -13,6 +13,7 @@ from autolora_meta.errors import NotFinite
 from autolora_meta.foundation.randomness import RandomState
 from autolora_meta.hypergradients.choice import HypergradientOptions
 from autolora_meta.hypergradients.unrolled import RecordedStep, UnrolledOptions, record_step
+from autolora_meta.hypergradients.vectors import Loss
 
 
 class InnerStep(NamedTuple):
@@ -59,7 +60,7 @@ class InnerLoop:
         step: InnerStep,
         weights: Sequence[Tensor],
         optimizer: torch.optim.Optimizer,
-        loss: Callable[[InnerStep], Tensor],
+        loss: Callable[[InnerStep], Loss],
     ) -> None:
         """Remember a step that `optimizer` is about to take from `weights`, and its loss."""
         self.tape.append(step)
@@ -116,8 +117,8 @@ class Inner(Protocol):
         """Return what the next step will see; nothing moves on."""
         ...
 
-    def replayed_loss(self, step: InnerStep | None = None) -> Tensor:
-        """Return the loss of a step (the last one) at the weights as they are now."""
+    def replayed_loss(self, step: InnerStep | None = None) -> Loss:
+        """Return the loss of a step (the last one) at the weights as they are now, or its parts."""
         ...
 
     def at(self, weights: Sequence[Tensor] | None) -> AbstractContextManager[None]:

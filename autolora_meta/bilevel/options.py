@@ -1,15 +1,17 @@
 """The options of a search: schedule, optimizers, hypergradient, gates."""
 
-from collections.abc import Iterable
-from typing import Any, Literal
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import nn
 
 from autolora_meta.bilevel.gating import GateOptions
+from autolora_meta.errors import InputError
 from autolora_meta.foundation.cost import Cost, plain_steps
-from autolora_meta.foundation.options import Options
+from autolora_meta.foundation.options import LATER, Options, one_of_two
 from autolora_meta.hypergradients.choice import HypergradientOptions, parse
 
 # frozen leaves all gates at their start: plain LoRA, read out the same way. random moves them along
@@ -105,6 +107,13 @@ class SearchOptions(Options):
         "at one plain step less.",
     )
     outer_steps: int = Field(default=150, ge=1, description="Steps of the gates.")
+    epochs: float | None = Field(
+        default=None,
+        gt=0,
+        description="Passes over the training rows, warm-up included, in place of outer_steps, "
+        "which follow once the rows are read; null: as outer_steps says.",
+        json_schema_extra=LATER,
+    )
     inner_steps: int = Field(
         default=1, ge=1, description="Steps of the LoRA factors per outer step."
     )
@@ -130,6 +139,20 @@ class SearchOptions(Options):
         default="float32",
         description="Precision of training passes; bf16: under autocast; auto: bf16 where the "
         "device is faster with it. Hypergradients are always float32.",
+    )
+    accumulate: int = Field(
+        default=1,
+        ge=1,
+        description="Passes that make one step, of batch_size or outer_batch_size rows each: "
+        "gradients and hypergradients are those of all their rows, and memory holds one pass. "
+        "Methods by double backward take a forward and a backward more for each product.",
+        json_schema_extra=LATER,
+    )
+    gradient_checkpointing: bool = Field(
+        default=False,
+        description="Whether blocks of the model are computed again on the way back, in the place "
+        "of keeping what is in them: less memory, about a third more time, the same gradients.",
+        json_schema_extra=LATER,
     )
     diagnostics_every: int = Field(
         default=0,
@@ -160,6 +183,39 @@ class SearchOptions(Options):
         "search, at one forward per singular direction and batch; 0: not measured.",
     )
 
+    @classmethod
+    def kept_under(cls, below: Any, above: Mapping[str, Any]) -> dict[str, Any]:
+        """Let a layer that sets outer_steps or epochs take the place of both below it."""
+        return one_of_two(below, above, "outer_steps", "epochs")
+
+    @model_validator(mode="after")
+    def _steps_or_epochs(self) -> Self:
+        given, default = self.outer_steps, type(self).model_fields["outer_steps"].default
+        if self.epochs is not None and given != default:
+            raise ValueError(
+                f"outer_steps is {given} and epochs is {self.epochs:g}; give one of the two"
+            )
+        return self
+
+    def in_steps(self, rows: int) -> Self:
+        """Return the options with the outer steps that the epochs are over so many rows.
+
+        Raises:
+            InputError: the warm-up takes all of them.
+        """
+        if self.epochs is None:
+            return self
+        epoch = max(1, rows // (self.batch_size * self.accumulate))  # what is left is dropped
+        steps = math.ceil(self.epochs * epoch)
+        if steps <= self.warmup_steps:
+            raise InputError(
+                f"search.epochs is {self.epochs:g}, {steps} steps of {rows} rows, and "
+                f"search.warmup_steps {self.warmup_steps} takes them all; raise epochs, or lower "
+                "warmup_steps"
+            )
+        outer = math.ceil((steps - self.warmup_steps) / self.inner_steps)
+        return self.model_copy(update={"outer_steps": outer, "epochs": None})
+
     def read_by(self, per_layer: bool) -> "SearchOptions":
         """Return the options with the gates that such a read-out has (`GateOptions.read_by`)."""
         return self.model_copy(update={"gates": self.gates.read_by(per_layer)})
@@ -176,6 +232,11 @@ class SearchOptions(Options):
         return self.model_copy(update={"inner": inner})
 
     @property
+    def saves_memory(self) -> bool:
+        """Whether time is given for memory, so that searches run one at a time."""
+        return self.accumulate > 1 or self.gradient_checkpointing
+
+    @property
     def total_inner_steps(self) -> int:
         """Inner steps of the whole search, warm-up included, repeats not."""
         return self.warmup_steps + self.outer_steps * self.inner_steps
@@ -188,7 +249,8 @@ class SearchOptions(Options):
         again = self.inner_steps if self.schedule == "look_ahead" else 0
         outer = Cost(again, again)
         if selection == "learned":
-            outer += self.hypergradient.cost(centre_known=True) + Cost(1, 1)
+            parts = self.accumulate > 1
+            outer += self.hypergradient.cost(centre_known=True, in_parts=parts) + Cost(1, 1)
         return plain_steps(inner) + self.outer_steps * plain_steps(outer)
 
     def total_work(self, selection: Selection = "learned") -> float:

@@ -22,12 +22,14 @@ from autolora_meta.bilevel.feed import Batches, to_device
 from autolora_meta.bilevel.hypergradient import HypergradientRecord, hypergradient
 from autolora_meta.bilevel.implicit_part import register
 from autolora_meta.bilevel.inner import InnerLoop, InnerStep
+from autolora_meta.bilevel.passes import Passes, replayed
 from autolora_meta.bilevel.states import States, restored
 from autolora_meta.errors import NotFinite
 from autolora_meta.foundation.cost import Cost
+from autolora_meta.foundation.parts import each, weighted
 from autolora_meta.foundation.randomness import RandomState, replay
 from autolora_meta.hypergradients.choice import HypergradientOptions
-from autolora_meta.hypergradients.vectors import assign, gradients
+from autolora_meta.hypergradients.vectors import Loss, assign, gradients
 
 
 class LoraProblem(ImplicitProblem):
@@ -110,14 +112,18 @@ class LoraProblem(ImplicitProblem):
 
     # -- passes: betty knows autocast on CUDA only, and losses of one number ---------------------
 
-    def get_loss(self, batch: Any) -> tuple[Tensor, dict[str, Any]]:
-        """Return the loss of a training pass, and the same for reading."""
-        loss = self.training_step_exec(batch)
-        return loss, {"loss": loss.detach()}
+    def get_loss(self, batch: Any) -> tuple[Passes, dict[str, Any]]:
+        """Return the loss of a training pass, and the same for reading once it was taken."""
+        passes = Passes(self.training_step_exec(batch))
+        return passes, {"loss": passes}
 
-    def training_step_exec(self, batch: Any) -> Tensor:
-        """Take one counted training pass, under autocast where that is asked for."""
+    def training_step_exec(self, batch: Any) -> Iterator[Tensor]:
+        """Take one counted training pass, part by part, under autocast where that is asked for."""
         self.cost += Cost(forwards=1)
+        for weight, part in each(batch):
+            yield weighted(weight, self._training_pass(part))
+
+    def _training_pass(self, batch: Any) -> Tensor:
         method = self.hypergradient
         # Double backward needs torch's math attention, which draws dropout masks of its own: the
         # step that is differentiated has to see the same ones.
@@ -126,16 +132,16 @@ class LoraProblem(ImplicitProblem):
         with attention, torch.autocast(self._device_type, torch.bfloat16, enabled=self.autocast):
             return self.training_step(batch)
 
-    def replayed_loss(self, step: InnerStep | None = None) -> Tensor:
+    def replayed_loss(self, step: InnerStep | None = None) -> Loss:
         """Return the loss of an inner step (the last one) at the weights as they are now.
 
-        Of several searches it is the sum of their losses: no loss depends on another's numbers.
+        Of several searches it is the sum of their losses: no loss depends on another's numbers. Of
+        a batch in parts it is theirs, made one by one.
         Calling it twice evaluates the same function twice: the same batch and masks, in float32
         (docs/architecture.md, invariant 2).
         """
         step = step or self.loop.tape[-1]
-        with replay(step.random_state), torch.autocast(self._device_type, enabled=False):
-            return self.training_step(step.batch).sum()
+        return replayed(self.training_step, step.batch, step.random_state, self._device_type)
 
     def next_step(self) -> InnerStep:
         """Return what the next inner step will see; batches and random numbers do not move on."""
@@ -148,7 +154,7 @@ class LoraProblem(ImplicitProblem):
     # -- gradients: betty runs two backwards through the outer graph -----------------------------
 
     def backward(
-        self, loss: Tensor, params: Sequence[Tensor], paths: Sequence[Any], **_: Any
+        self, loss: Passes, params: Sequence[Tensor], paths: Sequence[Any], **_: Any
     ) -> None:
         """Set the gradients of `params`; along a path to an inner problem, the hypergradient."""
         self.cost += Cost(backwards=1)
@@ -158,9 +164,7 @@ class LoraProblem(ImplicitProblem):
         else:
             # A forward difference can start from this pass, if it is in float32.
             start = self._parents and self.loop.needs_centre and not self.autocast
-            both = gradients(
-                loss.sum(), [*params, *(self._parents[0].parameters() if start else [])]
-            )
+            both = gradients(loss, [*params, *(self._parents[0].parameters() if start else [])])
             found, g_a = both[: len(params)], both[len(params) :]
             self.loop.keep(found, g_a)
         self.set_grads(params, found)
@@ -222,7 +226,7 @@ class LoraProblem(ImplicitProblem):
             step = InnerStep(batch, RandomState.snapshot())
             self.loop.begin(step, self._trainable, self.optimizer, self.replayed_loss)
         losses = super().one_step_descent(batch)
-        self._losses, self._read = losses["loss"].reshape(-1), None
+        self._losses, self._read = losses["loss"].value.reshape(-1), None
         return losses
 
     @property

@@ -1,14 +1,16 @@
 """A control of any formulation: the gates move along noise instead of along the hypergradient."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from autolora_meta.bilevel.gating import Gates
+from autolora_meta.bilevel.passes import Passes
 from autolora_meta.bilevel.problem import LoraProblem
 from autolora_meta.foundation.randomness import derive
+from autolora_meta.hypergradients.vectors import gradients
 
 
 class Noise:
@@ -69,10 +71,10 @@ class RandomGradients(LoraProblem):
     def training_step(self, batch: Tensor) -> Tensor:
         return (batch * self.module.logits).sum()
 
-    def training_step_exec(self, batch: Tensor) -> Tensor:
-        return self.training_step(batch)
+    def training_step_exec(self, batch: Tensor) -> Iterator[Tensor]:
+        yield self.training_step(batch)
 
     def backward(
-        self, loss: Tensor, params: Sequence[Tensor], paths: Sequence[Any], **_: Any
+        self, loss: Passes, params: Sequence[Tensor], paths: Sequence[Any], **_: Any
     ) -> None:
-        self.set_grads(params, torch.autograd.grad(loss, list(params)))
+        self.set_grads(params, gradients(loss, params))

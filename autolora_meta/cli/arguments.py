@@ -38,6 +38,13 @@ RetryFailed = Annotated[
 Wait = Annotated[
     bool, typer.Option("--wait", help="Wait for another process that works on this folder.")
 ]
+DryRun = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run",
+        help="Measure a step of each phase (time, memory, trained parameters), and write nothing.",
+    ),
+]
 Executor = Annotated[
     str,
     typer.Option(

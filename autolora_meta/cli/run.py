@@ -1,10 +1,12 @@
 """`autolora-meta run`: the whole job."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from autolora_meta.cli.arguments import (
+    DryRun,
     Executor,
     ExecutorOptions,
     Overlays,
@@ -17,6 +19,9 @@ from autolora_meta.cli.arguments import (
     is_named,
 )
 
+if TYPE_CHECKING:
+    from autolora_meta.config.run import RunConfig
+
 
 def run(
     overlays: Overlays,
@@ -25,6 +30,7 @@ def run(
     retry_failed: RetryFailed = False,
     wait: Wait = False,
     restart: Restart = False,
+    dry_run: DryRun = False,
     executor: Executor = "local",
     executor_option: ExecutorOptions = None,
 ) -> None:
@@ -38,12 +44,16 @@ def run(
     """
     from autolora_meta.config.run import RunConfig
     from autolora_meta.foundation.progress import Bar
+    from autolora_meta.pipeline.epochs import in_steps
     from autolora_meta.studies.elsewhere.opened import opened
     from autolora_meta.workflow import placed
     from autolora_meta.workflow import run as run_all
 
-    config = RunConfig.load(*overlays)
+    config = in_steps(RunConfig.load(*overlays))
     folder = runs / config.name
+    if dry_run:
+        typer.echo(_measured(config, folder))
+        return
     if not (overwrite or is_named(overlays)):
         config, other = placed(config, folder)
         if other != folder:
@@ -62,3 +72,12 @@ def run(
             say=typer.echo,
         )
     end_with(table.failed)
+
+
+def _measured(config: "RunConfig", folder: Path) -> str:
+    from autolora_meta.pipeline.dry_run import dry_run
+    from autolora_meta.reporting.dry_run import dry_run_words
+    from autolora_meta.studies.study import Study
+
+    study = Study.of(config, folder)
+    return dry_run_words(config, dry_run(config), study.jobs(study.left()))

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from autolora_meta.cli.arguments import Overlays, Overwrite, Restart, Runs, is_named
+from autolora_meta.cli.arguments import DryRun, Overlays, Overwrite, Restart, Runs, is_named
 
 if TYPE_CHECKING:
     from autolora_meta.config.run import RunConfig
@@ -17,6 +17,7 @@ def search(
     runs: Runs = Path("runs"),
     overwrite: Overwrite = False,
     restart: Restart = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Search only: the importance of every component, and the ranks that follow.
 
@@ -28,6 +29,9 @@ def search(
     from autolora_meta.config.run import RunConfig
 
     config, named = RunConfig.load(*overlays), is_named(overlays)
+    if dry_run:
+        typer.echo(_measured(config))
+        return
     folder = search_into(config, runs, named=named, overwrite=overwrite, restart=restart)
     typer.echo(f"written to {folder}")
 
@@ -46,8 +50,10 @@ def search_into(
     """
     from autolora_meta.foundation.tracking import Trackers
     from autolora_meta.pipeline.check import check
+    from autolora_meta.pipeline.epochs import in_steps
     from autolora_meta.studies.folder import claimed, fill, stopped_search
 
+    config = in_steps(config)
     if config.ranks.to_choose:
         config.ranks.budget.refuse_auto()
     wanted, numbered = runs / config.name, not (named or overwrite)
@@ -61,6 +67,17 @@ def search_into(
             fill(folder, config)
         _search(config, folder, trackers)
     return folder
+
+
+def _measured(config: "RunConfig") -> str:
+    from autolora_meta.pipeline.dry_run import dry_run
+    from autolora_meta.pipeline.epochs import in_steps
+    from autolora_meta.reporting.dry_run import dry_run_words
+
+    config = in_steps(config)
+    if config.ranks.to_choose:
+        config.ranks.budget.refuse_auto()
+    return dry_run_words(config, dry_run(config, retrains=False))
 
 
 def _search(config: "RunConfig", folder: Path, trackers: "Trackers") -> None:

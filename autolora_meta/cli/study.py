@@ -32,7 +32,11 @@ def study(
     ] = False,
     dry_run: Annotated[
         bool,
-        typer.Option("--dry-run", help="List the runs that are left, and run none; data are read."),
+        typer.Option(
+            "--dry-run",
+            help="List the runs that are left, measure a step of each phase of the first of them "
+            "(time, memory), and write nothing.",
+        ),
     ] = False,
     retry_failed: RetryFailed = False,
     wait: Wait = False,
@@ -57,6 +61,8 @@ def study(
     `autolora-meta study mine.yaml --executor submitit --executor-option slurm_partition=gpu`
     """
     from autolora_meta.foundation.progress import Bar
+    from autolora_meta.pipeline.dry_run import dry_run as measure
+    from autolora_meta.reporting.dry_run import dry_run_words
     from autolora_meta.reporting.summary import study_plan
     from autolora_meta.studies.elsewhere.opened import opened
     from autolora_meta.studies.options import read_study
@@ -69,7 +75,11 @@ def study(
     if dry_run:
         left = work.left(retry_failed=retry_failed)
         work.check(typer.echo)
-        typer.echo(study_plan(left, work.jobs(left)))
+        jobs = work.jobs(left)
+        typer.echo(study_plan(left, jobs))
+        if left:
+            typer.echo(f"\nmeasured with {left[0].label}:\n")
+            typer.echo(dry_run_words(left[0].config, measure(left[0].config), jobs))
         return
     with opened(executor, executor_option or [], work.folder) as workers:
         table = complete(

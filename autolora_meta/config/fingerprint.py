@@ -2,37 +2,15 @@
 
 import hashlib
 import json
-from collections.abc import Set
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 from autolora_meta.bilevel.options import Selection
 from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import InputError
 from autolora_meta.foundation import manifest
+from autolora_meta.foundation.options import hashed
 from autolora_meta.foundation.version import __version__
-
-# Options that came after the first runs: at their default they are no part of a hash, so that what
-# was done before is known again.
-_LATER = {
-    "data": ("messages", "prompt", "completion", "instruction", "input", "output"),
-    "task": ("chat_template", "loss_on", "truncation_side"),
-}
-
-
-def sections(config: RunConfig, read: Set[str]) -> dict[str, Any]:
-    """Return these sections of a configuration as plain values, to be hashed.
-
-    Args:
-        config: resolved.
-        read: names of the sections.
-    """
-    found = config.model_dump(mode="json", include=set(read))
-    for section, names in _LATER.items():
-        for name in names:
-            if section in found and found[section][name] is None:
-                del found[section][name]
-    return found
 
 
 def fingerprint(config: RunConfig, seed: int, selection: str) -> str:
@@ -47,12 +25,8 @@ def fingerprint(config: RunConfig, seed: int, selection: str) -> str:
     read = {"model", "data", "task", "lora", "search"}
     read |= {"ranks"} if config.search.patience is not None else set()
     as_read = config.model_copy(update={"search": config.search_as_read})
-    about = {
-        **sections(as_read, read),
-        "seed": seed,
-        "selection": selection,
-        "version": __version__,
-    }
+    sections = hashed(as_read, read)
+    about = {**sections, "seed": seed, "selection": selection, "version": __version__}
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydantic import Field, field_validator, model_validator
 
+from autolora_meta.bilevel.base import refuse_on_bits
 from autolora_meta.bilevel.options import SearchOptions
 from autolora_meta.config.compare import CompareOptions
 from autolora_meta.config.overlay import Overlay, merged
@@ -111,8 +112,9 @@ class RunConfig(Options):
         return self
 
     @model_validator(mode="after")
-    def _ranks_within_k(self) -> "RunConfig":
+    def _fitting_together(self) -> "RunConfig":
         bounds(self.lora.k, self.ranks)
+        refuse_on_bits(self.search.hypergradient, self.model.quantization)
         return self
 
     @model_validator(mode="after")

@@ -78,4 +78,5 @@ def _check(result: RetrainResult, folder: Path, base: PreTrainedModel) -> None:
 
 @torch.no_grad()
 def _logits(model: PeftModel, batch: dict[str, Tensor]) -> Tensor:
-    return model.eval()(**batch).logits.float()
+    here = {name: values.to(model.device) for name, values in batch.items()}
+    return model.eval()(**here).logits.float()

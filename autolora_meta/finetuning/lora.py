@@ -18,6 +18,7 @@ from autolora_meta.errors import InputError
 from autolora_meta.finetuning.architectures import model_type
 from autolora_meta.finetuning.heads import refuse_other_heads, train_in_float32
 from autolora_meta.finetuning.lora_config import lora_config
+from autolora_meta.finetuning.staying import moved
 from autolora_meta.foundation.options import Options
 from autolora_meta.foundation.randomness import RandomState, replay
 from autolora_meta.ranks.pattern import RankPattern
@@ -233,7 +234,7 @@ def unwrapped_afterwards(model: nn.Module) -> Iterator[None]:
             module.training = training
         for name in set(vars(model)) - attributes:
             delattr(model, name)
-        model.to(device)
+        moved(model, device)
         for parameter, requires_grad in frozen:
             parameter.requires_grad_(requires_grad)
         for name, value in buffers.items():

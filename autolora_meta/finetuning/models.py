@@ -26,9 +26,15 @@ from autolora_meta.errors import InputError
 from autolora_meta.finetuning.heads import head_modules, refuse_untrained, train_in_float32
 from autolora_meta.finetuning.hub import could_be_id, is_slip_of, nearest, path_of, slip_in_path
 from autolora_meta.finetuning.loading import quiet_loading, reason, refuse_pickled
+from autolora_meta.finetuning.quantized import (
+    Quantization,
+    quantization_config,
+    refuse_without_gpu,
+)
+from autolora_meta.finetuning.staying import stay
 from autolora_meta.finetuning.tasks import Processor, Task
 from autolora_meta.finetuning.vocabulary import set_padding
-from autolora_meta.foundation.options import Options
+from autolora_meta.foundation.options import LATER, Options
 from autolora_meta.foundation.randomness import RandomState, derive, replay
 
 EMBEDDED = "embedded-minilm"
@@ -61,6 +67,23 @@ class ModelOptions(Options):
         default="float32",
         description="Data type of the frozen base; adapters and head are always float32.",
     )
+    quantization: Quantization | None = Field(
+        default=None,
+        description="Bits of the frozen base: nf4 (4 bits, as in QLoRA) or int8, by bitsandbytes "
+        "on a CUDA device; null: as dtype says. Methods by double backward cannot be had with it.",
+        json_schema_extra=LATER,
+    )
+    device_map: str | dict[str, int | str] | None = Field(
+        default=None,
+        description="Where transformers lays the base as it loads it: auto, or a mapping of module "
+        "to device; it then stays there. null: on runtime.device.",
+        json_schema_extra=LATER,
+    )
+
+    @property
+    def placement(self) -> dict[str, Any]:
+        """What `from_pretrained` is told of devices."""
+        return {} if self.device_map is None else {"device_map": self.device_map}
 
 
 def load_model(options: ModelOptions, task: Task, seed: int) -> tuple[PreTrainedModel, Processor]:
@@ -97,10 +120,16 @@ def load_model(options: ModelOptions, task: Task, seed: int) -> tuple[PreTrained
                     attn_implementation=options.attention,
                     ignore_mismatched_sizes=True,  # a head for other classes is made anew
                     output_loading_info=True,
+                    **options.placement,
+                    **_quantized(options, task),
                     use_safetensors=True,  # the other form is a pickle
                 )
+            except InputError:
+                raise
             except Exception as error:  # whatever a broken file makes transformers stumble over
                 raise InputError(_refusal(options.name, error)) from None
+        if options.placement:
+            stay(model)
         head = head_modules(model)
         absent = [*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])]
         refuse_untrained(absent, head, f"model.name '{options.name}'")
@@ -117,6 +146,14 @@ def load_model(options: ModelOptions, task: Task, seed: int) -> tuple[PreTrained
     if options.name == EMBEDDED:
         model.name_or_path = model.config.name_or_path = public_name(EMBEDDED)
     return model.eval(), processor
+
+
+def _quantized(options: ModelOptions, task: Task) -> dict[str, Any]:
+    if options.quantization is None:
+        return {}
+    refuse_without_gpu(options.quantization)
+    about = task.model_class, base_config(options), task.model_settings()
+    return {"quantization_config": quantization_config(options.quantization, *about)}
 
 
 def base_config(options: ModelOptions) -> PreTrainedConfig:

@@ -91,10 +91,13 @@ def _gap(
     task: Task, model: PreTrainedModel, collate: Collate, short: Mapping[str, Any], long: Any
 ) -> float:
     """Return |loss padded - loss alone| of the short row, as a share of the latter, at least 1."""
-    both = collate([dict(short), dict(long)])
+    both, single = (
+        {name: values.to(model.device) for name, values in collate(rows).items()}
+        for rows in ([dict(short), dict(long)], [dict(short)])
+    )
     first = {name: values[:1] for name, values in both.items()}
     with replay(RandomState.snapshot()):
-        alone = task.loss(model, collate([dict(short)])).item()
+        alone = task.loss(model, single).item()
         padded = task.loss(model, first).item()
     gap = abs(padded - alone) / max(1.0, abs(alone))
     return gap if gap == gap else float("inf")

@@ -22,6 +22,7 @@ from autolora_meta.finetuning.models import (
     locate,
 )
 from autolora_meta.finetuning.padding import hide_padding
+from autolora_meta.finetuning.quantized import refuse_without_gpu
 from autolora_meta.finetuning.row_losses import row_losses
 from autolora_meta.finetuning.tasks import TASKS, Processor, Task, TaskOptions, task_class
 from autolora_meta.finetuning.vocabulary import refuse_foreign_ids
@@ -129,6 +130,7 @@ def task_and_rows(
     Arguments and errors are those of `prepare`.
     """
     locate(model.name)  # a mistyped path is refused before rows are read
+    refuse_without_gpu(model.quantization)
     asked = task_class(options.type) if task is None else task
     splits = load_rows(
         data, asked.roles, seed, say=say, group=asked.group, given=given, chat=asked.chat

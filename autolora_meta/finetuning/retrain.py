@@ -1,49 +1,57 @@
 """Retrain: from a rank pattern to a trained PEFT adapter, with transformers' Trainer."""
 
-import copy
 import logging
 import math
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from tempfile import gettempdir
-from typing import Literal
+from typing import Any, Literal, Self
 
 import torch
 from datasets import concatenate_datasets
 from peft import PeftModel
-from pydantic import Field
+from pydantic import Field, model_validator
 from transformers import PreTrainedModel, PrinterCallback, TrainingArguments
 
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.architectures import model_type
 from autolora_meta.finetuning.buffers import refuse_moving_buffers, standing_still
+from autolora_meta.finetuning.checkpointing import checkpointed
 from autolora_meta.finetuning.evaluation import by_length
 from autolora_meta.finetuning.heads import refuse_new_and_frozen
+from autolora_meta.finetuning.known_by import known_by
 from autolora_meta.finetuning.lora import adapter_parameters, refuse_other_layers, with_adapter
 from autolora_meta.finetuning.lora_config import lora_config
 from autolora_meta.finetuning.prepare import Prepared
+from autolora_meta.finetuning.retrain_result import RetrainResult
 from autolora_meta.finetuning.start import Start
-from autolora_meta.finetuning.tasks import Processor
+from autolora_meta.finetuning.staying import copied, moved
 from autolora_meta.finetuning.trainer import Follow, TaskTrainer
 from autolora_meta.foundation.checkpoints import Checkpoints
-from autolora_meta.foundation.content_hash import base_hash, content_hash
+from autolora_meta.foundation.content_hash import content_hash
 from autolora_meta.foundation.device import begin, resolved_precision
 from autolora_meta.foundation.interrupts import waiting
-from autolora_meta.foundation.options import Options
+from autolora_meta.foundation.options import LATER, Options, hashed, one_of_two
 from autolora_meta.foundation.places import scratch, sweep
 from autolora_meta.foundation.progress import Progress, Say, Silent
-from autolora_meta.foundation.randomness import RandomState, derive, replay, seeded
-from autolora_meta.foundation.version import __version__
+from autolora_meta.foundation.randomness import derive, seeded
 from autolora_meta.ranks.pattern import RankPattern
 
 _LOG = logging.getLogger("autolora_meta")
-_ROWS = 64  # of each split, by which a checkpoint knows its rows
 
 
 class RetrainOptions(Options):
     """Training of the adapter at the allocated ranks, with AdamW."""
 
     steps: int = Field(default=300, ge=1, description="Training steps.")
+    epochs: float | None = Field(
+        default=None,
+        gt=0,
+        description="Passes over training and validation rows, in place of steps, which follow "
+        "once the rows are read; null: as steps says.",
+        json_schema_extra=LATER,
+    )
     start: Literal["scratch", "search"] = Field(
         default="scratch",
         description="Start of the retraining. scratch: new factors, as in the paper. search: the "
@@ -77,29 +85,44 @@ class RetrainOptions(Options):
     eval_batch_size: int = Field(
         default=64, ge=1, description="Rows of a test batch; changes time and memory alone."
     )
+    accumulate: int = Field(
+        default=1,
+        ge=1,
+        description="Passes of batch_size rows that make one step: the gradient is that of "
+        "accumulate times batch_size rows, and memory holds one pass.",
+        json_schema_extra=LATER,
+    )
+    gradient_checkpointing: bool = Field(
+        default=False,
+        description="Whether blocks of the model are computed again on the way back, in the place "
+        "of keeping what is in them: less memory, about a third more time, the same gradients.",
+        json_schema_extra=LATER,
+    )
 
+    @classmethod
+    def kept_under(cls, below: Any, above: Mapping[str, Any]) -> dict[str, Any]:
+        """Let a layer that sets steps or epochs take the place of both below it."""
+        return one_of_two(below, above, "steps", "epochs")
 
-@dataclass(frozen=True)
-class RetrainResult:
-    """A trained adapter and its metrics.
+    @model_validator(mode="after")
+    def _steps_or_epochs(self) -> Self:
+        if self.epochs is not None and self.steps != type(self).model_fields["steps"].default:
+            raise ValueError(
+                f"steps is {self.steps} and epochs is {self.epochs:g}; give one of the two"
+            )
+        return self
 
-    Args:
-        model: the base with the adapter "default" and the trained head, in eval mode on the CPU.
-        tokenizer: of the base; for a model of pictures, its image processor.
-        metrics: the task's metrics on the test rows; none where losses are wanted.
-        log: {"step", "loss", "learning_rate"} of each step.
-        parameters: trained parameters of the adapter, head excluded.
-        sample: a few encoded test rows as a batch, to check a saved adapter with.
-        losses: of the test rows, where they are wanted. (n,) float64
-    """
+    def in_steps(self, rows: int) -> Self:
+        """Return the options with the steps that the epochs are over so many rows."""
+        if self.epochs is None:
+            return self
+        epoch = math.ceil(rows / (self.batch_size * self.accumulate))
+        return self.model_copy(update={"steps": math.ceil(self.epochs * epoch), "epochs": None})
 
-    model: PeftModel
-    tokenizer: Processor
-    metrics: dict[str, float]
-    log: list[dict[str, float]]
-    parameters: int
-    sample: dict[str, torch.Tensor]
-    losses: torch.Tensor | None = None
+    @property
+    def saves_memory(self) -> bool:
+        """Whether time is given for memory, so that adapters are trained one at a time."""
+        return self.accumulate > 1 or self.gradient_checkpointing
 
 
 def retrain(
@@ -145,10 +168,11 @@ def retrain(
         >>> result.metrics["accuracy"]  # doctest: +SKIP
     """
     task, rows = prepared.task, prepared.rows
+    options = options.in_steps(len(rows["train"]) + len(rows["validation"]))
     if options.group_by_length and "input_ids" not in rows["train"].column_names:
         raise InputError("retrain.group_by_length is for texts, and these rows hold none; leave it")
     begin(device)
-    wrapped = started(copy.deepcopy(prepared.model), prepared, pattern, dropout, seed, start)
+    wrapped = started(copied(prepared.model), prepared, pattern, dropout, seed, start)
     follow = Follow(progress or Silent(), options.steps)
     test = by_length(rows["test"])
     sweep(temporary := Path(gettempdir()), "autolora")
@@ -157,6 +181,7 @@ def retrain(
             task.loss,
             prepared.collate,
             autocast=resolved_precision(options.precision, device) == "bf16",
+            count=task.counted,
             model=wrapped,
             args=training_arguments(options, str(nothing_kept), derive(seed, "order"), device),
             train_dataset=concatenate_datasets([rows["train"], rows["validation"]]),
@@ -166,13 +191,14 @@ def retrain(
         first = rows["train"].__getitems__(list(range(min(options.batch_size, len(rows["train"])))))
         inputs = trainer._prepare_inputs(prepared.collate(first))
         try:
-            with standing_still(wrapped):
+            saving = checkpointed(wrapped, options.gradient_checkpointing)
+            with saving, standing_still(wrapped):
                 refuse_moving_buffers(wrapped.train(), lambda: task.loss(wrapped, inputs))
                 if checkpoints is None:
                     trainer.train()
                 else:
-                    about = content_hash(asdict(pattern), options.model_dump(), dropout, seed)
-                    known = _known(about, wrapped, prepared)
+                    about = content_hash(asdict(pattern), hashed(options), dropout, seed)
+                    known = known_by(about, wrapped, prepared)
                     with waiting() as stop:
                         trainer.train_from(checkpoints, known, stop, say)
         finally:
@@ -185,7 +211,7 @@ def retrain(
             metrics = prepared.evaluate(wrapped, rows["test"], size)  # pyright: ignore[reportArgumentType]
     few = test.__getitems__(list(range(min(8, len(test)))))
     return RetrainResult(
-        model=wrapped.cpu(),
+        model=moved(wrapped, "cpu"),
         tokenizer=prepared.tokenizer,
         metrics=metrics,
         log=follow.log,
@@ -193,25 +219,6 @@ def retrain(
         sample=dict(prepared.collate(few)),
         losses=losses,
     )
-
-
-def _known(about: str, wrapped: PeftModel, prepared: Prepared) -> dict[str, str]:
-    """Return hashes by which a retraining knows its checkpoints (`refuse_other`)."""
-    trained = {name: p for name, p in wrapped.named_parameters() if p.requires_grad}
-    return {
-        "configuration": content_hash(about, trained, __version__),
-        "base": base_hash(wrapped),
-        "batches": rows_hash(prepared),
-    }
-
-
-def rows_hash(prepared: Prepared) -> str:
-    """Return a hash of how many rows are trained on, and of some of them."""
-    each = [prepared.rows[split] for split in ("train", "validation")]
-    few = [rows.__getitems__([*range(0, len(rows), 1 + len(rows) // _ROWS)]) for rows in each]
-    with replay(RandomState.snapshot()):
-        some = [dict(prepared.collate(rows)) for rows in few]
-    return content_hash(some, [len(rows) for rows in each])
 
 
 def started(
@@ -262,6 +269,7 @@ def training_arguments(
         output_dir=folder,
         max_steps=options.steps,
         per_device_train_batch_size=options.batch_size,
+        gradient_accumulation_steps=options.accumulate,
         learning_rate=options.learning_rate,
         lr_scheduler_type=options.schedule
         if options.schedule != "constant"

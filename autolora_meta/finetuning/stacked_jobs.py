@@ -20,6 +20,7 @@ from autolora_meta.finetuning.retrain import RetrainOptions, started, training_a
 from autolora_meta.finetuning.shared_base import same_base
 from autolora_meta.finetuning.stacked import adapter_state
 from autolora_meta.finetuning.start import Start
+from autolora_meta.finetuning.staying import stays
 from autolora_meta.foundation.randomness import derive
 from autolora_meta.ranks.pattern import RankPattern
 
@@ -106,6 +107,16 @@ def refuse_unlike(jobs: Sequence[Job]) -> None:
         raise Apart(
             "with retrain.group_by_length the order of rows is drawn while an adapter trains, so "
             "several cannot share a pass; leave it out, or train them one at a time"
+        )
+    if any(stays(job.prepared.model) for job in jobs):
+        raise Apart(
+            "a quantised base, or one with a device_map, stays as it was loaded, and rows of "
+            "several adapters cannot be told apart in it; train the adapters one at a time"
+        )
+    if any(job.options.saves_memory for job in jobs):
+        raise Apart(
+            "retrain.accumulate and retrain.gradient_checkpointing save memory that several "
+            "adapters in one pass would take; train the adapters one at a time"
         )
     if not all(job.prepared.padding_hidden for job in jobs):
         raise Apart(

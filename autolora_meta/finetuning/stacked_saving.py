@@ -6,7 +6,7 @@ from dataclasses import asdict
 import torch
 from torch import Tensor
 
-from autolora_meta.finetuning.retrain import rows_hash
+from autolora_meta.finetuning.known_by import rows_hash
 from autolora_meta.finetuning.stacked import Stack
 from autolora_meta.finetuning.stacked_adamw import StackedAdamW
 from autolora_meta.finetuning.stacked_jobs import Job
@@ -18,6 +18,7 @@ from autolora_meta.foundation.checkpoints import (
 )
 from autolora_meta.foundation.content_hash import base_hash, content_hash
 from autolora_meta.foundation.interrupts import Stop
+from autolora_meta.foundation.options import hashed
 from autolora_meta.foundation.progress import Say
 from autolora_meta.foundation.randomness import RandomState
 from autolora_meta.foundation.version import __version__
@@ -37,7 +38,7 @@ class Saving:
         self, checkpoints: Checkpoints, stack: Stack, jobs: Sequence[Job], dropout: float
     ) -> None:
         self._checkpoints, self._stack = checkpoints, stack
-        about = [[asdict(job.pattern), job.options.model_dump(), job.seed] for job in jobs]
+        about = [[asdict(job.pattern), hashed(job.options), job.seed] for job in jobs]
         rows = {id(job.prepared): rows_hash(job.prepared) for job in jobs}
         self._known = {
             "configuration": content_hash(about, dropout, stack.vector, __version__),

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sized
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from autolora_meta.foundation.checkpoints import (
     tell_elsewhere,
 )
 from autolora_meta.foundation.interrupts import Stop
+from autolora_meta.foundation.parts import Count, rows
 from autolora_meta.foundation.places import replace_text
 from autolora_meta.foundation.progress import Progress, Say
 from autolora_meta.foundation.randomness import RandomState, derive, seeded
@@ -39,6 +40,7 @@ class TaskTrainer(Trainer):
         collate: makes a batch of a list of rows; what it draws hangs on the number of the batch.
         autocast: training passes under bfloat16 autocast. The Trainer's own `bf16` would leave the
             model under autocast for good.
+        count: batch -> how many its loss is the mean of, by which accumulated passes are joined.
         settings: of the Trainer.
     """
 
@@ -48,11 +50,15 @@ class TaskTrainer(Trainer):
         collate: Collate,
         *,
         autocast: bool = False,
+        count: Count = rows,
         **settings: Any,
     ) -> None:
-        self._autocast = autocast
+        self._autocast, self._count, self._total = autocast, count, 1.0
+        self._rows: Sized = settings["train_dataset"]
         self._loss, self._collator = loss, _Numbered(collate, settings["args"].seed)
         super().__init__(data_collator=self._collator, **settings)
+        if self.args.gradient_accumulation_steps > 1:
+            self.model_accepts_loss_kwargs = False  # the Trainer divides, `compute_loss` weighs
         self._checkpoints: Checkpoints | None = None
         self._known: dict[str, str] = {}
         self._found: dict[str, Any] = {}
@@ -63,7 +69,16 @@ class TaskTrainer(Trainer):
         self, model: nn.Module, inputs: dict[str, Any], **_: Any
     ) -> Tensor:
         with torch.autocast(self.args.device.type, torch.bfloat16, enabled=self._autocast):
-            return self._loss(model, inputs)
+            loss = self._loss(model, inputs)
+        if self.args.gradient_accumulation_steps == 1:
+            return loss
+        passes = self.current_gradient_accumulation_steps  # fewer at the end of an epoch
+        return loss * (passes * self._count(inputs) / self._total)
+
+    def get_batch_samples(self, *given: Any, **named: Any) -> Any:
+        found = super().get_batch_samples(*given, **named)
+        self._total = float(sum(map(self._count, found[0])))
+        return found
 
     def train_from(
         self, checkpoints: Checkpoints, known: dict[str, str], stop: Stop, say: Say
@@ -99,8 +114,15 @@ class TaskTrainer(Trainer):
         place = Path(str(self.args.output_dir))
         replace_text(place / _STATE, self._found["trainer"])
         self._to_restore = RandomState.of(self._found["random"])
-        self._collator.count = step
+        self._collator.count = self._passes(step)
         self.train(resume_from_checkpoint=str(place))
+
+    def _passes(self, steps: int) -> int:
+        """Return the number of batches that the first steps have taken."""
+        each = self.args.gradient_accumulation_steps
+        of_epoch = math.ceil(len(self._rows) / self.args.per_device_train_batch_size)
+        epochs, more = divmod(steps, math.ceil(of_epoch / each))
+        return epochs * of_epoch + more * each
 
     def begin_epoch(self) -> None:
         """Note the random state, by which rows are ordered; put it back in a half-done epoch."""

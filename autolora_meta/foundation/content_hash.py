@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from autolora_meta.foundation.parts import Parts
+
 _READ = 64  # numbers of each frozen tensor
 
 
@@ -40,6 +42,8 @@ def _add(found: Any, value: object) -> None:
         for key in sorted(value, key=str):
             _add(found, str(key))
             _add(found, value[key])
+    elif isinstance(value, Parts):
+        _add(found, [*value.batches, *value.weights])
     elif isinstance(value, list | tuple):
         found.update(f"{len(value)}:".encode())
         for one in value:

@@ -34,10 +34,7 @@ class Foreign:
 
 _RATES = ("retrain.learning_rate", "search.inner.learning_rate", "search.outer.learning_rate")
 _BATCHES = ("retrain.batch_size", "search.batch_size")
-_NO_BITS = (
-    "from a configuration the base is loaded whole (model.dtype=bfloat16 halves it); a base that "
-    "you load in 4 or 8 bits yourself can be searched from Python (search_model(model, train, ...))"
-)
+_BITS = "nf4 or int8; a base that is quantised otherwise can be searched from Python (search_model)"
 _NO_VARIANT = "gates act on the components of plain LoRA, B A x, which it has not"
 _NO_SAVING = "a run saves its adapter once, at the end; a study goes on where it was stopped"
 _NO_CHOICE = (
@@ -49,8 +46,8 @@ _TABLE: tuple[tuple[str, tuple[str, ...], str], ...] = (
     # -- length and batches
     (
         "epochs num_epochs num_train_epochs n_epochs max_epochs",
-        ("retrain.steps",),
-        "training is counted in steps; epochs * rows / retrain.batch_size",
+        ("retrain.epochs", "search.epochs"),
+        "in place of steps",
     ),
     ("max_steps num_steps train_steps total_steps", ("retrain.steps", "search.outer_steps"), ""),
     (
@@ -65,9 +62,8 @@ _TABLE: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ),
     (
         "gradient_accumulation_steps gradient_accumulation accumulate_grad_batches",
-        (),
-        "a batch is one pass, because a hypergradient repeats it; set retrain.batch_size and "
-        "search.batch_size",
+        ("retrain.accumulate", "search.accumulate"),
+        "passes that make one step",
     ),
     ("auto_find_batch_size", (), "set retrain.batch_size and search.batch_size"),
     # -- optimizer
@@ -167,10 +163,10 @@ _TABLE: tuple[tuple[str, tuple[str, ...], str], ...] = (
         "sdpa or eager",
     ),
     (
-        "load_in_4bit load_in_8bit bnb_config quantization_config quantization quantization_bit "
+        "load_in_4bit load_in_8bit bnb_config quantization_config quantization_bit "
         "bnb_4bit_compute_dtype bnb_4bit_quant_type gptq",
-        (),
-        _NO_BITS,
+        ("model.quantization",),
+        _BITS,
     ),
     (
         "bf16 bfloat16 mixed_precision",
@@ -185,8 +181,8 @@ _TABLE: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ),
     (
         "gradient_checkpointing activation_checkpointing",
-        (),
-        "what saves memory is a smaller search.batch_size and retrain.batch_size",
+        ("retrain.gradient_checkpointing", "search.gradient_checkpointing"),
+        "",
     ),
     ("torch_compile tf32 use_liger_kernel", (), "the model runs as it is loaded"),
     (
@@ -194,7 +190,8 @@ _TABLE: tuple[tuple[str, tuple[str, ...], str], ...] = (
         (),
         "a model is searched on one device; runs of a study go side by side (runtime.workers)",
     ),
-    ("device_map use_cpu no_cuda gpu gpus cuda n_gpu", ("runtime.device",), ""),
+    ("device_map", ("model.device_map", "runtime.device"), ""),
+    ("use_cpu no_cuda gpu gpus cuda n_gpu", ("runtime.device",), ""),
     (
         "num_workers num_proc dataloader_num_workers dataset_num_proc preprocessing_num_workers",
         ("runtime.workers",),

@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import torch
 
 _STATUS, _REFERENCES = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+_CGROUP = Path("/sys/fs/cgroup/memory.max")
 
 
 # How torch and its allocators say it, where they raise no exception of its own.
@@ -56,6 +58,40 @@ def peak(device: torch.device | str) -> Iterator[list[int]]:
         rose.append(max(_resident("VmHWM") - before, 0))
     else:
         yield rose
+
+
+def in_use(device: torch.device | str) -> int | None:
+    """Return the bytes that this process holds there now; None where that is not known."""
+    device = torch.device(device)
+    if device.type == "cuda":
+        return torch.cuda.memory_allocated(device)
+    return _resident("VmRSS") if device.type == "cpu" and _STATUS.exists() else None
+
+
+def room(device: torch.device | str) -> int | None:
+    """Return the bytes that this process could hold there, what it holds counted; None: unknown.
+
+    On a CPU that is what the system can give, or the limit of the container if that is less.
+    """
+    device, held = torch.device(device), in_use(device)
+    if held is None:
+        return None
+    if device.type == "cuda":
+        unused = torch.cuda.memory_reserved(device) - held
+        return held + unused + torch.cuda.mem_get_info(device)[0]
+    free = psutil.virtual_memory().available
+    if (limit := _limit()) is not None:
+        return min(held + free, limit)
+    return held + free
+
+
+def _limit() -> int | None:
+    """Return the limit of the container (cgroup), if there is one."""
+    try:
+        said = _CGROUP.read_text().strip()
+    except OSError:
+        return None
+    return int(said) if said.isdigit() else None
 
 
 def _give_back() -> None:

@@ -61,6 +61,49 @@ class Options(BaseModel):
         return dict(below) if isinstance(below, Mapping) else {}
 
 
+def one_of_two(below: Any, above: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    """Return what remains of a section where each of these fields takes the place of the others.
+
+    >>> one_of_two({"steps": 70, "k": 2}, {"epochs": 3}, "steps", "epochs")
+    {'k': 2}
+    """
+    kept = Options.kept_under(below, above)
+    if any(above.get(name) is not None for name in names):
+        kept = {key: value for key, value in kept.items() if key not in names}
+    return kept
+
+
+# Mark a field that came when results were already known by hashes of their options, and one that
+# no result depends on.
+LATER: dict[str, Any] = {"hashed": "when set"}
+UNHASHED: dict[str, Any] = {"hashed": "never"}
+
+
+def hashed(options: Options, include: set[str] | None = None) -> dict[str, Any]:
+    """Return what a hash of options is taken of.
+
+    A field marked `LATER` is left out at its default, so that a new option changes no hash where
+    nobody sets it; one marked `UNHASHED` always.
+
+    Args:
+        options: a record, with its sections.
+        include: names of the fields to take; None: all.
+    """
+    found = options.model_dump(mode="json", include=include)
+    _leave_out(options, found)
+    return found
+
+
+def _leave_out(options: Options, found: dict[str, Any]) -> None:
+    for name, field in type(options).model_fields.items():
+        value, extra = getattr(options, name), field.json_schema_extra
+        mark = extra.get("hashed") if isinstance(extra, Mapping) else None
+        if mark == "never" or (mark == "when set" and value == field.default):
+            found.pop(name, None)
+        elif isinstance(value, Options) and isinstance(found.get(name), dict):
+            _leave_out(value, found[name])
+
+
 _NAMED = 20  # mistakes in a message
 
 O = TypeVar("O", bound=Options)  # noqa: E741

@@ -48,9 +48,10 @@ class HypergradientOptions(Options):
         """The factor of J x; 1 for a balanced weight, which is known only with f_a."""
         return 1.0 if self.weight == "balanced" else self.weight
 
-    def cost(self, *, centre_known: bool = False) -> Cost:
+    def cost(self, *, centre_known: bool = False, in_parts: bool = False) -> Cost:
         """Return the most that the implicit term costs, beyond the inner and the outer pass."""
-        return self.record.cost(self.solver, self.difference, centre_known=centre_known)
+        known = {"centre_known": centre_known, "in_parts": in_parts}
+        return self.record.cost(self.solver, self.difference, **known)
 
     @classmethod
     def kept_under(cls, below: Any, above: Mapping[str, Any]) -> dict[str, Any]:

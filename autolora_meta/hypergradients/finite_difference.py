@@ -17,7 +17,7 @@ from autolora_meta.hypergradients.vectors import (
     Number,
     Vector,
     add_scaled,
-    filled,
+    gradients,
     move,
     norm_of,
     scale,
@@ -79,7 +79,7 @@ class FiniteDifferenceProducts:
     pass raises. `loss` must be the same function at each call: same batch, same dropout masks.
 
     Args:
-        loss: g at the current values of `params` and `hyper`; a scalar.
+        loss: g at the current values of `params` and `hyper`; a scalar, or its parts.
         params: w, leaf tensors, moved in place during a product and then put back.
         hyper: a, leaf tensors, never moved.
         scheme: "central" or "forward".
@@ -152,9 +152,9 @@ class FiniteDifferenceProducts:
 
     def _gradients(self, inputs: Sequence[Tensor]) -> list[Tensor]:
         with torch.enable_grad():
-            gradients = torch.autograd.grad(self._loss(), inputs, allow_unused=True)
+            found = gradients(self._loss(), inputs)
         self.cost += Cost(forwards=1, backwards=1)
-        return filled(gradients, inputs)
+        return found
 
     @contextmanager
     def _moved(self, step: Number, p: Vector) -> Iterator[None]:

@@ -131,6 +131,7 @@ class Method:
         difference: FiniteDifferenceOptions | None = None,
         *,
         centre_known: bool = False,
+        in_parts: bool = False,
     ) -> Cost:
         """Return the most that the implicit term costs, beyond the inner and the outer pass.
 
@@ -138,14 +139,17 @@ class Method:
             options: the solver's options.
             difference: how differences are taken, for methods that take them.
             centre_known: the forward scheme is given the gradient of the inner pass.
+            in_parts: the loss is taken in parts, so that each exact product makes its own graph.
         """
         if isinstance(options, UnrolledOptions):
-            return Cost(options.steps, options.steps, options.steps)
+            passes = 2 * options.steps if in_parts else options.steps  # g_w, and its products
+            return Cost(passes, passes, options.steps)
         if self.solver is None or self.products is None:
             return Cost()
         products = SOLVERS[self.solver].hessians(options) + 1
         if not self.differences:
-            return Cost(1, 1, products)
+            passes = products if in_parts else 1
+            return Cost(passes, passes, products)
         central = difference is None or difference.scheme == "central"
         passes = 2 * products if central else products + (not centre_known)
         return Cost(passes, passes)

@@ -4,7 +4,7 @@ Vectors of R members, which take part in one pass, are lists of tensors with a l
 number for each of them, such as a norm, is then a tensor (R,), which stays on its device.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeAlias
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 
 Vector: TypeAlias = Sequence[Tensor]
 Number: TypeAlias = float | Tensor  # of all of a vector, or one for each member (R,)
+Loss: TypeAlias = Tensor | Iterable[Tensor]  # or parts whose sum it is
 
 
 def _wide(tensor: Tensor) -> Tensor:
@@ -86,9 +87,21 @@ def filled(gradients: Sequence[Tensor | None], like: Vector) -> list[Tensor]:
     return [torch.zeros_like(a) if g is None else g.detach() for g, a in pairs]
 
 
-def gradients(loss: Tensor, wanted: Vector) -> list[Tensor]:
+def parts_of(loss: Loss) -> Iterator[Tensor]:
+    """Yield the parts of a loss, each to be differentiated before the next is made."""
+    if isinstance(loss, Tensor):
+        yield loss
+    else:
+        yield from loss
+
+
+def gradients(loss: Loss, wanted: Vector) -> list[Tensor]:
     """Return d loss / d wanted; zeros where the loss does not depend on a tensor."""
-    return filled(torch.autograd.grad(loss, list(wanted), allow_unused=True), wanted)
+    total: list[Tensor] | None = None
+    for part in parts_of(loss):
+        found = filled(torch.autograd.grad(part, list(wanted), allow_unused=True), wanted)
+        total = found if total is None else add_scaled(total, 1.0, found)
+    return zeros_like(wanted) if total is None else total
 
 
 def flatten(x: Vector) -> Tensor:

@@ -95,12 +95,12 @@ def cross_fit(
     places, several, cost = list[tuple[int, list[int]]](), list[Retraining](), Cost()
     for scored, part in parts:
         for c, candidate in enumerate(candidates):
-            own = config.model_copy(update={"retrain": candidate.options})
+            options = candidate.options.in_steps(len(part.rows["train"]))
+            own = config.model_copy(update={"retrain": options})
             several.append(Retraining(own, candidate.pattern, seed, part, by_row=True))
             places.append((c, scored))
-            batches = math.ceil(len(scored) / candidate.options.eval_batch_size)
-            steps = candidate.options.steps
-            cost += Cost(forwards=steps + batches, backwards=steps)
+            batches = math.ceil(len(scored) / options.eval_batch_size)
+            cost += Cost(forwards=options.steps + batches, backwards=options.steps)
     for (c, scored), found in zip(places, _retrained(several, progress or Silent()), strict=True):
         losses[c, scored] = math.inf if found is None else found
     return CrossFit(losses, cost)

@@ -12,6 +12,7 @@ from autolora_meta.foundation.checkpoints import (
 )
 from autolora_meta.foundation.content_hash import base_hash, content_hash
 from autolora_meta.foundation.interrupts import waiting
+from autolora_meta.foundation.options import hashed
 from autolora_meta.foundation.progress import Say
 from autolora_meta.foundation.randomness import RandomState, replay
 from autolora_meta.foundation.version import __version__
@@ -78,8 +79,8 @@ def run_from_checkpoint(
 def _search_hash(program: Program) -> str:
     if program.fingerprint is not None:
         return program.fingerprint
-    sections = [one.model_dump(mode="json") for one in (program.lora, program.options)]
-    ranks = program.ranks.model_dump(mode="json")
+    sections = [hashed(one) for one in (program.lora, program.options)]
+    ranks = hashed(program.ranks)
     about = [*sections, ranks, program.head, program.seed, program.selection, __version__]
     return content_hash(about)
 

@@ -56,7 +56,7 @@ def what_to_lower(config: RunConfig, *sections: str) -> str:
         sections: what is done: `search`, `retrain`, or both.
 
     >>> what_to_lower(RunConfig.load("quickstart"), "retrain")
-    'lower retrain.batch_size (now 16), retrain.eval_batch_size (now 64), task.max_length (now 24), in this order'
+    'lower retrain.batch_size (now 16), retrain.eval_batch_size (now 64), task.max_length (now 24), in this order; slower, but with the same gradients: retrain.gradient_checkpointing=true, or a larger retrain.accumulate (now 1) for the rows that a smaller batch lacks'
     """  # noqa: E501
     search, retrain = config.search, config.retrain
     sizes: list[tuple[str, int]] = []
@@ -72,6 +72,7 @@ def what_to_lower(config: RunConfig, *sections: str) -> str:
         sizes += [("lora.k", config.lora.k)]
     said = [f"{key} (now {value})" for key, value in sizes if value > 1]
     words = f"lower {', '.join(said)}, in this order" if said else "take a smaller model"
+    words += _with_the_same_gradients(config, sections)
     method = search.hypergradient
     if "search" in sections and method.record.needs_double_backward:
         words += (
@@ -79,6 +80,18 @@ def what_to_lower(config: RunConfig, *sections: str) -> str:
             f"{method.method})"
         )
     return words
+
+
+def _with_the_same_gradients(config: RunConfig, sections: tuple[str, ...]) -> str:
+    """Return what saves memory in exchange for time alone, where it is not done yet."""
+    own = {name: getattr(config, name) for name in ("search", "retrain") if name in sections}
+    unset = [name for name, section in own.items() if not section.gradient_checkpointing]
+    large = [name for name, section in own.items() if section.batch_size > 1]
+    ways = [" and ".join(f"{name}.gradient_checkpointing=true" for name in unset)] * bool(unset)
+    if large:
+        names = " and ".join(f"{name}.accumulate (now {own[name].accumulate})" for name in large)
+        ways.append(f"a larger {names} for the rows that a smaller batch lacks")
+    return f"; slower, but with the same gradients: {', or '.join(ways)}" if ways else ""
 
 
 def if_killed(config: RunConfig, *sections: str) -> str:

@@ -17,8 +17,9 @@ from autolora_meta.bilevel.options import SearchOptions, Selection
 from autolora_meta.config.fingerprint import fingerprint
 from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import InputError
-from autolora_meta.finetuning.batch_order import BatchStream
+from autolora_meta.finetuning.accumulated import stream_of
 from autolora_meta.finetuning.buffers import refuse_moving_buffers, standing_still
+from autolora_meta.finetuning.checkpointing import checkpointed
 from autolora_meta.finetuning.heads import refuse_new_and_frozen
 from autolora_meta.finetuning.lora import (
     LoraOptions,
@@ -28,8 +29,10 @@ from autolora_meta.finetuning.lora import (
     wrap_for_search,
 )
 from autolora_meta.finetuning.prepare import Prepared
+from autolora_meta.finetuning.staying import moved
 from autolora_meta.finetuning.targets import Targets, choose_targets
 from autolora_meta.foundation.device import begin
+from autolora_meta.foundation.parts import first, in_parts
 from autolora_meta.foundation.randomness import derive, seeded
 from autolora_meta.ranks.rules import RankOptions, bounds
 
@@ -84,15 +87,15 @@ class Program:
         lora, home = self.lora, next(self.model.parameters()).device
 
         def forward() -> None:
-            batch = to_device(self.train.peek(), self.device)
-            _scalar(self.loss(self.model.to(self.device), batch))
+            batch = to_device(first(self.train.peek()), self.device)
+            _scalar(self.loss(moved(self.model, self.device), batch))
 
         try:
             return choose_targets(
                 self.model, lora.targets, self.head, lora.k, lora.exclude, forward
             )
         finally:
-            self.model.to(home)
+            moved(self.model, home)
 
     @contextmanager
     def opened(self) -> Iterator[tuple[PeftModel, Gates, tuple[int, ...]]]:
@@ -107,14 +110,19 @@ class Program:
             wrapped = wrap_for_search(
                 self.model, names, self.lora, derive(self.seed, "factors"), head=self.head
             )
-            wrapped.to(self.device).train()
+            moved(wrapped, self.device).train()
             gates = Gates(names, self.lora.k, self.options.gates).to(self.device)
 
             def loss(batch: Any) -> Tensor:
                 return _scalar(self.loss(wrapped, batch))
 
-            batch = to_device(self.train.peek(), self.device)
-            with standing_still(wrapped), gated(wrapped, gates, forward=lambda: loss(batch)):
+            batch = to_device(first(self.train.peek()), self.device)
+            saving = checkpointed(wrapped, self.options.gradient_checkpointing)
+            with (
+                saving,
+                standing_still(wrapped),
+                gated(wrapped, gates, forward=lambda: loss(batch)),
+            ):
                 refuse_moving_buffers(wrapped, lambda: loss(batch))
                 with self._batches() as another:
                     refuse_unreached(wrapped, gates, loss, another)
@@ -143,7 +151,7 @@ class Program:
             nonlocal given
             given += 1
             batch = self.train.peek() if given == 1 else self.train.next()
-            return to_device(batch, self.device)
+            return to_device(first(batch), self.device)
 
         try:
             yield another
@@ -193,11 +201,14 @@ def program_of(
     train, validation = prepared.rows["train"], prepared.rows["validation"]
     if selection == "plain":
         train = concatenate_datasets([train, validation])
+    parts = options.accumulate, prepared.task.counted
     return Program(
         prepared.model,
-        BatchStream(train, collate, options.batch_size, derive(seed, "train order")),
-        BatchStream(validation, collate, options.outer_batch_size, derive(seed, "outer order")),
-        prepared.task.loss,
+        stream_of(train, collate, options.batch_size, derive(seed, "train order"), *parts),
+        stream_of(
+            validation, collate, options.outer_batch_size, derive(seed, "outer order"), *parts
+        ),
+        prepared.task.loss if parts[0] == 1 else in_parts(prepared.task.loss),
         config.lora,
         prepared.head,
         options,

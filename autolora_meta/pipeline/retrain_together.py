@@ -14,6 +14,7 @@ from autolora_meta.finetuning.stacked_retrain import Trained, retrain_stacked
 from autolora_meta.finetuning.start import Start
 from autolora_meta.foundation.device import threads
 from autolora_meta.foundation.progress import Progress, Say
+from autolora_meta.pipeline.epochs import in_steps
 from autolora_meta.pipeline.memory import failed, naming_what_to_lower
 from autolora_meta.ranks.pattern import RankPattern
 
@@ -70,7 +71,14 @@ def retrain_together(
     for other in others:
         share_base(first.prepared, other.prepared)
     jobs = [
-        Job(one.prepared, one.pattern, one.config.retrain, one.seed, one.start, one.by_row)
+        Job(
+            one.prepared,
+            one.pattern,
+            in_steps(one.config, one.prepared).retrain,
+            one.seed,
+            one.start,
+            one.by_row,
+        )
         for one in several
     ]
     with threads(config.runtime.threads), naming_what_to_lower(config, "retrain"):

@@ -10,6 +10,7 @@ from autolora_meta.errors import Apart, InputError, WorkFailed
 from autolora_meta.finetuning.prepare import Prepared
 from autolora_meta.foundation.device import threads
 from autolora_meta.foundation.progress import Progress, Row, Say
+from autolora_meta.pipeline.epochs import in_steps
 from autolora_meta.pipeline.memory import naming_what_to_lower
 from autolora_meta.pipeline.prepare import prepare
 from autolora_meta.pipeline.program import program_of, search_seeds
@@ -70,6 +71,7 @@ def search(
     seed = config.seed if seed is None else seed
     with threads(config.runtime.threads), naming_what_to_lower(config, "search"):
         prepared = prepared or prepare(config, seed)
+        config = in_steps(config, prepared)
         given = {"prepared": prepared, "progress": progress, "say": say}
         if selection == "plain" or not config.ranks.read_plain:
             alone = {"observe": observe, "checkpoints": checkpoints}

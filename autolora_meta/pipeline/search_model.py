@@ -8,14 +8,18 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from autolora_meta.bilevel.feed import Batches
 from autolora_meta.bilevel.options import SearchOptions, Selection
 from autolora_meta.errors import InputError
+from autolora_meta.finetuning.accumulated import PartLoaderStream
 from autolora_meta.finetuning.batch_order import Interleaved, LoaderStream
 from autolora_meta.finetuning.heads import head_modules
 from autolora_meta.finetuning.lora import LoraOptions
 from autolora_meta.foundation.checkpoints import Checkpoints, Every
 from autolora_meta.foundation.device import usable_device
 from autolora_meta.foundation.options import read
+from autolora_meta.foundation.parts import Count, in_parts
+from autolora_meta.foundation.parts import rows as rows_of
 from autolora_meta.foundation.progress import Progress, Row
 from autolora_meta.foundation.randomness import derive
 from autolora_meta.pipeline.program import Loss, Program, search_seeds
@@ -33,6 +37,7 @@ def search_model(
     validation: Iterable[Any],
     *,
     loss: Loss,
+    count: Count = rows_of,
     targets: str | Sequence[str] = "all-linear",
     budget: int | str | None = None,
     head: Sequence[str] = (),
@@ -60,6 +65,8 @@ def search_model(
         train: batches of the inner problem, such as a DataLoader; iterated many times.
         validation: batches of the outer problem, of rows that are not in `train`.
         loss: (model, batch) -> scalar tensor.
+        count: batch -> how many its loss is the mean of, where `options={"accumulate": n}` makes
+            one step of n batches; by default its rows.
         targets: `all-linear`, PEFT's `default` for the architecture, or names of layers.
         budget: adapter parameters, `uniform:R` or `total-rank:N` (`RankOptions.budget`); None:
             uniform:1, unless the rule in `ranks` has no budget.
@@ -92,11 +99,20 @@ def search_model(
     search_options = read(SearchOptions, options or {}, "options")
     kept = RankOptions.kept_under({"budget": "uniform:1"}, allocation)
     rank_options = read(RankOptions, kept | allocation, "ranks")
+    if search_options.epochs is not None:
+        raise InputError(
+            "options.epochs is for rows that a configuration names; batches of your own are "
+            "counted in steps: give outer_steps"
+        )
     search_options = search_options.read_by(rank_options.read_plain)
     trained = tuple(head) or (head_modules(model) if isinstance(model, PreTrainedModel) else ())
     kept = Checkpoints(Path(checkpoints), every) if checkpoints is not None else None
 
-    both = Interleaved([train, validation])
+    both, parts = Interleaved([train, validation]), search_options.accumulate
+
+    def stream(batches: Iterable[Any], seed: int) -> Batches:
+        whole = LoaderStream(batches, seed)
+        return whole if parts == 1 else PartLoaderStream(whole, parts, count)
 
     def run(
         selection: Selection, plain: SearchResult | None, kept: Checkpoints | None, **more: Any
@@ -108,9 +124,9 @@ def search_model(
         programs = [
             Program(
                 model,
-                LoaderStream(rows, derive(one, "train order")),
-                LoaderStream(validation, derive(one, "outer order")),
-                loss,
+                stream(rows, derive(one, "train order")),
+                stream(validation, derive(one, "outer order")),
+                loss if parts == 1 else in_parts(loss),
                 lora_options,
                 trained,
                 search_options.of(selection),

@@ -21,6 +21,7 @@ from autolora_meta.finetuning.lora import unwrapped_afterwards, wrap_for_search
 from autolora_meta.finetuning.stacked import Stack, State, adapter_state, stacked
 from autolora_meta.finetuning.stacked_rows import refuse_mixed_rows
 from autolora_meta.finetuning.start import Start
+from autolora_meta.finetuning.staying import stays
 from autolora_meta.foundation import plugins
 from autolora_meta.foundation.checkpoints import Checkpoints
 from autolora_meta.foundation.content_hash import content_hash
@@ -40,6 +41,8 @@ METHODS = ("first_order", "darts", "one_step", "sama")
 
 def why_apart(options: SearchOptions, selection: Selection) -> str | None:
     """Return why searches with these options cannot share a pass; None if they may."""
+    if options.saves_memory:
+        return "accumulate and gradient_checkpointing save memory that several at once would take"
     method = options.hypergradient.method
     build = plugins.load(plugins.PROBLEMS, options.problem)
     if selection == "learned" and method not in METHODS:
@@ -62,6 +65,8 @@ def refuse_apart(programs: Sequence[Program]) -> None:
     what = why_apart(first.options, first.selection)
     if what is None and any(_shared(program) != _shared(first) for program in programs):
         what = "they differ in more than their seeds and rows"
+    if what is None and stays(first.model):
+        what = "a quantised base, or one with a device_map, stays as it was loaded"
     if what is None and not all(isinstance(p.train, BatchStream) for p in programs):
         what = "their batches come from loaders of their own"
     if what is not None:

@@ -12,7 +12,7 @@ from pydantic import (
 )
 
 from autolora_meta.errors import InputError, unknown
-from autolora_meta.foundation.options import Options, read
+from autolora_meta.foundation.options import UNHASHED, Options, read
 from autolora_meta.ranks.budget import Budget, unspent_words
 from autolora_meta.ranks.importance import IMPORTANCE
 from autolora_meta.ranks.pattern import RankPattern
@@ -43,6 +43,7 @@ class RankOptions(Options):
         description="Whose ranks a run leaves, with their adapter. search: those of the learned "
         "search, the arm `learned`. race: those of the arm `race`, which lets held-out rows judge "
         "many ways to choose; it is then compared even if compare.arms does not name it.",
+        json_schema_extra=UNHASHED,
     )
     importance: str = Field(
         default="layered",

@@ -11,11 +11,13 @@ from typing import Any
 
 from autolora_meta.allocators.replicate import allocator
 from autolora_meta.bilevel.options import Selection
-from autolora_meta.config.fingerprint import fingerprint, sections
+from autolora_meta.config.fingerprint import fingerprint
 from autolora_meta.config.overlay import nested
 from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import InputError
+from autolora_meta.foundation.options import hashed
 from autolora_meta.foundation.version import __version__
+from autolora_meta.pipeline.epochs import in_steps
 from autolora_meta.studies.labels import row_label, words
 from autolora_meta.studies.options import MOST_RUNS, StudyOptions
 from autolora_meta.studies.questions import VARIANT
@@ -64,10 +66,9 @@ class Planned:
     @cached_property
     def id(self) -> str:
         """A hash of all that the run depends on: a finished run is known by it."""
-        about = sections(self.config, _SECTIONS)
+        about = hashed(self.config, _SECTIONS)
         about |= {"arm": self.arm, "seed": self.seed, "version": __version__}
         arm, compared = allocator(self.arm), self.config.compare
-        del about["ranks"]["choose"]  # it says whose adapter is kept
         if not arm.searches or about["retrain"]["start"] == "scratch":
             del about["retrain"]["start"]  # an arm that reads no search starts from scratch
         about["retrain"]["steps"] = arm.retrain_steps(self.config)
@@ -97,9 +98,8 @@ class Planned:
         if not self.config.ranks.to_choose:
             return None
         seed = self.seed if self.first is None else self.first
-        about = sections(self.config, _SECTIONS)
+        about = hashed(self.config, _SECTIONS)
         about |= {"seed": seed, "version": __version__}
-        del about["ranks"]["choose"]
         key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:12]
         read = allocator("learned").reads(self.config)
         return Choice(key, seed, {s: fingerprint(self.config, seed, s)[:12] for s in sorted(read)})
@@ -116,6 +116,11 @@ class Planned:
     def label(self) -> str:
         """For people: its settings, arm and seed."""
         return row_label({"settings": self.settings, "arm": self.arm, "seed": self.seed})
+
+
+def base_of(options: StudyOptions) -> RunConfig:
+    """Return the configuration that all runs of a study start from."""
+    return in_steps(RunConfig.load(*options.base))
 
 
 def plan(options: StudyOptions) -> list[Planned]:
@@ -143,7 +148,7 @@ def plan(options: StudyOptions) -> list[Planned]:
             overlays = [*options.variants[name], *overlays]
             settings = {VARIANT: name, **settings}
         try:
-            config = RunConfig.load(base, *overlays)
+            config = in_steps(RunConfig.load(base, *overlays))
         except InputError as error:
             mistakes.setdefault(str(error), []).append(words(settings))
             continue

@@ -12,6 +12,7 @@ import torch
 from autolora_meta.allocators.replicate import allocator
 from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import InputError
+from autolora_meta.foundation.options import hashed
 from autolora_meta.pipeline.search_together import MOST
 from autolora_meta.pipeline.together import why_apart
 from autolora_meta.studies import work
@@ -62,13 +63,16 @@ def _apart(run: Planned) -> bool:
     would be lost with all others of its pass, where it is not kept beside (`Planned.measured`).
     """
     trains = allocator(run.arm).work(run.config) > 0 and run.measured is None
-    return run.config.retrain.group_by_length or trains
+    retrain, model = run.config.retrain, run.config.model
+    if model.quantization is not None or model.device_map is not None:
+        return True  # a base that stays as it was loaded
+    return retrain.group_by_length or retrain.saves_memory or trains
 
 
 def _keys(config: RunConfig) -> tuple[str, str]:
     """Return hashes of what retrainings of a pass have in common, and what searches have, too."""
     config = config.model_copy(update={"search": config.search_as_read})
-    about = config.model_dump(mode="json", include={"model", "data", "task", "lora", "search"})
+    about = hashed(config, {"model", "data", "task", "lora", "search"})
     more = about.pop("search"), about["lora"].pop("k")
     about["precision"] = config.retrain.precision
     return _hash(about), _hash(more)

@@ -24,7 +24,7 @@ from autolora_meta.studies.ledger import STUDY, Ledger
 from autolora_meta.studies.main_guard import refuse_unguarded
 from autolora_meta.studies.options import StudyOptions, YamlOverlay, read_study
 from autolora_meta.studies.outcomes import keep as keep_outcomes
-from autolora_meta.studies.plan import Planned, plan
+from autolora_meta.studies.plan import Planned, base_of, plan
 from autolora_meta.studies.pool import ended_jobs
 from autolora_meta.studies.questions import ARM
 from autolora_meta.studies.sharing import jobs_behind, refuse_damaged
@@ -123,7 +123,7 @@ class Study:
     def _set(self, options: StudyOptions, folder: str | Path | None) -> None:
         self.planned = plan(options)
         options.primary()  # refuses one that is not asked for
-        self.base = RunConfig.load(*options.base)
+        self.base = base_of(options)
         self.options = options.model_copy(update={"base": (self.base.model_dump(mode="json"),)})
         self.folder = Path(folder) if folder is not None else Path("runs") / options.name
 

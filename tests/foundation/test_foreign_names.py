@@ -33,15 +33,15 @@ def test_every_setting_that_the_table_names_is_there() -> None:
 @pytest.mark.parametrize(
     ("given", "answer"),
     [
-        ("epochs=3", "'epochs'; here it is retrain.steps"),
-        ("retrain.num-train-epochs=3", "here it is retrain.steps"),
-        ("gradient_accumulation_steps=4", "there is none here: a batch is one pass"),
+        ("epochs=3", "'epochs'; here it is retrain.epochs or search.epochs"),
+        ("retrain.num-train-epochs=3", "here it is retrain.epochs"),
+        ("gradient_accumulation_steps=4", "here it is retrain.accumulate or search.accumulate"),
         ("per_device_train_batch_size=8", "here it is retrain.batch_size or search.batch_size"),
         ("micro_batch_size=8", "here it is retrain.batch_size or search.batch_size"),
         ("lora.r=8", "here it is lora.k or ranks.budget"),
         ("lora.lora_alpha=16", "here it is lora.scale"),
         ("target_modules=[q_proj]", "here it is lora.targets"),
-        ("model.load_in_4bit=true", "there is none here: .* whole .model.dtype=bfloat16"),
+        ("model.load_in_4bit=true", "here it is model.quantization: nf4 or int8"),
         ("lora.use_dora=true", "there is none here: gates act on the components of plain LoRA"),
         ("base_model=gpt2", "here it is model.name"),
         ("datasets=[x]", "here it is data.source"),
@@ -113,7 +113,7 @@ def test_every_task_of_transformers_and_peft_is_answered() -> None:
 
 def test_a_setting_given_as_an_option() -> None:
     for option, answer in (
-        ("--epochs", "here it is retrain.steps"),
+        ("--epochs", "here it is retrain.epochs"),
         ("--lora.k", "such as lora.k="),
     ):
         said = command("run", "quickstart", option, "3")

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from autolora_meta.foundation.options import Options
+from autolora_meta.foundation.options import LATER, Options
 
 Split = Literal["train", "validation", "test"]
 Overlap = Literal["refuse", "drop", "allow"]
@@ -112,29 +112,35 @@ class DataOptions(Options):
         default=None,
         description="Column of the conversation, for causal-lm and generation: a list of {role, "
         "content}, or of ShareGPT's {from, value}; null: messages, conversations, conversation.",
+        json_schema_extra=LATER,
     )
     prompt: str | None = Field(
         default=None,
         description="Column of what a completion follows, for causal-lm and generation: a text, or "
         "a list of messages; null: prompt.",
+        json_schema_extra=LATER,
     )
     completion: str | None = Field(
         default=None,
         description="Column of what follows the prompt, as the prompt a text or a list of "
         "messages; null: completion.",
+        json_schema_extra=LATER,
     )
     instruction: str | None = Field(
         default=None,
         description="Column of the instruction in rows like Alpaca's, for causal-lm and "
         "generation; null: instruction.",
+        json_schema_extra=LATER,
     )
     input: str | None = Field(
         default=None,
         description="Column of what the instruction is about, which may be empty; null: input.",
+        json_schema_extra=LATER,
     )
     output: str | None = Field(
         default=None,
         description="Column of the answer to the instruction; null: output.",
+        json_schema_extra=LATER,
     )
     group: str | None = Field(
         default=None,

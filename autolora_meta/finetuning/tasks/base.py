@@ -19,6 +19,7 @@ from autolora_meta.finetuning.batch_order import Collate
 from autolora_meta.finetuning.data.roles import Role
 from autolora_meta.finetuning.tasks.metrics import Metric
 from autolora_meta.finetuning.tasks.options import TaskOptions
+from autolora_meta.foundation.parts import rows as rows_of
 from autolora_meta.foundation.progress import Say
 
 Processor = PreTrainedTokenizerBase | BaseImageProcessor
@@ -158,6 +159,14 @@ class Task(ABC):
     def loss(self, model: nn.Module, batch: Mapping[str, Any]) -> Tensor:
         """Return the loss of a batch for search and retraining; here, the one of the model."""
         return model(**batch).loss
+
+    def counted(self, batch: Mapping[str, Any]) -> int:
+        """Return how many the loss of a batch is the mean of; here, its rows.
+
+        By it the losses of the parts of a batch make that of the whole (`search.accumulate`,
+        `retrain.accumulate`). Override this along with `loss`, where it is a mean over tokens.
+        """
+        return rows_of(batch)
 
     def blind_loss(self, rows: Dataset) -> float | None:
         """Return the least `loss` of an answer that ignores its input, or None if not known.

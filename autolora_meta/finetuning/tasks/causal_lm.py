@@ -29,6 +29,7 @@ from autolora_meta.finetuning.tasks.encoding import (
     cut,
     cut_on,
     encode_texts,
+    labelled,
     padded_on,
     say_cut,
     token_limit,
@@ -145,6 +146,10 @@ class CausalLM(Task):
             raise InputError("no text has two tokens or more, so there is nothing to predict")
         columns = {name: [values[i] for i in full] for name, values in encoded.items()}
         return Dataset.from_dict({**columns, "labels": columns["input_ids"]})
+
+    def counted(self, batch: Mapping[str, Any]) -> int:
+        """Return the number of tokens that are predicted: all of a row but its first."""
+        return labelled(batch, shifted=True)
 
     def collator(self, processor: PreTrainedTokenizerBase) -> Collate:
         """Return a collator that pads on the right, labels with what the loss ignores.

@@ -1,7 +1,7 @@
 """Encoding of texts and pairs as token ids."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from datasets import Dataset
@@ -60,6 +60,16 @@ def encode_texts(
     encoded = dict(tokenizer(texts, pairs, truncation=True, max_length=limit))
     say_cut(lengths, limit, say)
     return encoded
+
+
+def labelled(batch: Mapping[str, Any], *, shifted: bool) -> int:
+    """Return the number of labels of a batch that a loss counts.
+
+    Args:
+        batch: with `labels`. (B, T)
+        shifted: the first label of a row is not predicted, as in a causal model.
+    """
+    return int((batch["labels"][:, int(shifted) :] != IGNORED).sum())
 
 
 def padded_on(side: str, tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:

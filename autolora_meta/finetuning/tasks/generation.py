@@ -29,7 +29,7 @@ from autolora_meta.finetuning.tasks.chat_answers import (
 from autolora_meta.finetuning.tasks.chat_encoding import example, is_chat, refuse_early
 from autolora_meta.finetuning.tasks.chat_template import read_template
 from autolora_meta.finetuning.tasks.completion_rows import causal_rows, encoder_decoder_rows
-from autolora_meta.finetuning.tasks.encoding import cut, cut_on, padded_on, token_limit
+from autolora_meta.finetuning.tasks.encoding import cut, cut_on, labelled, padded_on, token_limit
 from autolora_meta.finetuning.tasks.generate_text import write
 from autolora_meta.finetuning.tasks.metrics import Evaluation, alike, named
 from autolora_meta.finetuning.tasks.options import GenerationOptions, Side, TaskOptions
@@ -184,6 +184,10 @@ class Generation(Task):
                 verb = "is" if len(names) == 1 else "are"
                 say(f"{', '.join(names)} {verb} not measured: {next(iter(absent.values()))}")
         return Dataset.from_dict({**encoded, "text": texts, "references": references})
+
+    def counted(self, batch: Mapping[str, Any]) -> int:
+        """Return the number of tokens of the completions."""
+        return labelled(batch, shifted=not self.encoder_decoder)
 
     def collator(self, processor: PreTrainedTokenizerBase) -> Collate:
         """Return a collator that pads on the right, labels with what the loss ignores.

@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from autolora_meta.foundation.options import Options
+from autolora_meta.foundation.options import LATER, Options
 
 LossOn = Literal["assistant", "completion", "all"]
 Side = Literal["left", "right"]
@@ -62,6 +62,7 @@ class TaskOptions(Options):
         description="Jinja template that writes conversations as text, for causal-lm and "
         "generation: the path of a file, or the template itself. It is saved with the tokenizer. "
         "null: the tokenizer's own.",
+        json_schema_extra=LATER,
     )
     loss_on: LossOn | None = Field(
         default=None,
@@ -69,12 +70,14 @@ class TaskOptions(Options):
         "(what follows the prompt; in rows without one the assistant's last message) or all. null: "
         "completion where rows have a prompt and a completion, assistant in other conversations, "
         "all in plain texts. In generation what is to be written is learned, always.",
+        json_schema_extra=LATER,
     )
     truncation_side: Side | None = Field(
         default=None,
         description="Side on which causal-lm and generation cut what is too long. null: right, or "
         "as the tokenizer says in plain texts; left for the messages before an answer in "
         "generation.",
+        json_schema_extra=LATER,
     )
     generation: GenerationOptions = Field(
         default_factory=GenerationOptions, description="Writing of texts, for generation."

@@ -20,7 +20,7 @@ from autolora_meta.finetuning.batch_order import Collate
 from autolora_meta.finetuning.data.roles import Role
 from autolora_meta.finetuning.evaluation import batches
 from autolora_meta.finetuning.tasks.base import Say, Task
-from autolora_meta.finetuning.tasks.encoding import IGNORED, say_cut, token_limit
+from autolora_meta.finetuning.tasks.encoding import IGNORED, labelled, say_cut, token_limit
 from autolora_meta.finetuning.tasks.metrics import Evaluation, alike, named
 from autolora_meta.finetuning.tasks.options import TaskOptions
 from autolora_meta.finetuning.tasks.sequence_classification import class_entropy, class_settings
@@ -121,6 +121,10 @@ class TokenClassification(Task):
             columns["labels"].append([IGNORED if w is None else of_words[w] for w in firsts])
             columns["words"].append([w for w in firsts if w is not None])
         return Dataset.from_dict({**encoded, **columns})
+
+    def counted(self, batch: Mapping[str, Any]) -> int:
+        """Return the number of words that have a tag."""
+        return labelled(batch, shifted=False)
 
     def collator(self, processor: PreTrainedTokenizerBase) -> Collate:
         """Return a collator that pads sentences, and their labels with what the loss ignores."""
