@@ -28,11 +28,13 @@ def search(
     from autolora_meta.config.run import RunConfig
     from autolora_meta.foundation.tracking import Trackers
     from autolora_meta.pipeline.check import check
+    from autolora_meta.pipeline.divided import refuse_undivided
     from autolora_meta.studies.folder import claimed, fill, stopped_search
 
     config = RunConfig.load(*overlays)
     if config.ranks.to_choose:
         config.ranks.budget.refuse_auto()
+    refuse_undivided([config], ["search"])
     wanted, numbered = runs / config.name, not (is_named(overlays) or overwrite)
     with claimed(wanted, overwrite=overwrite, numbered=numbered, search=config) as folder:
         if folder != wanted:

@@ -12,6 +12,7 @@ from torch import Tensor
 from autolora_meta.errors import InputError
 from autolora_meta.foundation.cost import Cost
 from autolora_meta.foundation.options import Options
+from autolora_meta.foundation.processes import summed
 from autolora_meta.hypergradients.products import Closure
 from autolora_meta.hypergradients.vectors import (
     Number,
@@ -154,7 +155,7 @@ class FiniteDifferenceProducts:
         with torch.enable_grad():
             gradients = torch.autograd.grad(self._loss(), inputs, allow_unused=True)
         self.cost += Cost(forwards=1, backwards=1)
-        return filled(gradients, inputs)
+        return summed(filled(gradients, inputs))
 
     @contextmanager
     def _moved(self, step: Number, p: Vector) -> Iterator[None]:

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from autolora_meta.foundation.cost import Cost
+from autolora_meta.foundation.processes import summed
 from autolora_meta.hypergradients.vectors import Vector, filled, zeros_like
 
 Closure = Callable[[], Tensor]
@@ -49,7 +50,7 @@ class AutogradProducts:
 
     def gradient(self) -> list[Tensor]:
         """Return g_w, detached; it costs nothing beyond the pass that the products share."""
-        return filled(self._gradients(), self.params)
+        return summed(filled(self._gradients(), self.params))
 
     def hessian(self, p: Vector) -> list[Tensor]:
         """H p. # H p = d/dw (g_w^T p)"""
@@ -83,9 +84,9 @@ class AutogradProducts:
         ]
         self.cost += Cost(double_backwards=1)
         if not pairs:
-            return zeros_like(inputs)
+            return summed(zeros_like(inputs))
         outputs, directions = zip(*pairs, strict=True)
         gradients = torch.autograd.grad(
             outputs, inputs, grad_outputs=directions, retain_graph=True, allow_unused=True
         )
-        return filled(gradients, inputs)
+        return summed(filled(gradients, inputs))

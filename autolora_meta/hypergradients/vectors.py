@@ -10,6 +10,8 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
+from autolora_meta.foundation.processes import summed
+
 Vector: TypeAlias = Sequence[Tensor]
 Number: TypeAlias = float | Tensor  # of all of a vector, or one for each member (R,)
 
@@ -87,8 +89,11 @@ def filled(gradients: Sequence[Tensor | None], like: Vector) -> list[Tensor]:
 
 
 def gradients(loss: Tensor, wanted: Vector) -> list[Tensor]:
-    """Return d loss / d wanted; zeros where the loss does not depend on a tensor."""
-    return filled(torch.autograd.grad(loss, list(wanted), allow_unused=True), wanted)
+    """Return d loss / d wanted; zeros where the loss does not depend on a tensor.
+
+    Of processes that share a batch out, the loss is the sum of their losses.
+    """
+    return summed(filled(torch.autograd.grad(loss, list(wanted), allow_unused=True), wanted))
 
 
 def flatten(x: Vector) -> Tensor:

@@ -28,6 +28,7 @@ from autolora_meta.finetuning.lora import (
     wrap_for_search,
 )
 from autolora_meta.finetuning.prepare import Prepared
+from autolora_meta.finetuning.shared_loss import whole
 from autolora_meta.finetuning.targets import Targets, choose_targets
 from autolora_meta.foundation.device import begin
 from autolora_meta.foundation.randomness import derive, seeded
@@ -85,7 +86,7 @@ class Program:
 
         def forward() -> None:
             batch = to_device(self.train.peek(), self.device)
-            _scalar(self.loss(self.model.to(self.device), batch))
+            _scalar(whole(self.loss)(self.model.to(self.device), batch))
 
         try:
             return choose_targets(

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ from autolora_meta.bilevel.feed import to_device
 from autolora_meta.bilevel.gating import Gates, lora_factors
 from autolora_meta.bilevel.sensitivity import sensitivity
 from autolora_meta.finetuning.architectures import model_type
+from autolora_meta.finetuning.shared_loss import shared
 from autolora_meta.finetuning.start import Start
 from autolora_meta.foundation import plugins
 from autolora_meta.foundation.checkpoints import Checkpoints
@@ -94,6 +96,7 @@ def _run(
 ) -> SearchResult:
     """Open the program, run its engine and read the components."""
     started = time.perf_counter()
+    program = replace(program, loss=shared(program.loss))
     build = plugins.load(plugins.PROBLEMS, program.options.problem)
     validation_start = program.validation.state_dict()
     with program.opened() as (wrapped, gates, costs):
