@@ -19,6 +19,10 @@ from autolora_meta.foundation.randomness import RandomState, drawing_apart, repl
 Loss = Callable[[Any, Any], Tensor]
 Weighing = Literal["rows", "labels", "shifted labels"]  # what a loss is the mean of
 _IGNORED = -100
+_OTHER_ROWS = (
+    "the processes read different rows: they see different files, or a generator of its own gives "
+    "the order. Give all of them the same data"
+)
 
 
 def shared(loss: Loss) -> Loss:
@@ -77,7 +81,7 @@ class SharedLoss:
         if size == 1 or (alike and self._tried):
             return "rows"
         if not self._tried:
-            _refuse_unlike(batch)
+            processes.refuse_unlike(content_hash(batch), _OTHER_ROWS)
         few = torch.tensor([short, long if short != long else (short + 1) % size])
         two = {name: part[few.to(part.device)] for name, part in batch.items()}
         kinds: list[Weighing] = ["shifted labels", "labels"] if counts is not None else []
@@ -92,16 +96,6 @@ class SharedLoss:
         if counts is None or not alike:
             self._weighing = fits[0]
         return fits[0]
-
-
-def _refuse_unlike(batch: Mapping[str, Tensor]) -> None:
-    """Refuse processes that do not read the same rows."""
-    own = content_hash(batch)
-    if processes.anywhere(processes.agreed(lambda: own) != own)[0]:
-        raise InputError(
-            "the processes read different rows: they see different files, or the rows come from a "
-            "generator of their own. Give all of them the same data"
-        )
 
 
 def _share(

@@ -55,6 +55,7 @@ def begun(environ: MutableMapping[str, str] = os.environ) -> Iterator[Group]:
             if group.rank == 0 and not group.broken:
                 with suppress(Lost):
                     group.say(None)
+            group.close()
 
 
 def follow(group: Group) -> int:

@@ -3,7 +3,7 @@
 The first process does all that one alone would do: it reads the configuration, writes files, shows
 progress. Where work can be shared out among all (`together`), it tells the others what to call.
 Inside of that, all take the same steps, each on rows of its own, and `summed` makes one gradient of
-theirs. The groups are not torch's default one, so other libraries see a single process (`launcher`).
+theirs. The groups are not torch's default one, so that other libraries see a single process.
 """
 
 import pickle
@@ -60,6 +60,10 @@ class Group:
     def _named(self, name: str) -> Any:
         return dist.PrefixStore(f"autolora/{name}", self._store)
 
+    def close(self) -> None:
+        """Let go of the others, who see it at once."""
+        self._numbers = self._words = self._nccl = None
+
     def add_up(self, flat: Tensor) -> None:
         """Replace a tensor, on every process, by the sum of those of all."""
         if flat.device.type == "cuda" and self.own_gpu:
@@ -114,8 +118,8 @@ class Group:
 
     def _silence(self, error: Exception) -> str:
         on = "the same command goes on from the last checkpoint"
-        for rank in range(self.count):
-            if rank != self.rank and (said := self.ended(rank)):
+        for rank in range(1, self.count) if self.rank == 0 else ():
+            if said := self.ended(rank):
                 self.broken = f"process {rank} of {self.count} ended: {said}"
                 return f"{self.broken}; {on}"
         said = str(error).splitlines()[0][:200]
@@ -206,6 +210,20 @@ def agreed(call: Callable[[], T]) -> T:
         raise
     _group.say((True, value))
     return value
+
+
+def refuse_unlike(own: str, said: str) -> None:
+    """Refuse processes that do not have the same where they should.
+
+    Args:
+        own: a hash of what this process has.
+        said: what is wrong then.
+
+    Raises:
+        WorkFailed: another process has another hash.
+    """
+    if anywhere(agreed(lambda: own) != own)[0]:
+        raise WorkFailed(said)
 
 
 @contextmanager

@@ -17,8 +17,9 @@ from autolora_meta.bilevel.sensitivity import sensitivity
 from autolora_meta.finetuning.architectures import model_type
 from autolora_meta.finetuning.shared_loss import shared
 from autolora_meta.finetuning.start import Start
-from autolora_meta.foundation import plugins
+from autolora_meta.foundation import plugins, processes
 from autolora_meta.foundation.checkpoints import Checkpoints
+from autolora_meta.foundation.content_hash import content_hash
 from autolora_meta.foundation.cost import Cost
 from autolora_meta.foundation.progress import Progress, Row, Say, Share, Silent
 from autolora_meta.pipeline.going_on import run_from_checkpoint
@@ -28,6 +29,10 @@ from autolora_meta.ranks.components import Components
 from autolora_meta.ranks.rules import allocate
 
 _LOG = logging.getLogger("autolora_meta")
+_APART = (
+    "the processes of this search ended with different gates: their devices do not compute alike. "
+    "Run it in one process, or on devices of one kind"
+)
 
 
 def run_programs(
@@ -133,6 +138,7 @@ def _run(
             engine.run()
         else:
             run_from_checkpoint(engine, program, wrapped, kept, ends=saving.ends, say=saving.say)
+        processes.refuse_unlike(content_hash(gates(), engine.inner_problem.parameters()), _APART)
         effects, extra = _effects(program, wrapped, gates, validation_start, progress)
         found = components(effects)
         start = start_of(program, wrapped, gates)

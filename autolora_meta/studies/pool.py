@@ -17,7 +17,7 @@ from autolora_meta.config.run import RunConfig, RuntimeOptions
 from autolora_meta.errors import InputError
 from autolora_meta.foundation import processes
 from autolora_meta.foundation.places import scratch, sweep
-from autolora_meta.foundation.progress import Progress, Sender, Share, Silent, listening
+from autolora_meta.foundation.progress import Progress, Sender, Share, Silent, Steps, listening
 from autolora_meta.studies.executor import Ended, Job, one_at_a_time, run_jobs
 from autolora_meta.studies.main_guard import import_failed
 from autolora_meta.studies.orphans import Tied
@@ -107,7 +107,7 @@ class _Here(Executor):
 def _in_this_process(progress: Progress) -> Iterator[Executor]:
     """Run jobs here, with their own steps as progress."""
     global _progress
-    _progress = progress
+    _progress = Steps(progress)
     try:
         yield _Here()
     finally:
