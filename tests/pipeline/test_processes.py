@@ -122,7 +122,7 @@ def test_two_processes_end_where_one_does(
 ) -> None:
     each = {name: changed(still, f"search.hypergradient={name}") for name in METHODS}
     each["examined"] = changed(still, "search.diagnostics_every=1", "search.sensitivity_batches=1")
-    each["tokens"] = changed(writer, "search.inner_steps=2")
+    each["tokens"] = changed(writer, "search.hypergradient=one_step", "search.inner_steps=2")
     alone = {name: found(config) for name, config in each.items()}
     # 32 + 44 rows in batches of 8: an epoch ends with a batch of 4.
     short = changed(still, "retrain.steps=12", "retrain.batch_size=8")
@@ -131,7 +131,8 @@ def test_two_processes_end_where_one_does(
     with two_processes(monkeypatch):
         for name, config in each.items():
             both = found(config)
-            assert apart(both, alone[name]) < NEAR, name
+            # transformers takes the loss of a decoder in float32, whatever the model is in.
+            assert apart(both, alone[name]) < (1e-6 if name == "tokens" else NEAR), name
             assert both.cost == alone[name].cost
             assert [list(row) for row in both.rows] == [list(row) for row in alone[name].rows]
         assert apart_in_training(trained(short, ranks), once) < NEAR
