@@ -30,8 +30,8 @@ def refuse_sharded(environ: MutableMapping[str, str] = os.environ) -> None:
         if environ.get(name, "").lower() in ("1", "true", "yes"):
             raise InputError(
                 f"this was launched with {said}, which cuts a model in pieces; here each process "
-                "holds the whole base, and rows are shared out. Launch it without: torchrun, or "
-                "accelerate launch with --multi_gpu or --cpu alone"
+                "holds the whole base, and rows are shared out. Launch it with torchrun, or with "
+                "accelerate launch --multi_gpu alone"
             )
 
 
