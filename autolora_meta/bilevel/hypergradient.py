@@ -12,6 +12,7 @@ from autolora_meta.bilevel.implicit_part import implicit_part
 from autolora_meta.bilevel.inner import Inner
 from autolora_meta.bilevel.passes import Passes
 from autolora_meta.foundation.cost import Cost
+from autolora_meta.foundation.processes import summed
 from autolora_meta.hypergradients.solvers import SolverRecord
 from autolora_meta.hypergradients.vectors import add_scaled, gradients, inner_products, scale
 
@@ -78,7 +79,8 @@ def hypergradient(
     products = inner_products(pairs, inner.members)
     names = "f_w", "the direct part f_a", "the implicit part J x"
     sizes = [{n: p**0.5 for n, p in zip(names, own[:3], strict=True)} for own in products]
-    stop_unless_finite(inner, loss.value.reshape(-1).tolist(), sizes, part.solver)
+    losses = summed([loss.value.detach()])[0].reshape(-1).tolist()
+    stop_unless_finite(inner, losses, sizes, part.solver)
     lengths = [(own[names[1]], own[names[2]]) for own in sizes]
     records = [
         HypergradientRecord(*both, _cosine(together, *both), part.solver, examined)

@@ -27,6 +27,7 @@ from autolora_meta.bilevel.states import States, restored
 from autolora_meta.errors import NotFinite
 from autolora_meta.foundation.cost import Cost
 from autolora_meta.foundation.parts import each, weighted
+from autolora_meta.foundation.processes import summed
 from autolora_meta.foundation.randomness import RandomState, replay
 from autolora_meta.hypergradients.choice import HypergradientOptions
 from autolora_meta.hypergradients.vectors import Loss, assign, gradients
@@ -226,7 +227,7 @@ class LoraProblem(ImplicitProblem):
             step = InnerStep(batch, RandomState.snapshot())
             self.loop.begin(step, self._trainable, self.optimizer, self.replayed_loss)
         losses = super().one_step_descent(batch)
-        self._losses, self._read = losses["loss"].value.reshape(-1), None
+        self._losses, self._read = summed([losses["loss"].value])[0].reshape(-1), None
         return losses
 
     @property

@@ -11,6 +11,7 @@ from autolora_meta.bilevel.feed import Loss
 from autolora_meta.bilevel.gating import Gates, lora_factors
 from autolora_meta.foundation.cost import Cost, plain_steps
 from autolora_meta.foundation.modes import evaluating
+from autolora_meta.foundation.processes import summed
 from autolora_meta.foundation.progress import Progress
 from autolora_meta.foundation.randomness import RandomState, replay
 from autolora_meta.hypergradients.vectors import assign
@@ -60,7 +61,7 @@ def sensitivity(
                     progress.step(work=plain_steps(a_pass))
     finally:
         progress.close()
-    return scores, Cost(forwards=len(batches) * (scores.numel() + 1))
+    return summed([scores])[0], Cost(forwards=len(batches) * (scores.numel() + 1))
 
 
 @contextmanager

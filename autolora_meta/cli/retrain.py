@@ -41,6 +41,7 @@ def retrain(
     from autolora_meta.foundation.checkpoints import Checkpoints, saying_how_to_go_on
     from autolora_meta.foundation.places import unused
     from autolora_meta.foundation.progress import Bar
+    from autolora_meta.pipeline.divided import refuse_undivided
     from autolora_meta.pipeline.prepare import prepare
     from autolora_meta.pipeline.result import SearchResult
     from autolora_meta.pipeline.retrain import retrain as run_retrain
@@ -54,6 +55,7 @@ def retrain(
         {"model": {"name": base, "revision": None}} if base else {},
         trust_remote_code=trust_remote_code,
     )
+    refuse_undivided([config], ["retrain"])
     pattern = RankPattern.load(existing(ranks or run / "ranks.json"))
     starts = config.retrain.start == "search"
     beside = (run / "search").is_dir()  # of a run of a study it stands further below

@@ -50,12 +50,14 @@ def search_into(
     """
     from autolora_meta.foundation.tracking import Trackers
     from autolora_meta.pipeline.check import check
+    from autolora_meta.pipeline.divided import refuse_undivided
     from autolora_meta.pipeline.epochs import in_steps
     from autolora_meta.studies.folder import claimed, fill, stopped_search
 
     config = in_steps(config)
     if config.ranks.to_choose:
         config.ranks.budget.refuse_auto()
+    refuse_undivided([config], ["search"])
     wanted, numbered = runs / config.name, not (named or overwrite)
     with claimed(wanted, overwrite=overwrite, numbered=numbered, search=config) as folder:
         if folder != wanted:

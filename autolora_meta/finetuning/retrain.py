@@ -25,9 +25,11 @@ from autolora_meta.finetuning.lora import adapter_parameters, refuse_other_layer
 from autolora_meta.finetuning.lora_config import lora_config
 from autolora_meta.finetuning.prepare import Prepared
 from autolora_meta.finetuning.retrain_result import RetrainResult
+from autolora_meta.finetuning.shared_loss import shared
 from autolora_meta.finetuning.start import Start
 from autolora_meta.finetuning.staying import copied, moved
 from autolora_meta.finetuning.trainer import Follow, TaskTrainer
+from autolora_meta.foundation import processes
 from autolora_meta.foundation.checkpoints import Checkpoints
 from autolora_meta.foundation.content_hash import content_hash
 from autolora_meta.foundation.device import begin, resolved_precision
@@ -177,8 +179,9 @@ def retrain(
     test = by_length(rows["test"])
     sweep(temporary := Path(gettempdir()), "autolora")
     with scratch(temporary) as nothing_kept, seeded(derive(seed, "order")):
+        loss = shared(task.loss)
         trainer = TaskTrainer(
-            task.loss,
+            loss,
             prepared.collate,
             autocast=resolved_precision(options.precision, device) == "bf16",
             count=task.counted,
@@ -193,7 +196,7 @@ def retrain(
         try:
             saving = checkpointed(wrapped, options.gradient_checkpointing)
             with saving, standing_still(wrapped):
-                refuse_moving_buffers(wrapped.train(), lambda: task.loss(wrapped, inputs))
+                refuse_moving_buffers(wrapped.train(), lambda: loss(wrapped, inputs))
                 if checkpoints is None:
                     trainer.train()
                 else:
@@ -205,7 +208,9 @@ def retrain(
             follow.progress.close()
         wrapped.eval()
         size, metrics, losses = options.eval_batch_size, dict[str, float](), None
-        if by_row:
+        if not processes.leads():
+            pass  # the first process tests it
+        elif by_row:
             losses = prepared.row_losses(wrapped, size)
         else:
             metrics = prepared.evaluate(wrapped, rows["test"], size)  # pyright: ignore[reportArgumentType]

@@ -13,6 +13,7 @@ from transformers import Trainer, TrainerCallback
 
 from autolora_meta.errors import NotFinite
 from autolora_meta.finetuning.batch_order import Collate
+from autolora_meta.foundation import processes
 from autolora_meta.foundation.checkpoints import (
     Checkpoints,
     machine,
@@ -80,6 +81,21 @@ class TaskTrainer(Trainer):
         self._total = float(sum(map(self._count, found[0])))
         return found
 
+    def training_step(self, model: nn.Module, *given: Any, **more: Any) -> Tensor:
+        """Take the gradients of one batch; of processes that share it out, the sum of theirs."""
+        if processes.count() == 1:
+            return super().training_step(model, *given, **more)
+        trained = [p for p in model.parameters() if p.requires_grad]
+        before = [p.grad for p in trained]  # of other batches of this step
+        for parameter in trained:
+            parameter.grad = None
+        loss = super().training_step(model, *given, **more)
+        own = [torch.zeros_like(p) if p.grad is None else p.grad for p in trained]
+        *found, whole = processes.summed([*own, loss])
+        for parameter, held, gradient in zip(trained, before, found, strict=True):
+            parameter.grad = gradient if held is None else held + gradient
+        return whole
+
     def train_from(
         self, checkpoints: Checkpoints, known: dict[str, str], stop: Stop, say: Say
     ) -> None:
@@ -101,7 +117,7 @@ class TaskTrainer(Trainer):
             self._go_on(checkpoints, known, say)
 
     def _go_on(self, checkpoints: Checkpoints, known: dict[str, str], say: Say) -> None:
-        if (found := checkpoints.latest()) is None:
+        if (found := processes.agreed(checkpoints.latest)) is None:
             self.train()
             return
         step, self._found = found
@@ -146,7 +162,8 @@ class TaskTrainer(Trainer):
             "random": RandomState.snapshot().state_dict(),
             "epoch_began": self._epoch_began.state_dict(),
         }
-        self._checkpoints.save(self.state.global_step, state)
+        if processes.leads():
+            self._checkpoints.save(self.state.global_step, state)
 
     # -- and what it loads ------------------------------------------------------------------------
 
@@ -219,12 +236,17 @@ class _Saving(TrainerCallback):
 
     def __init__(self, trainer: TaskTrainer, checkpoints: Checkpoints, stop: Stop) -> None:
         self._trainer, self._checkpoints, self._stop = trainer, checkpoints, stop
+        self._ends = False
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self._trainer.begin_epoch()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        control.should_save = self._stop.asked or self._checkpoints.due(state.global_step)
+        due = self._checkpoints.due(state.global_step)
+        self._ends, due = processes.anywhere(self._stop.asked, due)
+        control.should_save = self._ends or due
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self._stop.now()
+        if self._ends and processes.count() > 1:  # it came to another process
+            raise KeyboardInterrupt

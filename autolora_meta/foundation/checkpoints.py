@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 
 from autolora_meta.errors import Changed, InputError, NotFinite
+from autolora_meta.foundation import processes
 from autolora_meta.foundation.progress import Say
 from autolora_meta.foundation.state_files import SUFFIX, read_state, write_state
 
@@ -163,7 +164,9 @@ def refuse_other(
 def machine(device: torch.device | str) -> dict[str, str]:
     """Return what the bytes of a result depend on beside its configuration."""
     threads = str(torch.get_num_threads())
-    return {"device": str(device), "threads": threads, "torch": torch.__version__}
+    found = {"device": str(device), "threads": threads, "torch": torch.__version__}
+    many = processes.count()
+    return found if many == 1 else found | {"processes": str(many)}
 
 
 def tell_elsewhere(held: Mapping[str, str], now: Mapping[str, str]) -> None:

@@ -103,6 +103,26 @@ class Share:
         self.step(None, self._left)
 
 
+class Steps:
+    """Progress of one part after another of a larger work, which only their steps move on.
+
+    Args:
+        whole: progress of the larger work, started and closed by whoever does it.
+    """
+
+    def __init__(self, whole: Progress) -> None:
+        self._whole = whole
+
+    def start(self, label: str, total: float) -> None:
+        pass
+
+    def step(self, loss: float | None = None, work: float = 1.0) -> None:
+        self._whole.step(loss, work)
+
+    def close(self) -> None:
+        pass
+
+
 class Sender:
     """Progress of a worker process: puts every step on a queue that the parent reads.
 

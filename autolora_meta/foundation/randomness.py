@@ -72,6 +72,17 @@ class RandomState:
         arrays["state"]["key"] = np.array(arrays["state"]["key"], dtype=np.uint32)
         return cls(state["cpu"], arrays, state["python"], state["cuda"])
 
+    def equals(self, other: "RandomState") -> bool:
+        """Whether the same numbers would be drawn from the other."""
+        own, others = (self.arrays["state"], other.arrays["state"])
+        return (
+            torch.equal(self.cpu, other.cpu)
+            and self.python == other.python
+            and own["pos"] == others["pos"]
+            and np.array_equal(own["key"], others["key"])
+            and all(map(torch.equal, self.cuda, other.cuda))
+        )
+
     def restore(self) -> None:
         """Make this the current state."""
         torch.set_rng_state(self.cpu)
@@ -90,3 +101,26 @@ def replay(state: RandomState) -> Iterator[None]:
         yield
     finally:
         outside.restore()
+
+
+@contextmanager
+def drawing_apart(number: int) -> Iterator[None]:
+    """Draw in the body what no other number draws; what follows it draws the same for all.
+
+    So processes that are in step have dropout masks of their own, and stay in step. Where the body
+    draws nothing, the random state is as before it.
+
+    Args:
+        number: of the process.
+    """
+    before = RandomState.snapshot()
+    seed = int.from_bytes(hashlib.sha256(before.cpu.numpy().tobytes()).digest()[:7], "big")
+    seed_everything(derive(seed, "process", number))
+    began = RandomState.snapshot()
+    try:
+        yield
+    finally:
+        drew = not began.equals(RandomState.snapshot())
+        before.restore()
+        if drew:
+            seed_everything(derive(seed, "after all processes"))

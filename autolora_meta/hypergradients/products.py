@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from autolora_meta.foundation.cost import Cost
+from autolora_meta.foundation.processes import summed
 from autolora_meta.hypergradients.vectors import Loss, Vector, add_scaled, filled, zeros_like
 
 Closure = Callable[[], Loss]
@@ -54,7 +55,7 @@ class AutogradProducts:
         for graph in self._graphs():
             total = add_scaled(total, 1.0, filled(graph, self.params))
             del graph  # before the next is made
-        return total
+        return summed(total)
 
     def hessian(self, p: Vector) -> list[Tensor]:
         """H p. # H p = d/dw (g_w^T p)"""
@@ -112,7 +113,7 @@ class AutogradProducts:
             if g is not None and g.requires_grad
         ]
         if not pairs:
-            return zeros_like(inputs)
+            return summed(zeros_like(inputs))
         outputs, directions = zip(*pairs, strict=True)
         gradients = torch.autograd.grad(
             outputs,
@@ -121,4 +122,4 @@ class AutogradProducts:
             retain_graph=self._graph is not None,
             allow_unused=True,
         )
-        return filled(gradients, inputs)
+        return summed(filled(gradients, inputs))

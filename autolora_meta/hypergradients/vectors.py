@@ -10,6 +10,8 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
+from autolora_meta.foundation.processes import summed
+
 Vector: TypeAlias = Sequence[Tensor]
 Number: TypeAlias = float | Tensor  # of all of a vector, or one for each member (R,)
 Loss: TypeAlias = Tensor | Iterable[Tensor]  # or parts whose sum it is
@@ -96,12 +98,15 @@ def parts_of(loss: Loss) -> Iterator[Tensor]:
 
 
 def gradients(loss: Loss, wanted: Vector) -> list[Tensor]:
-    """Return d loss / d wanted; zeros where the loss does not depend on a tensor."""
+    """Return d loss / d wanted; zeros where the loss does not depend on a tensor.
+
+    Of processes that share a batch out, the loss is the sum of their losses.
+    """
     total: list[Tensor] | None = None
     for part in parts_of(loss):
         found = filled(torch.autograd.grad(part, list(wanted), allow_unused=True), wanted)
         total = found if total is None else add_scaled(total, 1.0, found)
-    return zeros_like(wanted) if total is None else total
+    return summed(zeros_like(wanted) if total is None else total)
 
 
 def flatten(x: Vector) -> Tensor:

@@ -3,6 +3,7 @@
 from torch import nn
 
 from autolora_meta.bilevel.engine import SearchEngine
+from autolora_meta.foundation import processes
 from autolora_meta.foundation.checkpoints import (
     Checkpoints,
     machine,
@@ -46,7 +47,7 @@ def run_from_checkpoint(
         NotFinite: a number is none; the message names the last checkpoint.
     """
     known = {"configuration": _search_hash(program), "base": base_hash(base)}
-    if (found := checkpoints.latest()) is not None:
+    if (found := processes.agreed(checkpoints.latest)) is not None:
         step, state = found
         refuse_other(checkpoints, "search", state["known"], known)
         engine.load_state_dict(state["engine"])
@@ -62,14 +63,18 @@ def run_from_checkpoint(
         about = known | {"batches": _batches_hash(engine)}
         where = machine(engine.device)
         state = {"known": about, "where": where, "engine": engine.state_dict()}
-        checkpoints.save(engine.global_step, state)
+        if processes.leads():
+            checkpoints.save(engine.global_step, state)
 
     with waiting() as stop, naming_what_is_kept(checkpoints):
 
         def between() -> None:
-            if stop.asked or checkpoints.due(engine.global_step):
+            asked, due = processes.anywhere(stop.asked, checkpoints.due(engine.global_step))
+            if asked or due:
                 save()
                 stop.now()
+            if asked and processes.count() > 1:  # of another process, too
+                raise KeyboardInterrupt
 
         engine.run(between)
     if ends:

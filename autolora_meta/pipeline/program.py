@@ -29,6 +29,7 @@ from autolora_meta.finetuning.lora import (
     wrap_for_search,
 )
 from autolora_meta.finetuning.prepare import Prepared
+from autolora_meta.finetuning.shared_loss import whole
 from autolora_meta.finetuning.staying import moved
 from autolora_meta.finetuning.targets import Targets, choose_targets
 from autolora_meta.foundation.device import begin
@@ -88,7 +89,7 @@ class Program:
 
         def forward() -> None:
             batch = to_device(first(self.train.peek()), self.device)
-            _scalar(self.loss(moved(self.model, self.device), batch))
+            _scalar(whole(self.loss)(moved(self.model, self.device), batch))
 
         try:
             return choose_targets(

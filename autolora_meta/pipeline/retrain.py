@@ -9,8 +9,10 @@ from autolora_meta.finetuning import retrain as stock
 from autolora_meta.finetuning.prepare import Prepared
 from autolora_meta.finetuning.start import Start
 from autolora_meta.finetuning.tasks import refuse_lacking
+from autolora_meta.foundation import processes
 from autolora_meta.foundation.device import threads
 from autolora_meta.foundation.progress import Progress, Say
+from autolora_meta.pipeline.beside import NOWHERE, prepared_beside
 from autolora_meta.pipeline.memory import naming_what_to_lower
 from autolora_meta.pipeline.prepare import prepare
 from autolora_meta.ranks.pattern import RankPattern
@@ -73,15 +75,25 @@ def retrain(
     with threads(config.runtime.threads), naming_what_to_lower(config, "retrain"):
         prepared = prepared or prepare(config, seed)
         refuse_lacking(prepared.task, config.compare.compared(prepared.task.compared))
-        return stock.retrain(
-            prepared,
-            pattern,
-            config.retrain,
-            dropout=config.lora.dropout,
-            start=start,
-            seed=seed,
-            device=config.runtime.resolved_device,
-            progress=progress,
-            checkpoints=config.runtime.kept_in(checkpoints),
-            say=say,
-        )
+        kept = config.runtime.kept_in(checkpoints)
+        with processes.together(_follow, config, pattern, seed, start, kept is not None):
+            return stock.retrain(
+                prepared,
+                pattern,
+                config.retrain,
+                dropout=config.lora.dropout,
+                start=start,
+                seed=seed,
+                device=config.runtime.resolved_device,
+                progress=progress,
+                checkpoints=kept,
+                say=say,
+            )
+
+
+def _follow(
+    config: RunConfig, pattern: RankPattern, seed: int, start: Start | None, kept: bool
+) -> None:
+    """Take the steps of a retraining with the first process, which alone tests what comes of it."""
+    given = {"prepared": prepared_beside(config, seed), "start": start}
+    retrain(config, pattern, seed=seed, checkpoints=NOWHERE if kept else None, **given)

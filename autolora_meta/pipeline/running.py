@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -14,9 +15,11 @@ from autolora_meta.bilevel.feed import to_device
 from autolora_meta.bilevel.gating import Gates, lora_factors
 from autolora_meta.bilevel.sensitivity import sensitivity
 from autolora_meta.finetuning.architectures import model_type
+from autolora_meta.finetuning.shared_loss import shared
 from autolora_meta.finetuning.start import Start
-from autolora_meta.foundation import plugins
+from autolora_meta.foundation import plugins, processes
 from autolora_meta.foundation.checkpoints import Checkpoints
+from autolora_meta.foundation.content_hash import content_hash
 from autolora_meta.foundation.cost import Cost
 from autolora_meta.foundation.progress import Progress, Row, Say, Share, Silent
 from autolora_meta.pipeline.going_on import run_from_checkpoint
@@ -26,6 +29,10 @@ from autolora_meta.ranks.components import Components
 from autolora_meta.ranks.rules import allocate
 
 _LOG = logging.getLogger("autolora_meta")
+_APART = (
+    "the processes of this search ended with different gates: their devices do not compute alike. "
+    "Run it in one process, or on devices of one kind"
+)
 
 
 def run_programs(
@@ -94,6 +101,7 @@ def _run(
 ) -> SearchResult:
     """Open the program, run its engine and read the components."""
     started = time.perf_counter()
+    program = replace(program, loss=shared(program.loss))
     build = plugins.load(plugins.PROBLEMS, program.options.problem)
     validation_start = program.validation.state_dict()
     with program.opened() as (wrapped, gates, costs):
@@ -130,6 +138,7 @@ def _run(
             engine.run()
         else:
             run_from_checkpoint(engine, program, wrapped, kept, ends=saving.ends, say=saving.say)
+        processes.refuse_unlike(content_hash(gates(), engine.inner_problem.parameters()), _APART)
         effects, extra = _effects(program, wrapped, gates, validation_start, progress)
         found = components(effects)
         start = start_of(program, wrapped, gates)

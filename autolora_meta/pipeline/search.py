@@ -8,8 +8,10 @@ from autolora_meta.bilevel.options import Selection
 from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import Apart, InputError, WorkFailed
 from autolora_meta.finetuning.prepare import Prepared
+from autolora_meta.foundation import processes
 from autolora_meta.foundation.device import threads
 from autolora_meta.foundation.progress import Progress, Row, Say
+from autolora_meta.pipeline.beside import NOWHERE, prepared_beside
 from autolora_meta.pipeline.epochs import in_steps
 from autolora_meta.pipeline.memory import naming_what_to_lower
 from autolora_meta.pipeline.prepare import prepare
@@ -128,9 +130,25 @@ def search_alone(
         for one, spectrum in zip(seeds, spectra(plain, len(seeds)), strict=True)
     ]
     kept = config.runtime.kept_in(checkpoints)
-    return run_programs(
-        programs, progress=progress, observe=observe, checkpoints=kept, ends=ends, say=say
-    )
+    with processes.together(_follow, config, seed, selection, plain, kept is not None, ends):
+        return run_programs(
+            programs, progress=progress, observe=observe, checkpoints=kept, ends=ends, say=say
+        )
+
+
+def _follow(
+    config: RunConfig,
+    seed: int,
+    selection: Selection,
+    plain: SearchResult | None,
+    kept: bool,
+    ends: bool,
+) -> None:
+    """Take the steps of a search with the first process, which alone keeps what comes of it."""
+    with threads(config.runtime.threads), naming_what_to_lower(config, "search"):
+        given = {"prepared": prepared_beside(config, seed), "plain": plain, "ends": ends}
+        nowhere = NOWHERE if kept else None
+        search_alone(config, seed, selection, checkpoints=nowhere, **given)
 
 
 def _whole(found: SearchResult | WorkFailed) -> SearchResult:

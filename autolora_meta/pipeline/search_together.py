@@ -12,6 +12,7 @@ from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import Apart, NotFinite, WorkFailed
 from autolora_meta.finetuning.prepare import Prepared
 from autolora_meta.finetuning.shared_base import same_base
+from autolora_meta.foundation import processes
 from autolora_meta.foundation.checkpoints import Checkpoints
 from autolora_meta.foundation.device import threads
 from autolora_meta.foundation.halving import in_one_or_halves
@@ -31,7 +32,11 @@ def shares(config: RunConfig, selection: Selection) -> int:
     auto: as many as there are on an accelerator; on a CPU one, since nothing is measured here.
     """
     stack = config.runtime.stack
-    if stack == "off" or why_apart(config.search, selection) is not None:
+    if (
+        stack == "off"
+        or processes.launched() > 1
+        or why_apart(config.search, selection) is not None
+    ):
         return 1
     if stack == "auto":
         return 1 if config.runtime.resolved_device == "cpu" else MOST

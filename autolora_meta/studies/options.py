@@ -28,6 +28,7 @@ from autolora_meta.studies.questions import (
 )
 
 YamlOverlay = str | dict[str, Any]
+Base = str | Path | Mapping[str, Any] | RunConfig
 MOST_RUNS = 10_000  # of a study: each has a line in its table
 
 
@@ -278,3 +279,10 @@ def _overlays(value: Any) -> list[Any]:
     if isinstance(value, str | Path | Mapping) or not isinstance(value, Iterable):
         return [value]  # what is no overlay at all is refused where the fields are checked
     return list(value)
+
+
+def overlay_of(base: Base) -> YamlOverlay:
+    """Return an overlay as YAML can hold it."""
+    if isinstance(base, RunConfig):
+        return base.model_dump(mode="json")
+    return str(base) if isinstance(base, str | Path) else dict(base)

@@ -4,7 +4,7 @@ import os
 import socket as socketlib
 import sys
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing.managers import SyncManager
 from pathlib import Path
@@ -16,8 +16,9 @@ import torch
 from autolora_meta.config.run import RunConfig
 from autolora_meta.config.runtime import RuntimeOptions
 from autolora_meta.errors import InputError
+from autolora_meta.foundation import processes
 from autolora_meta.foundation.places import scratch, sweep
-from autolora_meta.foundation.progress import Progress, Sender, Share, Silent, listening
+from autolora_meta.foundation.progress import Progress, Sender, Share, Silent, Steps, listening
 from autolora_meta.studies.executor import Ended, Job, one_at_a_time, run_jobs
 from autolora_meta.studies.main_guard import import_failed
 from autolora_meta.studies.orphans import Tied
@@ -80,6 +81,40 @@ def local_pool(config: RunConfig, progress: Progress) -> Iterator[ProcessPoolExe
                 pool.shutdown(wait=True, cancel_futures=True)
 
 
+class _Here(Executor):
+    """Runs each job in this process, at once: one of several that share out all its work."""
+
+    _max_workers = 1  # as `run_jobs` asks it
+
+    def submit(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any
+    ) -> Future[Any]:
+        """Return the future of a call that has ended.
+
+        Raises:
+            Lost: another of the processes has ended; there is no going on.
+        """
+        future: Future[Any] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except processes.Lost:
+            raise
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+@contextmanager
+def _in_this_process(progress: Progress) -> Iterator[Executor]:
+    """Run jobs here, with their own steps as progress."""
+    global _progress
+    _progress = Steps(progress)
+    try:
+        yield _Here()
+    finally:
+        _progress = Silent()
+
+
 @contextmanager
 def _manager(context: Tied) -> Iterator[SyncManager]:
     """Start the process that holds queues; its socket is in a folder that `sweep` knows."""
@@ -137,7 +172,8 @@ def ended_jobs(
     @contextmanager
     def here() -> Iterator[Executor]:
         progress.start("runs of the study", left)
-        with local_pool(base, progress) as pool:
+        shared = processes.launched() > 1
+        with _in_this_process(progress) if shared else local_pool(base, progress) as pool:
             yield pool
 
     if executor is not None:

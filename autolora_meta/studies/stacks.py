@@ -12,6 +12,7 @@ import torch
 from autolora_meta.allocators.replicate import allocator
 from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import InputError
+from autolora_meta.foundation import processes
 from autolora_meta.foundation.options import hashed
 from autolora_meta.pipeline.search_together import MOST
 from autolora_meta.pipeline.together import why_apart
@@ -107,7 +108,9 @@ class Stacks:
         executor: Executor | None,
     ) -> None:
         workers = workers_here(base.runtime) if executor is None else 1
-        self._asked, self._ledger, self._device = base.runtime.stack, ledger, _device(base)
+        alone = processes.launched() > 1  # processes share out one adapter at a time
+        self._asked = "off" if alone else base.runtime.stack
+        self._ledger, self._device = ledger, _device(base)
         self._known, together = ledger.stacks(), passes(every.values(), alone=keep)
         self._trials: dict[str, Job] = {}  # by the key of the pass
         if self._asked == "auto":

@@ -15,6 +15,7 @@ from autolora_meta.foundation.options import read
 from autolora_meta.foundation.places import writable
 from autolora_meta.foundation.progress import Bar, Progress
 from autolora_meta.foundation.tracking import Trackers
+from autolora_meta.pipeline.divided import refuse_undivided
 from autolora_meta.studies import standing
 from autolora_meta.studies.answers import primary_words
 from autolora_meta.studies.check_study import ROWS, RowsRead, check_point, check_runs
@@ -22,7 +23,13 @@ from autolora_meta.studies.executor import Job
 from autolora_meta.studies.inputs import inputs
 from autolora_meta.studies.ledger import STUDY, Ledger
 from autolora_meta.studies.main_guard import refuse_unguarded
-from autolora_meta.studies.options import StudyOptions, YamlOverlay, read_study
+from autolora_meta.studies.options import (
+    Base,
+    StudyOptions,
+    YamlOverlay,
+    overlay_of,
+    read_study,
+)
 from autolora_meta.studies.outcomes import keep as keep_outcomes
 from autolora_meta.studies.plan import Planned, base_of, plan
 from autolora_meta.studies.pool import ended_jobs
@@ -31,8 +38,6 @@ from autolora_meta.studies.sharing import jobs_behind, refuse_damaged
 from autolora_meta.studies.stacks import Stacks
 from autolora_meta.studies.table import FILE, StudyTable
 from autolora_meta.studies.work import Keep
-
-Base = str | Path | Mapping[str, Any] | RunConfig
 
 _LOG = logging.getLogger(__name__)
 
@@ -81,7 +86,7 @@ class Study:
         folder: str | Path | None = None,
     ) -> None:
         single = isinstance(base, str | Path | Mapping | RunConfig)
-        overlays = [_overlay(one) for one in ([base] if single else base)]
+        overlays = [overlay_of(one) for one in ([base] if single else base)]
         given = {
             "name": name or f"{RunConfig.load(*overlays).name}-study",
             "base": overlays,
@@ -182,6 +187,7 @@ class Study:
                 by an executor that broke.
         """
         refuse_unguarded(executor)
+        refuse_undivided((r.config for r in self.planned), elsewhere=executor is not None)
         self.refuse_unwritable()
         ledger, progress = Ledger(self.folder.absolute()), progress or Bar()
         asked, name = self.base.runtime.report_to, self.options.name
@@ -292,9 +298,3 @@ class Study:
     def jobs(self, runs: Sequence[Planned]) -> list[Job]:
         """Return the work behind runs (`sharing.jobs_behind`)."""
         return jobs_behind(runs, self.folder.absolute())
-
-
-def _overlay(base: Base) -> YamlOverlay:
-    if isinstance(base, RunConfig):
-        return base.model_dump(mode="json")
-    return str(base) if isinstance(base, str | Path) else dict(base)
