@@ -101,8 +101,8 @@ def train(texts: Sequence[str], folder: Path, *, epochs: float, seed: int) -> No
             max_position_embeddings=POSITIONS,
             tie_word_embeddings=True,
             bos_token_id=None,
-            eos_token_id=words.eos_token_id,
-            pad_token_id=words.pad_token_id,
+            eos_token_id=words.get_vocab()[END],
+            pad_token_id=words.get_vocab()[PAD],
         )
     )
     options = TrainingArguments(

@@ -73,7 +73,8 @@ def write_start(
         raise RuntimeError("an adapter with B = 0 changes the logits of its base; it is not kept")
     # Else PEFT asks the hub whether the base's vocabulary was resized.
     model.save_pretrained(str(place), save_embedding_layers=False)
-    if model.peft_config["default"].modules_to_save:  # number and names of the classes
+    written: Any = model.peft_config["default"]
+    if written.modules_to_save:  # number and names of the classes
         settings: Any = model.get_base_model().config
         settings.save_pretrained(place)
     _refuse_other_ranks(source, place)

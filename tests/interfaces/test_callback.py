@@ -150,6 +150,7 @@ def test_gates_that_have_not_moved_change_no_bit_of_a_training(tmp_path: Path) -
     )
     theirs.train()
     assert len(search.rows) == 4
+    assert isinstance(alone.model, PeftModel)
     assert weights(theirs.model) == weights(alone.model)
     late, _ = searching(tmp_path / "late", warmup_steps=99, say=said.append)
     late.train()
@@ -198,10 +199,10 @@ def test_wrong_options_are_refused_at_once(
 
 def test_what_cannot_be_searched_is_refused_when_the_training_begins(tmp_path: Path) -> None:
     theirs = trainer(adapted(), tmp_path)
-    rank_pattern = {"rank_pattern": {"v_proj": 2}, "alpha_pattern": {"v_proj": 4}}
+    uneven: dict[str, Any] = {"rank_pattern": {"v_proj": 2}, "alpha_pattern": {"v_proj": 4}}
     cases: list[tuple[nn.Module, dict[str, Any], str]] = [
         (llama(), {}, "given LlamaForCausalLM"),
-        (adapted(**rank_pattern), {}, "from 2 to 4"),
+        (adapted(**uneven), {}, "from 2 to 4"),
         (adapted(), {"budget": 3}, "cheapest component"),
         (adapted(), {"validation": iter([1])}, "give a DataLoader or a list"),
     ]

@@ -54,9 +54,10 @@ def rewritten() -> PeftModel:
     )
     assert result.ranks.total_rank == 4 and 0 in result.ranks.ranks
     assert plain_steps(result.cost) > 0
+    base: Any = model.get_base_model()
     made = {
         name: module.lora_A["default"].weight.shape[0]
-        for name, module in model.get_base_model().named_modules()
+        for name, module in base.named_modules()
         if hasattr(module, "lora_A")
     }
     assert made == {name: rank for name, rank in result.ranks if rank}
@@ -88,7 +89,8 @@ def test_it_is_the_model_that_get_peft_model_makes_of_its_config(rewritten: Peft
     config: Any = rewritten.peft_config["default"]
     fresh = adapted(**{k: v for k, v in config.to_dict().items() if v and "peft" not in k})
     assert str(fresh.base_model) == str(rewritten.base_model)
-    ours, theirs = rewritten.base_model, fresh.base_model
+    ours: Any = rewritten.base_model
+    theirs: Any = fresh.base_model
     assert set(ours.targeted_module_names) == set(theirs.targeted_module_names)
 
 
@@ -122,9 +124,10 @@ def test_a_search_that_fails_or_is_stopped_leaves_the_model_as_it_was(place: int
 
 def test_the_head_that_peft_trains_is_kept() -> None:
     sizes: Any = {"hidden_size": 8, "intermediate_size": 12, "num_hidden_layers": 1}
+    sizes["num_labels"] = 3
     torch.manual_seed(0)
     base = BertForSequenceClassification(
-        BertConfig(vocab_size=VOCABULARY, num_attention_heads=2, num_labels=3, **sizes)
+        BertConfig(vocab_size=VOCABULARY, num_attention_heads=2, **sizes)
     )
     config = LoraConfig(r=2, target_modules=["query", "value"], task_type="SEQ_CLS")
     with quiet_peft():
@@ -181,5 +184,6 @@ def test_the_lines_of_its_docstring_run(tmp_path: Path, monkeypatch: pytest.Monk
     }
     with quiet_peft():
         exec("\n".join(lines), names)
-    assert loaded(tmp_path / "adapter").peft_config["default"].rank_pattern
+    config: Any = loaded(tmp_path / "adapter").peft_config["default"]
+    assert config.rank_pattern
     assert autolora_meta.initialize_lora_ranks is initialize_lora_ranks

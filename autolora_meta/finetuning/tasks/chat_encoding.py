@@ -20,7 +20,7 @@ from autolora_meta.finetuning.tasks.learned_tokens import (
 )
 from autolora_meta.finetuning.tasks.options import LossOn, TaskOptions
 
-MESSAGES, PROMPT, COMPLETION = "messages", "prompt", "completion"
+MESSAGES, PROMPT, COMPLETION = "messages", "prompt", "completion"  # columns
 
 
 def is_chat(rows: Dataset) -> bool:
@@ -143,7 +143,7 @@ def example(rows: Dataset, tokenizer: PreTrainedTokenizerBase) -> str | None:
 
 
 def _wanted(talk: Conversation, loss_on: LossOn | None) -> LossOn:
-    return loss_on or (COMPLETION if talk.given else ASSISTANT)
+    return loss_on or ("completion" if talk.given else "assistant")
 
 
 def _completed(

@@ -98,7 +98,7 @@ def shown(ids: Sequence[int], labels: Sequence[int], tokenizer: PreTrainedTokeni
     marks = [label != IGNORED for label in labels]
     words = []
     for marked, places in _runs(marks):
-        text = tokenizer.decode([ids[place] for place in places]).replace("\n", "\\n")
+        text = str(tokenizer.decode([ids[place] for place in places])).replace("\n", "\\n")
         if len(text) > _WIDEST:
             text = f"{text[: _WIDEST // 2]} ... {text[-_WIDEST // 2 :]}"
         words.append(f"[[{text}]]" if marked else text)

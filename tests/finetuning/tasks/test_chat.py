@@ -20,7 +20,7 @@ from autolora_meta.finetuning.tasks import TaskOptions
 from autolora_meta.finetuning.tasks.encoding import IGNORED
 from autolora_meta.finetuning.tasks.learned_tokens import learned, shown
 from autolora_meta.finetuning.tasks.options import LossOn
-from benchmarks.chat_base import TEMPLATE, tokenizer
+from benchmarks.chat_base import END, PAD, TEMPLATE, tokenizer
 
 UNMARKED = TEMPLATE.replace("{% generation %}", "").replace("{% endgeneration %}", "")
 FORGETFUL = "{{ messages | length }}" + UNMARKED  # the beginning depends on what comes later
@@ -52,8 +52,8 @@ def model(words: PreTrainedTokenizerFast, tmp_path_factory: pytest.TempPathFacto
         vocab_size=len(words),
         num_attention_heads=2,
         max_position_embeddings=128,
-        eos_token_id=words.eos_token_id,
-        pad_token_id=words.pad_token_id,
+        eos_token_id=words.get_vocab()[END],
+        pad_token_id=words.get_vocab()[PAD],
         bos_token_id=None,
         initializer_range=0.3,
         **sizes,
@@ -139,7 +139,7 @@ def found(model: Path, rows: list[dict[str, Any]], **task: Any) -> tuple[Dataset
 
 def learned_texts(rows: DatasetDict, words: PreTrainedTokenizerFast) -> set[str]:
     parts = [labels for part in rows.values() for labels in part["labels"]]
-    return {words.decode([token for token in row if token != IGNORED]) for row in parts}
+    return {str(words.decode([token for token in row if token != IGNORED])) for row in parts}
 
 
 def test_the_same_conversations_in_every_format_are_the_same_rows(
@@ -158,7 +158,7 @@ def test_the_same_conversations_in_every_format_are_the_same_rows(
     rows = [{"instruction": "Add.", "input": f"{i}, {i}", "output": f"{2 * i}"} for i in range(12)]
     encoded, said = found(model, [*rows, {"instruction": "Go.", "input": None, "output": "No."}])
     assert learned_texts(encoded, words) == {"No.<|end|>"} | {f"{2 * i}<|end|>" for i in range(12)}
-    whole = {words.decode(ids) for part in encoded.values() for ids in part["input_ids"]}
+    whole = {str(words.decode(ids)) for part in encoded.values() for ids in part["input_ids"]}
     assert "<|user|>Add.\n\n3, 3<|end|><|assistant|>6<|end|>" in whole
     assert "<|user|>Go.<|end|><|assistant|>No.<|end|>" in whole
 
@@ -235,7 +235,7 @@ def test_generation_writes_the_last_message_of_the_assistant(
     if "bleu" in prepared.task.measured:
         assert metrics["bleu"] >= 0
     (prompt,) = prepared.task._prompts([asked[0]["text"]], words)  # type: ignore[attr-defined]
-    assert words.decode(prompt).endswith("?<|end|><|assistant|>")
+    assert str(words.decode(prompt)).endswith("?<|end|><|assistant|>")
     short = prepare(
         ModelOptions(name=str(model)),
         DataOptions(),
@@ -243,7 +243,7 @@ def test_generation_writes_the_last_message_of_the_assistant(
         0,
         given=Dataset.from_list(rows),
     )
-    kept = {words.decode(ids) for part in short.rows.values() for ids in part["input_ids"]}
+    kept = {str(words.decode(ids)) for part in short.rows.values() for ids in part["input_ids"]}
     assert all("<|assistant|>" in text and len(text) for text in kept)
     assert not any("Be brief" in text for text in kept)  # the oldest goes first
 
