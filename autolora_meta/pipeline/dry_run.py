@@ -33,6 +33,7 @@ class Phase:
         steps: that it takes as configured.
         seconds: of a step.
         peak: bytes that the process holds at most in it; None where that is not known.
+        rose: of these, above what it held when the step began.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Phase:
     steps: int
     seconds: float
     peak: int | None
+    rose: int | None
 
 
 @dataclass(frozen=True)
@@ -168,6 +170,7 @@ class _Enough(Exception):
 class _Step:
     seconds: float
     peak: int | None
+    rose: int | None
 
 
 class _Clock(Silent):
@@ -189,7 +192,7 @@ class _Clock(Silent):
         self._stack.close()
         known = self._held is not None and bool(self._rose)
         most = (self._held or 0) + self._rose[0] if known else None
-        self.steps.append(_Step(seconds, most))
+        self.steps.append(_Step(seconds, most, self._rose[0] if known else None))
         if len(self.steps) == self._ends_after:
             raise _Enough
         self._begin()
@@ -207,4 +210,6 @@ class _Clock(Silent):
 def _phase(name: str, trained: int, steps: int, taken: list[_Step]) -> Phase:
     peaks = [step.peak for step in taken if step.peak is not None]
     seconds = sum(step.seconds for step in taken)
-    return Phase(name, trained, steps, seconds, max(peaks, default=None))
+    rises = [step.rose for step in taken if step.rose is not None]
+    most = max(peaks, default=None), max(rises, default=None)
+    return Phase(name, trained, steps, seconds, *most)

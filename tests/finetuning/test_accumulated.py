@@ -91,10 +91,16 @@ def models() -> list[tuple[Task, Any]]:
     """A task whose loss is a mean over tokens, and a model that takes it."""
     small: Any = {"vocab_size": 12, "n_embd": 8, "n_layer": 1, "n_head": 1, "n_positions": 8}
     writer = GenerationOptions()
-    seq: Any = {"d_model": 8, "d_kv": 8, "d_ff": 8, "num_layers": 1, "num_heads": 1}
-    t5 = T5Config(vocab_size=12, **seq, **{"decoder_start_token_id": 0})
-    bert: Any = {"num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8}
-    tags = BertConfig(vocab_size=12, hidden_size=8, **bert, **{"num_labels": 12})
+    seq: dict[str, Any] = {"d_model": 8, "d_kv": 8, "d_ff": 8, "num_layers": 1, "num_heads": 1}
+    t5 = T5Config(**{"vocab_size": 12, "decoder_start_token_id": 0} | seq)
+    bert: dict[str, Any] = {
+        "num_hidden_layers": 1,
+        "num_attention_heads": 1,
+        "intermediate_size": 8,
+    }
+    tags = BertConfig(
+        **{"vocab_size": 12, "hidden_size": 8, "intermediate_size": 8, "num_labels": 12} | bert
+    )
     return [
         (CausalLM(32), GPT2LMHeadModel(GPT2Config(**small))),
         (Generation(32, writer), GPT2LMHeadModel(GPT2Config(**small))),
