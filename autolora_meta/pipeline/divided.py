@@ -38,21 +38,7 @@ def refuse_undivided(
             "together; leave out one of the two"
         )
     for config in configs:
-        for section, key in _BATCHES:
-            size = getattr(getattr(config, section), key)
-            if section in wanted and size % count:
-                near = max(1, round(size / count)) * count
-                raise InputError(
-                    f"{section}.{key} is {size}, and {count} processes cannot share that out "
-                    f"evenly; set {section}.{key}={near}, or start another number of processes"
-                )
-        for section in wanted:
-            if (passes := getattr(config, section).accumulate) > 1:
-                raise InputError(
-                    f"{section}.accumulate is {passes}, and {count} processes share out each batch "
-                    f"already; set {section}.accumulate=1 and a batch size for all processes "
-                    "together, or run it in one process"
-                )
+        _refuse_batches(config, wanted, count)
         runtime = config.runtime
         if isinstance(runtime.stack, int) and runtime.stack > 1:
             raise InputError(
@@ -73,4 +59,22 @@ def refuse_undivided(
             raise InputError(
                 f"runtime.device is {runtime.device}, and each of {count} processes has a GPU of "
                 "its own; set runtime.device=cuda (CUDA_VISIBLE_DEVICES says which)"
+            )
+
+
+def _refuse_batches(config: RunConfig, wanted: set[str], count: int) -> None:
+    for section, key in _BATCHES:
+        size = getattr(getattr(config, section), key)
+        if section in wanted and size % count:
+            near = max(1, round(size / count)) * count
+            raise InputError(
+                f"{section}.{key} is {size}, and {count} processes cannot share that out "
+                f"evenly; set {section}.{key}={near}, or start another number of processes"
+            )
+    for section in wanted:
+        if (passes := getattr(config, section).accumulate) > 1:
+            raise InputError(
+                f"{section}.accumulate is {passes}, and {count} processes share out each batch "
+                f"already; set {section}.accumulate=1 and a batch size for all processes "
+                "together, or run it in one process"
             )
