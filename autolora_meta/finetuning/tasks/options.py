@@ -3,6 +3,13 @@
 from pydantic import Field
 
 from autolora_meta.foundation.options import Options
+from autolora_meta.foundation.schema import suggesting
+
+
+def _tasks() -> list[str]:
+    from autolora_meta.finetuning.tasks import task_names  # which needs these options first
+
+    return task_names()
 
 
 class GenerationOptions(Options):
@@ -41,6 +48,7 @@ class TaskOptions(Options):
         "causal-lm (the text itself), generation (a completion of each input), "
         "image-classification, or one that a package of yours registers as entry point of "
         "autolora_meta.tasks.",
+        json_schema_extra=suggesting(_tasks),
     )
     max_length: int = Field(
         default=128,
