@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 INSTALL := $(PIP) install --no-user --constraint constraints.txt
 INPUTS := pyproject.toml setup.py constraints.txt Makefile
+# Without what its makers say of other versions.
+MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs
 
 # An active environment, or one made for another Python, must not reach into ours.
 unexport PYTHONHOME
@@ -12,10 +14,10 @@ unexport PYTHONPATH
 unexport VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test families executors limits soak lint clean
+.PHONY: help setup quickstart test families executors limits reference docs serve-docs soak lint clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
 
 setup: $(VENV)/.ready-dev ## install everything into .venv, tools for development included
 
@@ -34,6 +36,15 @@ executors: $(VENV)/.ready-executors ## run small studies by dask, Ray and submit
 limits: $(VENV)/.ready-dev ## run every family and write docs/limits.md
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.families.table
 
+reference: $(VENV)/.ready-dev ## write docs/reference/ and the schemas of YAML files from the option records
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.reference
+
+docs: $(VENV)/.ready-docs ## build the documentation into site/, which needs no network to read
+	$(MKDOCS) build --strict
+
+serve-docs: $(VENV)/.ready-docs ## show the documentation in a browser, and follow what is edited
+	$(MKDOCS) serve --strict
+
 soak: $(VENV)/.ready-dev ## kill, damage and fuzz runs for an hour, and print a page (ARGS="--hours 0.1")
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.soak $(ARGS)
 
@@ -47,7 +58,7 @@ lint: $(VENV)/.ready-dev ## check format, lint and types
 	$(BIN)/pyright
 
 clean: ## remove .venv and everything that was built; runs/ stays
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache
+	rm -rf $(VENV) build dist site *.egg-info .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A stamp is newer than its inputs once they are installed: a second call installs nothing.
@@ -63,6 +74,10 @@ $(VENV)/.ready-dev: $(INPUTS) | $(BIN)/pip
 
 $(VENV)/.ready-executors: $(INPUTS) | $(VENV)/.ready-dev
 	$(INSTALL) --editable ".[ray]"
+	@touch $@
+
+$(VENV)/.ready-docs: $(INPUTS) | $(VENV)/.ready-dev
+	$(INSTALL) --editable ".[docs]"
 	@touch $@
 
 # pip comes last in a new environment, so its presence says that the environment is whole.

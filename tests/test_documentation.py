@@ -30,7 +30,9 @@ from tests.tiny import tiny_bert, tiny_texts, tiny_tokenizer
 ROOT = Path(__file__).parent.parent
 README, TASKS_FILE = ROOT / "README.md", ROOT / "docs" / "tasks.md"
 OWN, ARMS = ROOT / "docs" / "own-data.md", ROOT / "docs" / "arms.md"
-DOCUMENTS = sorted([README, *(ROOT / "docs").glob("*.md")])
+DOCUMENTS = sorted([README, *(ROOT / "docs").rglob("*.md")])
+# Pages of the site that stand at the top of the tree, where only their links are looked at.
+LINKED = sorted([*DOCUMENTS, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"])
 # A run of seconds, laid under an example.
 QUICK: dict[str, Any] = {
     "lora": {"k": 2},
@@ -39,7 +41,7 @@ QUICK: dict[str, Any] = {
     "retrain": {"steps": 2, "batch_size": 4},
     "runtime": {"device": "cpu"},
 }
-every_document = pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+every_document = pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.stem)
 
 
 def blocks(text: str, language: str) -> list[str]:
@@ -104,17 +106,25 @@ def test_python_compiles_and_its_imports_are_there(path: Path) -> None:
         assert group in (plugins.ALLOCATORS, plugins.TASKS, plugins.PROBLEMS)
 
 
-@every_document
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub and the site make them."""
+    text = re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.M | re.S)
+    headings = re.findall(r"^#+ (.*)$", text, re.M)
+    return {re.sub(r"[^\w -]", "", h).lower().replace(" ", "-") for h in headings}
+
+
+@pytest.mark.parametrize("path", LINKED, ids=lambda path: path.stem)
 def test_links_lead_somewhere(path: Path) -> None:
-    for target in re.findall(r"\]\(([^)\s]+)\)", path.read_text("utf-8")):
+    text = re.sub(r"^```.*?^```", "", path.read_text("utf-8"), flags=re.M | re.S)
+    named = dict(re.findall(r"^\[([^\]]+)\]: (\S+)$", text, re.M))
+    targets = [*re.findall(r"\]\(([^)\s]+)\)", text), *named.values()]
+    for target in [*targets, *re.findall(r"""(?:href|src)=["']([^"']+)""", text)]:
         if target.startswith(("http://", "https://")):
             continue
         file, _, anchor = target.partition("#")
         there = path.parent / file if file else path
         assert there.is_file(), f"{path.name} links to {target}"
-        if anchor:
-            headings = re.findall(r"^#+ (.*)$", there.read_text("utf-8"), re.M)
-            assert anchor in [re.sub(r"[^\w -]", "", h).lower().replace(" ", "-") for h in headings]
+        assert not anchor or anchor in anchors(there), f"{path.name} links to {target}"
 
 
 def test_every_name_that_can_be_given_is_told_of() -> None:

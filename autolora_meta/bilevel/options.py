@@ -10,9 +10,11 @@ from torch import nn
 
 from autolora_meta.bilevel.gating import GateOptions
 from autolora_meta.errors import InputError
+from autolora_meta.foundation import plugins
 from autolora_meta.foundation.cost import Cost, plain_steps
 from autolora_meta.foundation.options import LATER, Options, one_of_two
-from autolora_meta.hypergradients.choice import HypergradientOptions, parse
+from autolora_meta.foundation.schema import suggesting
+from autolora_meta.hypergradients.choice import DEFAULT, HypergradientOptions, parse
 
 # frozen leaves all gates at their start: plain LoRA, read out the same way. random moves them along
 # noise in place of the hypergradient. Both are controls. plain is frozen on training and validation
@@ -94,9 +96,10 @@ class SearchOptions(Options):
     problem: str = Field(
         default="autolora",
         description="Bilevel formulation: an entry point of autolora_meta.problems.",
+        json_schema_extra=suggesting(lambda: plugins.names(plugins.PROBLEMS)),
     )
     hypergradient: HypergradientOptions = Field(
-        default_factory=lambda: parse("darts"),
+        default_factory=lambda: parse(DEFAULT),
         description="Name of a method, or a mapping with `method` and that method's own options. "
         "`autolora-meta methods` lists them.",
     )

@@ -7,9 +7,9 @@ import typer
 from typer.core import TyperGroup
 
 from autolora_meta.cli.allocate import allocate
-from autolora_meta.cli.arguments import Overlays
 from autolora_meta.cli.axolotl import axolotl
 from autolora_meta.cli.compare import compare
+from autolora_meta.cli.config import config
 from autolora_meta.cli.export import export
 from autolora_meta.cli.headroom import headroom
 from autolora_meta.cli.plot import plot
@@ -132,15 +132,7 @@ def list_(
     typer.echo(catalogue(kind))
 
 
-@app.command()
-def config(overlays: Overlays) -> None:
-    """Print the resolved configuration as YAML.
-
-    Example: `autolora-meta config quickstart neumann search.outer_steps=40`
-    """
-    from autolora_meta.config.run import RunConfig
-
-    typer.echo(RunConfig.load(*overlays).to_yaml(), nl=False)
+app.command()(config)
 
 
 if __name__ == "__main__":

@@ -8,10 +8,16 @@ from pydantic import Field, field_validator, model_validator
 from autolora_meta.config.tune import KEYS, checked
 from autolora_meta.errors import InputError, unknown
 from autolora_meta.finetuning.tasks import metric_called
+from autolora_meta.finetuning.tasks.metrics import METRICS
 from autolora_meta.foundation import plugins
 from autolora_meta.foundation.options import Options
+from autolora_meta.foundation.schema import suggesting
 
 FEWEST = 4  # random patterns
+
+
+def _arms() -> list[str]:
+    return plugins.names(plugins.ALLOCATORS)
 
 
 class PrimaryOptions(Options):
@@ -51,13 +57,19 @@ class CompareOptions(Options):
         default=("learned", "uniform", "shuffled", "frozen"),
         description="Allocators, all at one budget; the one whose ranks are chosen (ranks.choose), "
         "which is `learned` by default, is among them, and its adapter is saved.",
+        json_schema_extra=suggesting(_arms),
     )
-    baseline: str = Field(default="uniform", description="Arm that the others are compared with.")
+    baseline: str = Field(
+        default="uniform",
+        description="Arm that the others are compared with.",
+        json_schema_extra=suggesting(_arms),
+    )
     metrics: tuple[str, ...] | None = Field(
         default=None,
         min_length=1,
         description="Metrics that are compared on the test rows, the main one first; null: the "
         "task's own, or for a task of GLUE those of the benchmark.",
+        json_schema_extra=suggesting(lambda: METRICS),
     )
     primary: PrimaryOptions = Field(
         default_factory=PrimaryOptions,
@@ -98,6 +110,7 @@ class CompareOptions(Options):
         description="Values among which each run picks for its ranks, by its loss on training and "
         "validation rows that it did not see; for example {retrain.learning_rate: [1e-3, 3e-3]}. "
         f"Keys: {', '.join(KEYS)}. The price is part of the cost of each arm.",
+        json_schema_extra={"propertyNames": {"enum": [*KEYS]}},
     )
 
     @field_validator("tune")

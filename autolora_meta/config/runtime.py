@@ -9,6 +9,7 @@ from autolora_meta.errors import unknown
 from autolora_meta.foundation.checkpoints import Checkpoints, Every
 from autolora_meta.foundation.device import ALLOWED, known_device, usable_device
 from autolora_meta.foundation.options import Options
+from autolora_meta.foundation.schema import suggesting
 from autolora_meta.foundation.tracking import START
 
 
@@ -50,6 +51,7 @@ class RuntimeOptions(Options):
         default=(),
         description=f"Trackers that get the figures of each search and retraining: "
         f"{', '.join(START)}. Each is an extra to install. metrics.jsonl is always written.",
+        json_schema_extra=suggesting(lambda: START),
     )
 
     @property

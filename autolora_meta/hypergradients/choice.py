@@ -3,14 +3,23 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, model_serializer, model_validator
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic import (
+    Field,
+    GetJsonSchemaHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
+from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError
 
 from autolora_meta.errors import InputError, unknown
 from autolora_meta.foundation.cost import Cost
 from autolora_meta.foundation.options import Options
+from autolora_meta.hypergradients.choice_schema import choice_schema
 from autolora_meta.hypergradients.finite_difference import FiniteDifferenceOptions
 from autolora_meta.hypergradients.methods import METHODS, SOLVERS, Method, compose, method
+
+DEFAULT = "darts"  # of search.hypergradient
 
 
 class HypergradientOptions(Options):
@@ -65,6 +74,14 @@ class HypergradientOptions(Options):
         if {"method", "solver"} & above.keys():
             return {}
         return super().kept_under({"method": below} if isinstance(below, str) else below, above)
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """Return the JSON Schema of what a configuration gives, in which the fields are flat."""
+        made = handler.resolve_ref_schema(handler(core_schema))
+        return choice_schema(made["properties"]["weight"], DEFAULT)
 
     @model_validator(mode="before")
     @classmethod

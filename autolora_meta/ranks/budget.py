@@ -23,7 +23,15 @@ class Budget(RootModel[StrictInt | str]):
     (5, (1, 1))
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(
+        frozen=True,
+        json_schema_extra={
+            "anyOf": [
+                {"type": "integer", "minimum": 1},
+                {"type": "string", "pattern": "^(auto|(uniform|total-rank):0*[1-9][0-9]*)$"},
+            ]
+        },
+    )
 
     @field_validator("root")
     @classmethod

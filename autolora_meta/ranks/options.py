@@ -50,6 +50,7 @@ class RankOptions(Options):
         description="Score of a component. "
         + "; ".join(f"{record.name}: {record.summary}" for record in IMPORTANCE.values())
         + ".",
+        json_schema_extra={"enum": [*IMPORTANCE]},
     )
     rule: Literal["budget", "threshold", "gap", "paper"] = Field(
         default="budget",

@@ -138,12 +138,13 @@ def _paper(thing: object) -> str:
 
 
 def _heading(path: str) -> str:
-    """The first sentence of the comment at the head of a shipped file, after its command."""
+    """The first sentence of the comment at the head of a shipped file, after what is for tools."""
     content = files("autolora_meta.engine_configs").joinpath(path).read_text("utf-8")
     comment = []
     for line in content.splitlines():
         if not line.startswith("#"):
             break
         comment.append(line.lstrip("# ").strip())
-    words = " ".join(line for line in comment if line and not line.startswith("autolora-meta "))
+    for_tools = ("autolora-meta ", "yaml-language-server:")
+    words = " ".join(line for line in comment if line and not line.startswith(for_tools))
     return re.split(r"(?<=\.)\s", words)[0]

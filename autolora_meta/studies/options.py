@@ -15,6 +15,7 @@ from autolora_meta.errors import InputError, unknown
 from autolora_meta.foundation import plugins
 from autolora_meta.foundation.options import FolderName, Options, read
 from autolora_meta.foundation.reading import file_text
+from autolora_meta.foundation.schema import suggesting
 from autolora_meta.foundation.yaml_text import yaml_content, yaml_of
 from autolora_meta.studies.patterns import is_pattern, patterns_of
 from autolora_meta.studies.questions import (
@@ -52,7 +53,10 @@ class StudyOptions(Options):
         "The base itself has none: `paper: []`. Every variant meets every value of `vary`.",
     )
     arms: tuple[str, ...] = Field(
-        default=("learned",), min_length=1, description="Allocators, as in compare.arms."
+        default=("learned",),
+        min_length=1,
+        description="Allocators, as in compare.arms.",
+        json_schema_extra=suggesting(lambda: plugins.names(plugins.ALLOCATORS)),
     )
     seeds: tuple[int, ...] = Field(
         default=tuple(range(5)),

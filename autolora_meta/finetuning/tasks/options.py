@@ -5,11 +5,18 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from autolora_meta.foundation.options import LATER, Options
+from autolora_meta.foundation.schema import suggesting
 
 LossOn = Literal["assistant", "completion", "all"]
 Side = Literal["left", "right"]
 _OF_TEXTS = ("causal-lm", "generation")  # which the options of conversations are for
 _OTHERS = ("sequence-classification", "regression", "token-classification", "image-classification")
+
+
+def _tasks() -> list[str]:
+    from autolora_meta.finetuning.tasks import task_names  # which needs these options first
+
+    return task_names()
 
 
 class GenerationOptions(Options):
@@ -49,6 +56,7 @@ class TaskOptions(Options):
         "completion of each input), "
         "image-classification, or one that a package of yours registers as entry point of "
         "autolora_meta.tasks.",
+        json_schema_extra=suggesting(_tasks),
     )
     max_length: int = Field(
         default=128,
