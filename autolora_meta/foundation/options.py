@@ -4,6 +4,7 @@ import re
 import types
 import typing
 from collections.abc import Mapping
+from functools import cache
 from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
@@ -87,17 +88,25 @@ def hashed(options: Options, include: set[str] | None = None) -> dict[str, Any]:
         include: names of the fields to take; None: all.
     """
     found = options.model_dump(mode="json", include=include)
-    _leave_out_later(options, found)
+    for path, default in _later(type(options)):
+        section: Any = found
+        for part in path[:-1]:
+            section = section.get(part, {})
+        if section.get(path[-1], default) == default:
+            section.pop(path[-1], None)
     return found
 
 
-def _leave_out_later(options: Options, found: dict[str, Any]) -> None:
-    for name, field in type(options).model_fields.items():
-        value, extra = getattr(options, name), field.json_schema_extra
-        if isinstance(extra, Mapping) and "later" in extra and value == field.default:
-            found.pop(name, None)
-        elif isinstance(value, Options) and isinstance(found.get(name), dict):
-            _leave_out_later(value, found[name])
+@cache
+def _later(options: type[Options]) -> tuple[tuple[tuple[str, ...], Any], ...]:
+    """Return the path and the default of each field marked `LATER`."""
+    paths: list[tuple[tuple[str, ...], Any]] = []
+    for name, field in options.model_fields.items():
+        if isinstance(extra := field.json_schema_extra, Mapping) and "later" in extra:
+            paths.append(((name,), field.default))
+        elif section := _section(field.annotation):
+            paths += [((name, *path), default) for path, default in _later(section)]
+    return tuple(paths)
 
 
 _NAMED = 20  # mistakes in a message
