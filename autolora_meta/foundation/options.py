@@ -4,6 +4,7 @@ import re
 import types
 import typing
 from collections.abc import Mapping
+from functools import cache
 from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
@@ -90,18 +91,26 @@ def hashed(options: Options, include: set[str] | None = None) -> dict[str, Any]:
         include: names of the fields to take; None: all.
     """
     found = options.model_dump(mode="json", include=include)
-    _leave_out(options, found)
+    for path, mark, default in _marked(type(options)):
+        section: Any = found
+        for part in path[:-1]:
+            section = section.get(part, {})
+        if mark == "never" or section.get(path[-1], default) == default:
+            section.pop(path[-1], None)
     return found
 
 
-def _leave_out(options: Options, found: dict[str, Any]) -> None:
-    for name, field in type(options).model_fields.items():
-        value, extra = getattr(options, name), field.json_schema_extra
-        mark = extra.get("hashed") if isinstance(extra, Mapping) else None
-        if mark == "never" or (mark == "when set" and value == field.default):
-            found.pop(name, None)
-        elif isinstance(value, Options) and isinstance(found.get(name), dict):
-            _leave_out(value, found[name])
+@cache
+def _marked(options: type[Options]) -> tuple[tuple[tuple[str, ...], str, Any], ...]:
+    """Return path, mark and default of each field marked `LATER` or `UNHASHED`."""
+    found: list[tuple[tuple[str, ...], str, Any]] = []
+    for name, field in options.model_fields.items():
+        extra = field.json_schema_extra
+        if isinstance(extra, Mapping) and (mark := extra.get("hashed")):
+            found.append(((name,), str(mark), field.default))
+        elif section := _section(field.annotation):
+            found += [((name, *path), *rest) for path, *rest in _marked(section)]
+    return tuple(found)
 
 
 _NAMED = 20  # mistakes in a message
