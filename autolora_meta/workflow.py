@@ -9,6 +9,7 @@ from pathlib import Path
 from autolora_meta.config.run import RunConfig
 from autolora_meta.foundation.lock import Busy, locked
 from autolora_meta.foundation.progress import Progress
+from autolora_meta.pipeline.divided import refuse_undivided
 from autolora_meta.reporting.keep_adapter import KeepAdapter
 from autolora_meta.reporting.report import report
 from autolora_meta.studies.ahead import ahead, kept_words
@@ -92,6 +93,7 @@ def complete(
     Takes and raises what `run` does.
     """
     refuse_unguarded(executor)
+    refuse_undivided([run.config for run in study.planned], elsewhere=executor is not None)
     say(ahead(study, retry_failed=retry_failed, overwrite=overwrite, restart=restart))
     try:
         table = study.run(

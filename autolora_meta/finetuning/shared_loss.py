@@ -84,8 +84,12 @@ class SharedLoss:
             processes.refuse_unlike(content_hash(batch), _OTHER_ROWS)
         few = torch.tensor([short, long if short != long else (short + 1) % size])
         two = {name: part[few.to(part.device)] for name, part in batch.items()}
-        kinds: list[Weighing] = ["shifted labels", "labels"] if counts is not None else []
-        fits = [kind for kind in (*kinds, "rows") if _adds_up(self.whole, model, two, kind)]
+        kinds: list[Weighing] = ["shifted labels", "labels", "rows"]
+        fits = [
+            kind
+            for kind in kinds[0 if counts is not None else 2 :]
+            if _adds_up(self.whole, model, two, kind)
+        ]
         if not fits:
             raise InputError(
                 f"this loss cannot be shared out among {self._count} processes: the losses of two "

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.rendezvous import rendezvous
 
 from autolora_meta.errors import WorkFailed
 
@@ -33,9 +34,9 @@ class Group:
     def __init__(self, rank: int, count: int) -> None:
         self.rank, self.count, self.broken = rank, count, ""
         self.shares, self.own_gpu, self._calls = False, False, 0
-        self._store, _, _ = next(iter(dist.rendezvous("env://")))
-        self._numbers = self._gloo("numbers", _STEP)
-        self._words = self._gloo("words", _IDLE)
+        self._store, _, _ = next(iter(rendezvous("env://")))
+        self._numbers: Any = self._gloo("numbers", _STEP)
+        self._words: Any = self._gloo("words", _IDLE)
         self._nccl: Any = None
 
     def meet(self, own_gpu: bool) -> None:
@@ -58,7 +59,8 @@ class Group:
         return dist.ProcessGroupGloo(self._named(name), self.rank, self.count, longest)
 
     def _named(self, name: str) -> Any:
-        return dist.PrefixStore(f"autolora/{name}", self._store)
+        of_torch: Any = dist
+        return of_torch.PrefixStore(f"autolora/{name}", self._store)
 
     def close(self) -> None:
         """Let go of the others, who see it at once."""
@@ -68,7 +70,7 @@ class Group:
         """Replace a tensor, on every process, by the sum of those of all."""
         if flat.device.type == "cuda" and self.own_gpu:
             if self._nccl is None:
-                about = self._named("nccl"), self.rank, self.count, _STEP
+                about: Any = self._named("nccl"), self.rank, self.count, _STEP
                 self._nccl = dist.ProcessGroupNCCL(*about)
             with self.answering():
                 self._nccl.allreduce([flat]).wait()

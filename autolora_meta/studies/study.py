@@ -15,7 +15,6 @@ from autolora_meta.foundation.options import read
 from autolora_meta.foundation.places import writable
 from autolora_meta.foundation.progress import Bar, Progress
 from autolora_meta.foundation.tracking import Trackers
-from autolora_meta.pipeline.divided import refuse_undivided
 from autolora_meta.studies import standing
 from autolora_meta.studies.answers import primary_words
 from autolora_meta.studies.check_study import ROWS, RowsRead, check_point, check_runs
@@ -187,7 +186,6 @@ class Study:
                 by an executor that broke.
         """
         refuse_unguarded(executor)
-        refuse_undivided((r.config for r in self.planned), elsewhere=executor is not None)
         self.refuse_unwritable()
         ledger, progress = Ledger(self.folder.absolute()), progress or Bar()
         asked, name = self.base.runtime.report_to, self.options.name

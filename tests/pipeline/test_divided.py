@@ -10,7 +10,7 @@ from autolora_meta.errors import InputError
 from autolora_meta.foundation import processes
 from autolora_meta.foundation.launcher import refuse_sharded
 from autolora_meta.pipeline.divided import refuse_undivided
-from autolora_meta.studies.study import Study
+from autolora_meta.workflow import run
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def test_what_cannot_be_divided_is_refused(change: str, said: str) -> None:
 @pytest.mark.usefixtures("three")
 def test_a_study_is_refused_before_its_folder_is_made(tmp_path: Any) -> None:
     with pytest.raises(InputError, match="cannot share that out evenly"):
-        Study.of(RunConfig.load("quickstart"), tmp_path / "run").run()
+        run(RunConfig.load("quickstart"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 

@@ -86,8 +86,8 @@ def found(config: RunConfig, **how: Any) -> SearchResult:
 def apart(one: SearchResult, other: SearchResult) -> float:
     """The largest difference in gates, on the whole way, and in what was trained."""
     pairs = [(one.trajectory, other.trajectory)]
-    if one.components.sensitivity is not None:
-        pairs += [(one.components.sensitivity, other.components.sensitivity)]
+    own, others = one.components.sensitivity, other.components.sensitivity
+    pairs += [(own, others)] if own is not None and others is not None else []
     pairs += [(one.start.head[n], other.start.head[n]) for n in one.start.head]  # type: ignore[union-attr]
     return max(float((a - b).abs().max()) for a, b in pairs)
 
@@ -112,7 +112,7 @@ def terminate() -> None:
 def writer(still: RunConfig, tmp_path: Path) -> RunConfig:
     """A decoder, whose loss is a mean over tokens: rows have different numbers of them."""
     tokenizer = tiny_tokenizer()
-    small = {
+    small: dict[str, Any] = {
         "bos_token_id": 1,
         "eos_token_id": 1,
         "n_positions": 48,
@@ -120,7 +120,7 @@ def writer(still: RunConfig, tmp_path: Path) -> RunConfig:
         "n_layer": 1,
         "n_head": 2,
     }
-    none = {"attn_pdrop": 0.0, "embd_pdrop": 0.0, "resid_pdrop": 0.0}
+    none: dict[str, Any] = {"attn_pdrop": 0.0, "embd_pdrop": 0.0, "resid_pdrop": 0.0}
     GPT2LMHeadModel(GPT2Config(vocab_size=len(tokenizer), **small, **none)).save_pretrained(
         tmp_path / "writer"
     )
