@@ -62,7 +62,7 @@ def test_the_wheel_claims_one_import_name(site: Path) -> None:
 
 def test_the_wheel_holds_every_module_and_every_yaml(site: Path) -> None:
     for folder, installed in SOURCES.items():
-        kinds = ("*.py", "*.yaml", "*.j2", "*.css", "*.js", "py.typed")
+        kinds = ("*.py", "*.yaml", "*.json", "*.j2", "*.css", "*.js", "py.typed")
         files = [p for kind in kinds for p in (ROOT / folder).rglob(kind)]
         missing = [
             str(p.relative_to(ROOT))

@@ -39,7 +39,8 @@ def _command(name: str, command: Any) -> str:
 def _called(name: str) -> str:
     """Return the name of a parameter, the kind of an option's value in capitals."""
     name, kind, _ = re.split(r" <(.*)>$", name) if name[-1] == ">" else (name, "", "")
-    return f"{name} {_KINDS.get(kind, kind.upper())}" if kind and name[0] == "-" else name
+    kind = _KINDS.get(kind, kind if "|" in kind else kind.upper())
+    return f"{name} {kind}" if kind and name[0] == "-" else name
 
 
 _KINDS = {"str": "TEXT", "int": "NUMBER", "float": "NUMBER"}

@@ -34,6 +34,13 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     return markdown
 
 
+def on_post_build(config: Any) -> None:
+    """Leave the index of the search as a script too: a page opened from the disk reads no JSON."""
+    index = Path(config.site_dir) / "search" / "search_index.json"
+    script = f"var __index = {index.read_text(encoding='utf-8')}"
+    index.with_suffix(".js").write_text(script, encoding="utf-8")
+
+
 def _inside(text: str) -> str:
     """Return a page from above with links as they are from inside of docs/."""
     for name, page in ABOVE.items():
