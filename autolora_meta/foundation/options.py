@@ -109,7 +109,7 @@ def _marked(options: type[Options]) -> tuple[tuple[tuple[str, ...], str, Any], .
         if isinstance(extra, Mapping) and (mark := extra.get("hashed")):
             found.append(((name,), str(mark), field.default))
         elif section := _section(field.annotation):
-            found += [((name, *path), *rest) for path, *rest in _marked(section)]
+            found += [((name, *path), mark, value) for path, mark, value in _marked(section)]
     return tuple(found)
 
 

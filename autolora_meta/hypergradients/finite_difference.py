@@ -12,7 +12,7 @@ from torch import Tensor
 from autolora_meta.errors import InputError
 from autolora_meta.foundation.cost import Cost
 from autolora_meta.foundation.options import Options
-from autolora_meta.hypergradients.products import Closure
+from autolora_meta.hypergradients.products import Replay
 from autolora_meta.hypergradients.vectors import (
     Number,
     Vector,
@@ -93,7 +93,7 @@ class FiniteDifferenceProducts:
 
     def __init__(
         self,
-        loss: Closure,
+        loss: Replay,
         params: Vector,
         hyper: Vector,
         *,

@@ -7,14 +7,14 @@ from autolora_meta.errors import InputError
 from autolora_meta.hypergradients.choice import HypergradientOptions
 from autolora_meta.hypergradients.finite_difference import FiniteDifferenceProducts
 from autolora_meta.hypergradients.methods import SOLVERS
-from autolora_meta.hypergradients.products import AutogradProducts, Closure, Products
+from autolora_meta.hypergradients.products import AutogradProducts, Products, Replay
 from autolora_meta.hypergradients.solvers import InnerUpdate, SolverRecord
 from autolora_meta.hypergradients.vectors import Vector, scale, zeros_like
 
 
 def make_products(
     options: HypergradientOptions,
-    loss: Closure,
+    loss: Replay,
     params: Vector,
     hyper: Vector,
     *,

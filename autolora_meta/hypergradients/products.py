@@ -11,7 +11,8 @@ from autolora_meta.foundation.cost import Cost
 from autolora_meta.foundation.processes import summed
 from autolora_meta.hypergradients.vectors import Loss, Vector, add_scaled, filled, zeros_like
 
-Closure = Callable[[], Loss]
+Closure = Callable[[], Tensor]
+Replay = Callable[[], Loss]  # evaluates a loss again, whole or in parts
 
 
 class Products(Protocol):
@@ -43,7 +44,7 @@ class AutogradProducts:
         hyper: a, the tensors of the outer problem, requiring gradients.
     """
 
-    def __init__(self, loss: Closure, params: Vector, hyper: Vector) -> None:
+    def __init__(self, loss: Replay, params: Vector, hyper: Vector) -> None:
         self.params, self.hyper = list(params), list(hyper)
         self.cost = Cost()
         self._loss = loss

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from autolora_meta.foundation.cost import Cost
 from autolora_meta.foundation.options import Options
-from autolora_meta.hypergradients.products import AutogradProducts, Closure
+from autolora_meta.hypergradients.products import AutogradProducts, Replay
 from autolora_meta.hypergradients.updates import Rule, State, rules_of
 from autolora_meta.hypergradients.vectors import Vector, add_scaled, assign, scale, zeros_like
 
@@ -39,12 +39,12 @@ class RecordedStep:
         rules: how each tensor steps, with the optimizer's state before the step.
     """
 
-    loss: Closure
+    loss: Replay
     params: Vector
     rules: Sequence[Rule]
 
 
-def record_step(optimizer: torch.optim.Optimizer, params: Vector, loss: Closure) -> RecordedStep:
+def record_step(optimizer: torch.optim.Optimizer, params: Vector, loss: Replay) -> RecordedStep:
     """Record the step that `optimizer` is about to take. Call it before `optimizer.step()`.
 
     Raises:

@@ -46,7 +46,7 @@ class Primary(Options):
     )
 
 
-def questions_of(compare: CompareOptions, chosen: str) -> tuple[Question, ...]:
+def questions_of(compare: CompareOptions, chosen: str = "learned") -> tuple[Question, ...]:
     """Return what a run asks: every arm against the baseline, and the chosen one against every arm.
 
     Args:

@@ -92,15 +92,15 @@ def models() -> list[tuple[Task, Any]]:
     small: Any = {"vocab_size": 12, "n_embd": 8, "n_layer": 1, "n_head": 1, "n_positions": 8}
     writer = GenerationOptions()
     seq: dict[str, Any] = {"d_model": 8, "d_kv": 8, "d_ff": 8, "num_layers": 1, "num_heads": 1}
-    t5 = T5Config(**{"vocab_size": 12, "decoder_start_token_id": 0} | seq)
+    seq |= {"vocab_size": 12, "decoder_start_token_id": 0}
+    t5 = T5Config(**seq)
     bert: dict[str, Any] = {
         "num_hidden_layers": 1,
         "num_attention_heads": 1,
         "intermediate_size": 8,
     }
-    tags = BertConfig(
-        **{"vocab_size": 12, "hidden_size": 8, "intermediate_size": 8, "num_labels": 12} | bert
-    )
+    bert |= {"vocab_size": 12, "hidden_size": 8, "num_labels": 12}
+    tags = BertConfig(**bert)
     return [
         (CausalLM(32), GPT2LMHeadModel(GPT2Config(**small))),
         (Generation(32, writer), GPT2LMHeadModel(GPT2Config(**small))),

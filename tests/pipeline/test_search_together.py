@@ -211,7 +211,7 @@ def test_searches_for_which_memory_does_not_suffice_run_in_halves(
 ) -> None:
     step, passes = LoraProblem.training_step_exec, list[int]()
 
-    def small(problem: LoraProblem, batch: Any) -> torch.Tensor:
+    def small(problem: LoraProblem, batch: Any) -> Iterator[torch.Tensor]:
         # In the second step, when batches have moved on.
         if (problem.members or 1) > 2 and problem.cost.forwards > 0:
             raise torch.OutOfMemoryError("CUDA out of memory")

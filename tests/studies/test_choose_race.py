@@ -50,7 +50,7 @@ def test_a_run_leaves_the_ranks_and_the_adapter_of_the_winner(run: Path) -> None
     row = next(row for row in table.rows if row["arm"] == "race")
     assert pattern_of(dict(pattern)) == row["pattern"]
     assert dict(pattern) == dict(read_ranked(run).pattern)
-    kept = {name: rank for name, rank in pattern.items() if rank}
+    kept = {name: rank for name, rank in dict(pattern).items() if rank}
     assert dict(read_adapter(run / "adapter").pattern) == kept
     ((_, outcome),) = races(table, run)[""]
     page = (run / "report.html").read_text()

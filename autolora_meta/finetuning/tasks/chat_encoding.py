@@ -75,7 +75,7 @@ def refuse_unsuited(options: TaskOptions, rows: DatasetDict) -> None:
         if silent := [
             talk
             for talk, on in zip(talks, wanted, strict=True)
-            if on != "all" and not learned_answers(talk, on)
+            if on in ("assistant", "completion") and not learned_answers(talk, on)
         ]:
             where = "completion" if silent[0].given else "conversation"
             raise InputError(
