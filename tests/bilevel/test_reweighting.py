@@ -1,0 +1,93 @@
+"""Weights of rows: each method's step against derivatives taken in one piece by autograd."""
+
+from typing import Any
+
+import pytest
+import torch
+from peft import PeftModel
+from torch import Tensor
+from torch.func import functional_call
+from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from autolora_meta.bilevel.formulation import formulation
+from autolora_meta.bilevel.options import SearchOptions
+from autolora_meta.errors import InputError
+from autolora_meta.finetuning.numbered_rows import NUMBER
+from autolora_meta.foundation.cost import Cost
+from autolora_meta.foundation.randomness import RandomState, replay
+from autolora_meta.hypergradients.exact import dense_hessian, dense_mixed
+from autolora_meta.hypergradients.vectors import flatten
+from tests.bilevel.program import batches
+from tests.bilevel.weighted_program import numbered_batches, weighted_program
+
+ETA = 0.1
+STILL = {"schedule": "alternating", "outer_steps": 1, "warmup_steps": 0}
+SGD = {
+    "inner": {"name": "sgd", "learning_rate": ETA},
+    "outer": {"name": "sgd", "learning_rate": 1.0},  # logits move by minus the hypergradient
+    **STILL,
+}
+
+
+def row_losses(model: PeftModel, named: dict[str, Tensor]) -> Tensor:
+    """The loss of each row of the first batch, by a formula of its own. (4,)"""
+    batch = numbered_batches(1)[0]
+    with replay(RandomState.snapshot()), sdpa_kernel(SDPBackend.MATH):
+        logits = functional_call(model, named, kwargs={"input_ids": batch["input_ids"]}).logits
+    return functional.cross_entropy(logits, batch["labels"], reduction="none")
+
+
+def named_weights(model: PeftModel) -> dict[str, Tensor]:
+    return {n: p for n, p in model.named_parameters() if p.requires_grad}
+
+
+def step_of(method: Any, **options: Any) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the step, -eta <v, grad l_i> of each row by the formula, and normalised weights."""
+    numbers = numbered_batches(1)[0][NUMBER]
+    with weighted_program(hypergradient=method, **{**SGD, **options}) as (model, weights, engine):
+        before = weights.logits.detach().clone()
+        named, w = named_weights(model), torch.sigmoid(before[numbers])
+        shares = w / w.sum()
+        losses = row_losses(model, named)
+        of_rows = [
+            torch.autograd.grad(one, list(named.values()), retain_graph=True) for one in losses
+        ]
+        ahead = {
+            name: p.detach() - ETA * sum(s * g[i] for s, g in zip(shares, of_rows, strict=True))
+            for i, (name, p) in enumerate(named.items())
+        }
+        ahead = {name: p.detach().requires_grad_() for name, p in ahead.items()}
+        random_state = RandomState.snapshot()
+        engine.run()
+        with replay(random_state):
+            f = functional_call(model, ahead, kwargs=dict(batches(2)[0])).loss
+        v = flatten(torch.autograd.grad(f, list(ahead.values())))
+        exact = -ETA * torch.stack([flatten(list(g)) @ v for g in of_rows])
+        taken = before - weights.logits.detach()
+    return taken, exact, w
+
+
+@pytest.mark.parametrize(
+    ("method", "bound"),
+    [
+        ("one_step", 1e-9),
+        ("unrolled", 1e-9),
+        ("darts", 1e-6),
+        ({"method": "darts", "scheme": "forward"}, 1e-4),
+    ],
+)
+def test_a_row_gains_weight_where_its_gradient_lowers_the_validation_loss(
+    method: Any, bound: float
+) -> None:
+    taken, by_share, w = step_of(method)
+    numbers = numbered_batches(1)[0][NUMBER]
+    # By the chain rule through w_i = sigmoid(a_i) and s_i = w_i / sum w.
+    shares = w / w.sum()
+    by_weight = (by_share - (shares * by_share).sum()) / w.sum()
+    exact = torch.zeros_like(taken)
+    exact[numbers] = by_weight * w * (1 - w)
+    assert float((taken - exact).norm() / exact.norm()) < bound
+    others = torch.ones(len(taken), dtype=torch.bool)
+    others[numbers] = False
+    assert float(exact.norm()) > 1e-6 and (taken[others] == 0).all()
