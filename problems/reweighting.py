@@ -3,13 +3,14 @@
     outer    min over a   L_validation(W*(a))
     inner    W*(a) = argmin over W   sum_i sigmoid(a_i) l_i(W) / sum_i sigmoid(a_i)
 
-W are the LoRA factors and the head, l_i the loss of training row i, and a_i the logit of its weight.
+W are the LoRA factors and the head, l_i the loss of training row i, a_i the logit of its weight.
 Validation rows are clean. The weights do not stand in the outer loss, so the hypergradient is its
 implicit part alone: after one step with rate eta it is, by the normalised weight of row i,
 
     df/dw_i = -eta <v, grad l_i(W)>,   v = grad f(W'),
 
-so a row gains weight where a step along its own gradient lowers the validation loss. One search step:
+so a row gains weight where a step along its own gradient lowers the validation loss. One search
+step:
 
     1. Finetune takes a step on a batch of weighted training rows
     2. Validation takes the loss of its batch there, and moves the weights of that batch's rows

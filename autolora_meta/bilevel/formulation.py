@@ -10,7 +10,10 @@ from autolora_meta.foundation import plugins
 
 Learns = Literal["ranks", "weights of rows"]
 # Where each is read out.
-COMMANDS: dict[Learns, str] = {"ranks": "autolora-meta run", "weights of rows": "autolora-meta weigh"}
+COMMANDS: dict[Learns, str] = {
+    "ranks": "autolora-meta run",
+    "weights of rows": "autolora-meta weigh",
+}
 
 
 @dataclass(frozen=True)
@@ -58,9 +61,9 @@ class Formulation:
         if not self.direct and (method.record.solver == "zero" or method.weight == 0):
             given = method.method if method.record.solver == "zero" else "weight 0"
             raise InputError(
-                f"search.hypergradient is {given}, which takes the direct part of the hypergradient "
-                f"alone, and that of search.problem '{name}' is 0: it would learn nothing; take "
-                "darts or another method with an implicit part"
+                f"search.hypergradient is {given}, which takes the direct part alone, and that of "
+                f"search.problem '{name}' is 0: it would learn nothing; take darts or another "
+                "method with an implicit part"
             )
 
 

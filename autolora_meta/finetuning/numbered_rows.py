@@ -97,3 +97,25 @@ class WeightedLoss:
         losses = losses_of_batch(self.loss, model, inputs, len(numbers))
         own = self.weights[numbers.to(self.weights.device)].to(losses)
         return (own / float(self.weights.mean()) * losses).mean()
+
+
+def weighing(
+    loss: BatchLoss, collate: Collate, rows: Dataset, weights: Tensor
+) -> tuple[BatchLoss, Collate, Dataset]:
+    """Return loss, collator and rows of a training in which each row has a weight.
+
+    Args:
+        loss, collate, rows: of the training in which all weigh the same.
+        weights: in the order of the rows. (n,)
+
+    Raises:
+        InputError: there is not one weight of at least 0 for each row, or all are 0.
+    """
+    sound = bool(torch.isfinite(weights).all()) and bool((weights >= 0).all())
+    if weights.shape != (len(rows),) or not sound or not float(weights.sum()) > 0:
+        raise InputError(
+            f"weights of rows are a finite number of at least 0 for each of the {len(rows)} "
+            f"training and validation rows, and not all of them 0; given {weights.numel()}, from "
+            f"{float(weights.min()):g} to {float(weights.max()):g}"
+        )
+    return WeightedLoss(loss, weights), with_numbers(collate), numbered(rows)

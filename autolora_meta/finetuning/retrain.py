@@ -21,6 +21,7 @@ from autolora_meta.finetuning.evaluation import by_length
 from autolora_meta.finetuning.heads import refuse_new_and_frozen
 from autolora_meta.finetuning.lora import adapter_parameters, refuse_other_layers, with_adapter
 from autolora_meta.finetuning.lora_config import lora_config
+from autolora_meta.finetuning.numbered_rows import weighing
 from autolora_meta.finetuning.prepare import Prepared
 from autolora_meta.finetuning.start import Start
 from autolora_meta.finetuning.tasks import Processor
@@ -111,6 +112,7 @@ def retrain(
     dropout: float = 0.0,
     start: Start | None = None,
     by_row: bool = False,
+    weights: torch.Tensor | None = None,
     device: torch.device | str = "cpu",
     progress: Progress | None = None,
     checkpoints: Checkpoints | None = None,
@@ -130,6 +132,8 @@ def retrain(
         dropout: on the input of the adapters.
         start: what a search trained; None: from scratch, whatever `options` says.
         by_row: measure the loss of each test row, in place of the task's metrics.
+        weights: of the training rows, then of the validation rows, each at least 0; their loss is
+            multiplied by weight over mean weight. None: all weigh the same. (n,)
         device: cpu, or an accelerator for the Trainer.
         progress: told after each step.
         checkpoints: where it is saved, also at Ctrl-C and SIGTERM, and goes on from.
@@ -137,8 +141,8 @@ def retrain(
 
     Raises:
         InputError: all ranks are 0, the pattern names layers that the model lacks, the loss is no
-            longer a number, rows without texts are to be grouped by length, or the checkpoints are
-            of another retraining.
+            longer a number, rows without texts are to be grouped by length, the weights do not fit
+            the rows, or the checkpoints are of another retraining.
 
     Example:
         >>> result = retrain(prepared, pattern, RetrainOptions(), seed=0)  # doctest: +SKIP
@@ -151,15 +155,19 @@ def retrain(
     wrapped = started(copy.deepcopy(prepared.model), prepared, pattern, dropout, seed, start)
     follow = Follow(progress or Silent(), options.steps)
     test = by_length(rows["test"])
+    fitted = concatenate_datasets([rows["train"], rows["validation"]])
+    loss, collate = task.loss, prepared.collate
+    if weights is not None:
+        loss, collate, fitted = weighing(loss, collate, fitted, weights)
     sweep(temporary := Path(gettempdir()), "autolora")
     with scratch(temporary) as nothing_kept, seeded(derive(seed, "order")):
         trainer = TaskTrainer(
-            task.loss,
-            prepared.collate,
+            loss,
+            collate,
             autocast=resolved_precision(options.precision, device) == "bf16",
             model=wrapped,
             args=training_arguments(options, str(nothing_kept), derive(seed, "order"), device),
-            train_dataset=concatenate_datasets([rows["train"], rows["validation"]]),
+            train_dataset=fitted,
             callbacks=[follow],
         )
         trainer.remove_callback(PrinterCallback)
@@ -171,7 +179,8 @@ def retrain(
                 if checkpoints is None:
                     trainer.train()
                 else:
-                    about = content_hash(asdict(pattern), options.model_dump(), dropout, seed)
+                    own = [] if weights is None else [weights]
+                    about = content_hash(asdict(pattern), options.model_dump(), dropout, seed, *own)
                     known = _known(about, wrapped, prepared)
                     with waiting() as stop:
                         trainer.train_from(checkpoints, known, stop, say)

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from autolora_meta.bilevel.formulation import formulation
 from autolora_meta.bilevel.options import SearchOptions, Selection
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.batch_order import Interleaved, LoaderStream
@@ -92,6 +93,7 @@ def search_model(
     search_options = read(SearchOptions, options or {}, "options")
     kept = RankOptions.kept_under({"budget": "uniform:1"}, allocation)
     rank_options = read(RankOptions, kept | allocation, "ranks")
+    formulation(search_options.problem).refuse(search_options, "ranks")
     search_options = search_options.read_by(rank_options.read_plain)
     trained = tuple(head) or (head_modules(model) if isinstance(model, PreTrainedModel) else ())
     kept = Checkpoints(Path(checkpoints), every) if checkpoints is not None else None

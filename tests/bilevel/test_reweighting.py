@@ -1,23 +1,27 @@
 """Weights of rows: each method's step against derivatives taken in one piece by autograd."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 import torch
+from autolora_meta.problems.reweighting import Validation
 from peft import PeftModel
 from torch import Tensor
 from torch.func import functional_call
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from autolora_meta.bilevel.engine import SearchEngine
 from autolora_meta.bilevel.formulation import formulation
 from autolora_meta.bilevel.options import SearchOptions
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.numbered_rows import NUMBER
-from autolora_meta.foundation.cost import Cost
 from autolora_meta.foundation.randomness import RandomState, replay
 from autolora_meta.hypergradients.exact import dense_hessian, dense_mixed
 from autolora_meta.hypergradients.vectors import flatten
+from autolora_meta.verification.formulations import verify_formulation
 from tests.bilevel.program import batches
 from tests.bilevel.weighted_program import numbered_batches, weighted_program
 
@@ -91,3 +95,75 @@ def test_a_row_gains_weight_where_its_gradient_lowers_the_validation_loss(
     others = torch.ones(len(taken), dtype=torch.bool)
     others[numbers] = False
     assert float(exact.norm()) > 1e-6 and (taken[others] == 0).all()
+
+
+def test_implicit_methods_solve_at_the_weights_after_the_step() -> None:
+    """Against dense H and J at w', at the same damping."""
+    method = {"method": "cg", "iterations": 200, "tolerance": 1e-12, "damping": 30.0}
+    with weighted_program(hypergradient=method, **SGD) as (_, weights, engine):
+        start = weights.logits.detach().clone()
+        inner = engine.inner_problem
+        engine.run()
+        taken = start - weights.logits.detach()
+        with torch.no_grad():
+            weights.logits.copy_(start)  # w is now w', a is again what it was
+        w = inner.trainable_parameters()
+        f = inner.loss_function(inner.module, batches(2)[0])  # type: ignore[attr-defined]
+        f_w = torch.autograd.grad(f, w)
+        with sdpa_kernel(SDPBackend.MATH):
+            hessian = dense_hessian(inner.replayed_loss, w)
+            mixed = dense_mixed(inner.replayed_loss, w, [weights.logits])
+        damped = hessian + 30.0 * torch.eye(len(hessian), dtype=hessian.dtype)
+        exact = -mixed @ torch.linalg.solve(damped, flatten(f_w))
+        assert float((taken - exact).norm() / exact.norm()) < 1e-6 and float(exact.norm()) > 0
+
+
+def test_the_formulation_does_what_every_formulation_has_to() -> None:
+    @contextmanager
+    def opened(options: SearchOptions) -> Iterator[SearchEngine]:
+        with weighted_program(0.3, **options.model_dump()) as (_, _, engine):
+            yield engine
+
+    report = verify_formulation(opened)
+    assert report.faults == [], report
+
+
+def test_the_check_of_formulations_sees_a_loss_that_another_step_minimises(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A validation loss that forgets the path to the fine-tuned model has another gradient."""
+    plain = Validation.training_step
+
+    def wrong(self: Validation, batch: Any) -> Tensor:
+        return plain(self, batch) + self.module().square().sum().detach()
+
+    monkeypatch.setattr(Validation, "training_step", wrong)
+
+    @contextmanager
+    def opened(options: SearchOptions) -> Iterator[SearchEngine]:
+        with weighted_program(**options.model_dump()) as (_, _, engine):
+            yield engine
+
+    assert any("hypergradient of one_step" in fault for fault in verify_formulation(opened).faults)
+
+
+def test_frozen_weights_stay_and_random_ones_move() -> None:
+    for selection, moves in (("frozen", False), ("random", True)):
+        with weighted_program(selection=selection, **SGD) as (_, weights, engine):
+            before = weights.logits.detach().clone()
+            engine.run()
+            assert torch.equal(before, weights.logits) != moves
+
+
+@pytest.mark.parametrize("method", ["first_order", {"method": "darts", "weight": 0}])
+def test_a_method_without_an_implicit_part_is_refused(method: Any) -> None:
+    options = SearchOptions.model_validate({"problem": "reweighting", "hypergradient": method})
+    with pytest.raises(InputError, match="it would learn nothing; take darts"):
+        formulation("reweighting").refuse(options, "weights of rows")
+
+
+def test_a_problem_is_refused_where_something_else_is_to_be_learned() -> None:
+    with pytest.raises(InputError, match="learns weights of rows, and ranks are wanted here; give"):
+        formulation("reweighting").refuse(SearchOptions(problem="reweighting"), "ranks")
+    with pytest.raises(InputError, match=r"search\.problem=reweighting, or `autolora-meta run`"):
+        formulation("autolora").refuse(SearchOptions(), "weights of rows")

@@ -44,7 +44,5 @@ def weighted_program(
     torch.manual_seed(1)
     train, validation = LoaderStream(numbered_batches(1)), LoaderStream(batches(2))
     chosen = SearchOptions.model_validate(options)
-    engine = reweighting(
-        wrapped, weights, train, validation, loss, chosen, selection=selection
-    )
+    engine = reweighting(wrapped, weights, train, validation, loss, chosen, selection=selection)
     yield wrapped, weights, engine
