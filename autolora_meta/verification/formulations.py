@@ -1,7 +1,7 @@
 """A formulation of one's own held against what every formulation has to do, on a tiny model."""
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,8 +42,8 @@ class FormulationReport:
         """Return a sentence about each thing that is wrong; empty if the formulation is sound."""
         found = [
             f"the hypergradient of {method} is {error:.1e} from differences of the outer loss, at "
-            f"most {BOUNDS[method]:g} is sound: the outer problem differentiates another inner step "
-            "than is taken, or a loss depends on more than weights, outer variables and its batch"
+            f"most {BOUNDS[method]:g} is sound: a loss depends on more than weights, outer variables "
+            "and its batch, or a part of it is detached"
             for method, error in self.errors.items()
             if not error <= BOUNDS[method]
         ]
@@ -197,10 +197,8 @@ def _resumed(open_engine: Open) -> bool:
                 states.append(engine.state_dict())
                 raise _Stopped
 
-        try:
+        with suppress(_Stopped):
             engine.run(leave)
-        except _Stopped:
-            pass
     with open_engine(options) as engine:
         engine.load_state_dict(states[0])
         engine.run()
