@@ -14,6 +14,14 @@ def weigh(
         Path, typer.Option(help="The folder that the folder of this run goes into.")
     ] = Path("runs"),
     overwrite: Overwrite = False,
+    control: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What to compare with; may be repeated. uniform, clean, early, smoothed, eva, "
+            "shuffled. Default: all.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Learn which training rows to trust, retrain by it, and compare with what else helps.
 
@@ -23,20 +31,23 @@ def weigh(
     ranks, and the learned weights dealt to other rows. With `data.flip_labels` it also says how
     well low weights tell the wrong labels.
 
-    The folder holds weights/SEED.json, whose entry i is the weight of training row i, and what each
-    arm measured. The same command goes on after the replicates that are done.
+    The folder holds weights/SEED.json, whose entry i is the weight of training row i, what each arm
+    measured, and the adapter that the first replicate trained by its weights. The same command goes
+    on after the replicates that are done.
 
     Example: `autolora-meta weigh reweighting compare.replicates=5`
     """
     from autolora_meta.config.run import RunConfig
     from autolora_meta.foundation.json_files import begin_rows
     from autolora_meta.foundation.progress import Bar
+    from autolora_meta.reporting.keep_adapter import KeepAdapter
     from autolora_meta.reporting.weighed import weighed_words
     from autolora_meta.studies.folder import claimed, fill, stopped_search
-    from autolora_meta.studies.weighing import check_weighing
+    from autolora_meta.studies.weighing import arms_named, check_weighing
     from autolora_meta.studies.weighing import weigh as weigh_all
 
     config = RunConfig.load(*overlays)
+    arms = arms_named(control)
     check_weighing(config)
     wanted, numbered = runs / config.name, not (is_named(overlays) or overwrite)
     with claimed(wanted, overwrite=overwrite, numbered=numbered, search=config) as folder:
@@ -48,8 +59,10 @@ def weigh(
         found = weigh_all(
             config,
             folder,
+            arms=arms,
             progress=Bar,
             observe=begin_rows(folder / "metrics.jsonl"),
+            keep=KeepAdapter(config, by_hand=True),
             say=typer.echo,
         )
         words = weighed_words(found)

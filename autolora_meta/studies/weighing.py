@@ -1,7 +1,7 @@
 """Weighing: learned weights of training rows beside what else helps against wrong labels."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,9 +16,10 @@ from autolora_meta.allocators.replicate import Replicate, allocator
 from autolora_meta.bilevel.formulation import formulation
 from autolora_meta.config.fingerprint import fingerprint
 from autolora_meta.config.run import RunConfig
-from autolora_meta.errors import InputError
+from autolora_meta.errors import InputError, unknown
 from autolora_meta.finetuning.label_smoothing import LabelSmoothing
 from autolora_meta.finetuning.prepare import Prepared
+from autolora_meta.finetuning.retrain import RetrainResult
 from autolora_meta.finetuning.tasks.metrics import Metric
 from autolora_meta.foundation.cost import plain_steps
 from autolora_meta.foundation.json_files import Figure, Size, read_json
@@ -30,6 +31,7 @@ from autolora_meta.pipeline.retrain import retrain
 from autolora_meta.pipeline.row_weights import LearnedWeights, auc_of_wrong_labels, learn_weights
 from autolora_meta.ranks.pattern import RankPattern
 
+Keep = Callable[[RetrainResult, RankPattern, Prepared, Path], None]
 SMOOTHING = 0.3
 SHARES = (0.25, 0.5, 1.0)  # of the steps, among which early stopping chooses
 WEIGHTED, SHUFFLED = "weighted", "shuffled"
@@ -62,6 +64,7 @@ def weigh(
     arms: Sequence[str] = tuple(ARMS),
     progress: Callable[[], Progress | None] = lambda: None,
     observe: Callable[[Row], None] = lambda row: None,
+    keep: Keep | None = None,
     say: Say = lambda words: None,
 ) -> list[Weighed]:
     """Learn weights in every replicate, retrain by them and by every control, and measure.
@@ -71,9 +74,11 @@ def weigh(
     Args:
         config: of the run; `search.problem` is one that learns weights of rows.
         folder: of the run, which is there; gets weights/SEED.json and replicates/SEED.json.
-        arms: names in `ARMS`, `weighted` among them.
+        arms: names in `ARMS`, `weighted` among them (`arms_named`).
         progress: makes what is told after each step of a search or a retraining.
         observe: given one row of figures after each outer step, with the seed.
+        keep: is given the weighted retraining of the first replicate, its ranks, model and rows,
+            and the folder `adapter` in `folder`, which is not there.
         say: told when a replicate is done.
 
     Returns:
@@ -96,7 +101,12 @@ def weigh(
             continue
         one = _Weighing(config, seed, progress, lambda row, s=seed: observe({"seed": s, **row}))
         learned = one.learned(folder / "weights" / f"{seed}.json")
-        metrics = {arm: dict(one.measured(arm, learned)) for arm in arms}
+        metrics, adapter = dict[str, dict[str, float]](), folder / "adapter"
+        for arm in arms:
+            result = one.measured(arm, learned)
+            metrics[arm] = dict(result.metrics)
+            if keep and (arm, seed) == (WEIGHTED, config.seed) and not adapter.exists():
+                keep(result, one.pattern("uniform"), one.prepared, adapter)
         record: Weighed = {
             "seed": seed,
             "fingerprint": known,
@@ -109,6 +119,22 @@ def weigh(
         say(f"seed {seed} is done: {file}")
         found.append(record)
     return found
+
+
+def arms_named(controls: Sequence[str] | None) -> tuple[str, ...]:
+    """Return the arms of a comparison: `weighted`, and the controls that are named.
+
+    Args:
+        controls: names in `ARMS`; None: all of them.
+
+    Raises:
+        InputError: there is no such control.
+    """
+    known = [arm for arm in ARMS if arm != WEIGHTED]
+    for name in controls or ():
+        if name not in known:
+            raise InputError(unknown("control", name, known))
+    return WEIGHTED, *(dict.fromkeys(controls) if controls else known)
 
 
 def check_weighing(config: RunConfig) -> None:
@@ -168,8 +194,8 @@ class _Weighing:
         learned.save(file)
         return learned
 
-    def measured(self, arm: str, learned: LearnedWeights) -> Mapping[str, float]:
-        """Return what a retraining of an arm measures on test rows."""
+    def measured(self, arm: str, learned: LearnedWeights) -> RetrainResult:
+        """Return the retraining of an arm, measured on test rows."""
         rows = self.prepared.rows
         if arm in (WEIGHTED, SHUFFLED):
             given = learned if arm == WEIGHTED else _shuffled(learned)
@@ -194,11 +220,11 @@ class _Weighing:
         metric, measure = main_metric(self.config, self.prepared)
         for share in SHARES:
             steps = max(1, round(share * self.config.retrain.steps))
-            value = self._retrained(part, steps=steps)[metric]
+            value = self._retrained(part, steps=steps).metrics[metric]
             found[steps] = value if measure.better == "lower" else -value
         return min(found, key=found.__getitem__)
 
-    def _pattern(self, arm: str) -> RankPattern:
+    def pattern(self, arm: str) -> RankPattern:
         """Return the ranks of an allocator, at the budget of the run."""
         if arm not in self._patterns:
             replicate = Replicate(self.config, self.seed, prepared=self.prepared)
@@ -212,17 +238,17 @@ class _Weighing:
         ranks: str = "uniform",
         steps: int | None = None,
         weights: Tensor | None = None,
-    ) -> Mapping[str, float]:
+    ) -> RetrainResult:
         options = self.config.retrain
         options = options.model_copy(update={"steps": steps or options.steps})
         return retrain(
             self.config.model_copy(update={"retrain": options}),
-            self._pattern(ranks),
+            self.pattern(ranks),
             seed=self.seed,
             prepared=prepared,
             weights=weights,
             progress=self.progress(),
-        ).metrics
+        )
 
 
 def main_metric(config: RunConfig, prepared: Prepared) -> tuple[str, Metric]:

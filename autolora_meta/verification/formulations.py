@@ -42,8 +42,8 @@ class FormulationReport:
         """Return a sentence about each thing that is wrong; empty if the formulation is sound."""
         found = [
             f"the hypergradient of {method} is {error:.1e} from differences of the outer loss, at "
-            f"most {BOUNDS[method]:g} is sound: a loss depends on more than weights, outer variables "
-            "and its batch, or a part of it is detached"
+            f"most {BOUNDS[method]:g} is sound: a loss depends on more than weights, outer "
+            "variables and its batch, or a part of it is detached"
             for method, error in self.errors.items()
             if not error <= BOUNDS[method]
         ]
