@@ -8,6 +8,7 @@ from pydantic import Field
 from torch import nn
 
 from autolora_meta.bilevel.gating import GateOptions
+from autolora_meta.bilevel.scaled_sgd import ScaledSGD
 from autolora_meta.foundation.cost import Cost, plain_steps
 from autolora_meta.foundation.options import Options
 from autolora_meta.hypergradients.choice import HypergradientOptions, parse
@@ -70,6 +71,12 @@ class InnerOptimizerOptions(OptimizerOptions):
 class OuterOptimizerOptions(OptimizerOptions):
     """The optimizer of the gates' logits."""
 
+    name: Literal["adamw", "adam", "sgd", "scaled_sgd"] = Field(  # pyright: ignore[reportIncompatibleVariableOverride]
+        default="adamw",
+        description="Optimizer of torch, or scaled_sgd: gradient descent over the largest root "
+        "mean square that the gradient had, for outer variables that are seldom seen, such as "
+        "weights of rows.",
+    )
     learning_rate: float = Field(
         default=3e-2,
         gt=0,
@@ -83,6 +90,8 @@ class OuterOptimizerOptions(OptimizerOptions):
     def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         """The optimizer over `parameters`."""
         group = {"params": list(parameters), "weight_decay": self.weight_decay}
+        if self.name == "scaled_sgd":
+            return ScaledSGD([group], self.learning_rate)
         return self._build([group], self.learning_rate)
 
 
