@@ -18,17 +18,18 @@ def weigh(
         list[str] | None,
         typer.Option(
             help="What to compare with; may be repeated. uniform, clean, early, smoothed, eva, "
-            "shuffled. Default: all.",
+            "scored, shuffled. Default: all.",
             show_default=False,
         ),
     ] = None,
 ) -> None:
     """Learn which training rows to trust, retrain by it, and compare with what else helps.
 
-    Validation rows have to be clean. Each replicate learns a weight for each training row
-    (`search.problem=reweighting`), trains an adapter at uniform ranks by the weights, and one for
-    each control: all rows alike, validation rows alone, early stopping, label smoothing, EVA's
-    ranks, and the learned weights dealt to other rows. With `data.flip_labels` it also says how
+    Validation rows have to be clean. Each replicate scores training rows by an adapter of the clean
+    rows, learns a weight for each from there (`search.problem=reweighting`), trains an adapter at
+    uniform ranks by the weights, and one for each control: all rows alike, validation rows alone,
+    early stopping, label smoothing, EVA's ranks, the scores without a search, and the learned
+    weights dealt to other rows. With `data.flip_labels` it also says how
     well low weights tell the wrong labels.
 
     The folder holds weights/SEED.json, whose entry i is the weight of training row i, what each arm

@@ -118,6 +118,7 @@ def learn_weights(
     seed: int | None = None,
     selection: Selection = "learned",
     prepared: Prepared | None = None,
+    start: Tensor | None = None,
     progress: Progress | None = None,
     observe: Callable[[Row], None] = lambda row: None,
 ) -> LearnedWeights:
@@ -136,6 +137,7 @@ def learn_weights(
         selection: learned; or a control: frozen, which leaves all weights at their start, or
             random, which moves them along noise.
         prepared: model and rows, if already loaded; they are left unchanged.
+        start: the weights at the start, such as `row_scores.scores_by_clean_rows`; None: 0.5. (n,)
         progress: told after each inner step.
         observe: given one row of figures after each outer step.
 
@@ -155,7 +157,7 @@ def learn_weights(
         started = time.perf_counter()
         with program.opened() as (wrapped, gates, _):
             gates.requires_grad_(False)  # 1 each: plain LoRA
-            weights = RowWeights(len(prepared.rows["train"]))
+            weights = RowWeights(len(prepared.rows["train"]), start)
             engine = build(
                 wrapped,
                 weights,
@@ -195,7 +197,7 @@ def _program(config: RunConfig, prepared: Prepared, seed: int, selection: Select
     return replace(program, train=stream, loss=PlainLoss(prepared.task.loss))
 
 
-def auc_of_wrong_labels(learned: LearnedWeights, config: RunConfig) -> float | None:
+def auc_of_wrong_labels(weights: Tensor, config: RunConfig, seed: int) -> float | None:
     """Return how well low weights tell the rows of `data.flip_labels` from the others.
 
     It is the chance that of a wrong and a right row, drawn at random, the wrong one weighs less;
@@ -204,9 +206,9 @@ def auc_of_wrong_labels(learned: LearnedWeights, config: RunConfig) -> float | N
     Source: Mann and Whitney, On a test of whether one of two random variables is stochastically
     larger than the other, 1947.
     """
-    wrong = set(wrong_rows(len(learned.weights), config.data.flip_labels, learned.seed))
-    if not wrong or len(wrong) == len(learned.weights):
+    wrong = set(wrong_rows(len(weights), config.data.flip_labels, seed))
+    if not wrong or len(wrong) == len(weights):
         return None
-    is_wrong = torch.tensor([i in wrong for i in range(len(learned.weights))])
-    low, high = learned.weights[is_wrong, None], learned.weights[None, ~is_wrong]
+    is_wrong = torch.tensor([i in wrong for i in range(len(weights))])
+    low, high = weights[is_wrong, None], weights[None, ~is_wrong]
     return float(((low < high).double() + 0.5 * (low == high).double()).mean())

@@ -20,12 +20,11 @@ def weighed_words(found: Sequence[Weighed]) -> str:
         found: at least one replicate.
     """
     parts = [_means(found), *_claims(found)]
-    aucs = [one["auc"] for one in found if one["auc"] is not None]
-    if aucs:
-        each = ", ".join(f"{auc:.2f}" for auc in aucs)
+    learned, start = ([one[key] for one in found] for key in ("auc", "auc_of_start"))
+    if None not in learned + start:
         parts.append(
-            f"Area under the curve of low weights against wrong labels: "
-            f"{statistics.fmean(aucs):.3f} ({each}; 0.5 says nothing, 1 tells all)"
+            "Area under the curve of low weights against wrong labels (0.5 says nothing, 1 tells "
+            f"all): {_mean(learned)}; of the weights that the search started from: {_mean(start)}."
         )
     steps = statistics.fmean(one["plain_steps"] for one in found)
     parts.append(f"Learning the weights took {steps:.0f} plain steps a replicate.")

@@ -28,13 +28,14 @@ from autolora_meta.foundation.progress import Progress, Row, Say
 from autolora_meta.foundation.randomness import derive
 from autolora_meta.pipeline.prepare import prepare, refuse_unusable
 from autolora_meta.pipeline.retrain import retrain
+from autolora_meta.pipeline.row_scores import clean_rows_alone, scores_by_clean_rows
 from autolora_meta.pipeline.row_weights import LearnedWeights, auc_of_wrong_labels, learn_weights
 from autolora_meta.ranks.pattern import RankPattern
 
 Keep = Callable[[RetrainResult, RankPattern, Prepared, Path], None]
 SMOOTHING = 0.3
 SHARES = (0.25, 0.5, 1.0)  # of the steps, among which early stopping chooses
-WEIGHTED, SHUFFLED = "weighted", "shuffled"
+WEIGHTED, SCORED, SHUFFLED = "weighted", "scored", "shuffled"
 # What each arm trains on; every one has uniform ranks, and eva's has EVA's.
 ARMS = {
     WEIGHTED: "all rows, training rows by their learned weights",
@@ -43,6 +44,7 @@ ARMS = {
     "early": f"all rows, for the best of {SHARES} of the steps on validation rows",
     "smoothed": f"all rows, with labels smoothed by {SMOOTHING}",
     "eva": "all rows, at EVA's ranks",
+    SCORED: "all rows, training rows by the weights that the search started from",
     SHUFFLED: "all rows, the learned weights dealt to other training rows",
 }
 
@@ -54,6 +56,7 @@ class Weighed(TypedDict):
     fingerprint: str
     plain_steps: Size
     auc: Figure | None
+    auc_of_start: Figure | None
     metrics: dict[str, dict[str, Figure]]
 
 
@@ -111,7 +114,8 @@ def weigh(
             "seed": seed,
             "fingerprint": known,
             "plain_steps": plain_steps(learned.cost),
-            "auc": auc_of_wrong_labels(learned, config),
+            "auc": auc_of_wrong_labels(learned.weights, config, seed),
+            "auc_of_start": auc_of_wrong_labels(one.start, config, seed),
             "metrics": metrics,
         }
         file.parent.mkdir(exist_ok=True)
@@ -179,6 +183,12 @@ class _Weighing:
     def prepared(self) -> Prepared:
         return prepare(self.config, self.seed)
 
+    @cached_property
+    def start(self) -> Tensor:
+        """Where the weights start: how likely an adapter of the clean rows finds each row. (n,)"""
+        given = self.config, self.prepared, self.seed, self.pattern("uniform")
+        return scores_by_clean_rows(*given, self.progress())
+
     def learned(self, file: Path) -> LearnedWeights:
         """Return the weights, learned now or before."""
         known = fingerprint(self.config, self.seed, "learned")
@@ -188,6 +198,7 @@ class _Weighing:
             self.config,
             seed=self.seed,
             prepared=self.prepared,
+            start=self.start,
             progress=self.progress(),
             observe=self.observe,
         )
@@ -196,14 +207,12 @@ class _Weighing:
 
     def measured(self, arm: str, learned: LearnedWeights) -> RetrainResult:
         """Return the retraining of an arm, measured on test rows."""
-        rows = self.prepared.rows
-        if arm in (WEIGHTED, SHUFFLED):
-            given = learned if arm == WEIGHTED else _shuffled(learned)
+        if arm in (WEIGHTED, SCORED, SHUFFLED):
+            scored = replace(learned, weights=self.start)
+            given = {WEIGHTED: learned, SCORED: scored}.get(arm) or _shuffled(learned)
             return self._retrained(self.prepared, weights=given.of_all(self.prepared))
         if arm == "clean":
-            none = rows["train"].select([])
-            alone = {"train": rows["validation"], "validation": none, "test": rows["test"]}
-            return self._retrained(replace(self.prepared, rows=DatasetDict(alone)))  # type: ignore[arg-type]
+            return self._retrained(clean_rows_alone(self.prepared, "test"))
         if arm == "early":
             return self._retrained(self.prepared, steps=self._best_steps())
         if arm == "smoothed":

@@ -28,12 +28,12 @@ def config(place: Path) -> dict[str, Any]:
             "batch_size": 10,
             "outer_batch_size": 40,
             "warmup_steps": 5,
-            "outer_steps": 60,
+            "outer_steps": 20,
             "inner": {"learning_rate": 5e-3, "weight_decay": 2.0},
-            "outer": {"name": "adam", "learning_rate": 0.3},
+            "outer": {"name": "scaled_sgd", "learning_rate": 0.5},
         },
         "ranks": {"budget": "uniform:1"},
-        "retrain": {"steps": 6, "learning_rate": 1e-2},
+        "retrain": {"steps": 30, "learning_rate": 1e-2},
         "compare": {"replicates": 2},
         "runtime": {"device": "cpu"},
     }
@@ -57,7 +57,7 @@ def test_wrong_labels_weigh_less_and_the_same_command_reads_what_is_there(
     records = [json.loads((folder / "replicates" / f"{i}.json").read_text()) for i in (0, 1)]
     assert min(record["auc"] for record in records) > 0.8
     assert "no claim: weighted minus uniform" in said.out  # of two replicates none may be made
-    assert "| shuffled" in said.out and "wrong labels: 0." in said.out
+    assert "| shuffled" in said.out and "tells all" in said.out
     learned = LearnedWeights.load(folder / "weights" / "1.json")
     assert learned.weights.shape == (40,) and learned.seed == 1
     kept = {path: path.stat().st_mtime_ns for path in folder.rglob("*.json")}
