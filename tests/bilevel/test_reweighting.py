@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 import torch
-from autolora_meta.problems.reweighting import Validation
+from autolora_meta.problems.reweighting import Validation, reweighting
 from peft import PeftModel
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -16,7 +16,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from autolora_meta.bilevel.engine import SearchEngine
 from autolora_meta.bilevel.formulation import formulation
 from autolora_meta.bilevel.options import SearchOptions
+from autolora_meta.bilevel.row_weights import RowWeights
 from autolora_meta.errors import InputError
+from autolora_meta.finetuning.batch_order import LoaderStream
 from autolora_meta.finetuning.numbered_rows import NUMBER
 from autolora_meta.foundation.randomness import RandomState, replay
 from autolora_meta.hypergradients.exact import dense_hessian, dense_mixed
@@ -153,6 +155,42 @@ def test_frozen_weights_stay_and_random_ones_move() -> None:
             before = weights.logits.detach().clone()
             engine.run()
             assert torch.equal(before, weights.logits) != moves
+
+
+def noisy_rows(count: int, wrong: int, seed: int) -> dict[str, Tensor]:
+    """Two clouds of points; the classes of the first `wrong` rows are the other ones."""
+    draw = torch.Generator().manual_seed(seed)
+    labels = torch.randint(0, 2, (count,), generator=draw)
+    x = torch.randn(count, 4, generator=draw) + 1.5 * (2.0 * labels[:, None] - 1)
+    labels[:wrong] = 1 - labels[:wrong]
+    return {"x": x, "labels": labels}
+
+
+@pytest.mark.parametrize("method", ["darts", "one_step", "sama"])
+def test_wrong_labels_lose_weight(method: str) -> None:
+    def loss(model: nn.Module, batch: Any) -> Tensor:
+        return functional.cross_entropy(model(batch["x"]), batch["labels"])
+
+    torch.manual_seed(0)
+    rows = noisy_rows(60, 24, seed=1) | {NUMBER: torch.arange(60)}
+    order = torch.randperm(60).split(20)
+    train = [{key: column[part] for key, column in rows.items()} for part in order]
+    weights = RowWeights(60)
+    options = SearchOptions.model_validate(
+        {
+            "hypergradient": method,  # balanced, which counts as 1
+            "inner": {"learning_rate": 1e-2},
+            "outer": {"name": "scaled_sgd", "learning_rate": 1.0},
+            "outer_steps": 15,
+            "warmup_steps": 2,
+        }
+    )
+    held = [noisy_rows(20, 0, seed=2)]
+    model = nn.Linear(4, 2)
+    reweighting(model, weights, LoaderStream(train), LoaderStream(held), loss, options).run()
+    wrong, right = weights()[:24], weights()[24:]
+    assert float((wrong[:, None] < right).float().mean()) > 0.95  # area under the curve
+    assert float(right.mean()) - float(wrong.mean()) > 0.3
 
 
 @pytest.mark.parametrize("method", ["first_order", {"method": "darts", "weight": 0}])
