@@ -35,7 +35,7 @@ def config(place: Path) -> dict[str, Any]:
         },
         "ranks": {"budget": "uniform:1"},
         "retrain": {"steps": 4, "learning_rate": 1e-2, "batch_size": 8},
-        "compare": {"replicates": 2},
+        "compare": {"replicates": 1},
         "runtime": {"device": "cpu"},
     }
 
@@ -55,18 +55,17 @@ def test_every_arm_is_measured_and_the_same_command_reads_what_is_there(
     said = command("weigh", file)
     assert said.status == 0, said.err
     folder = tmp_path / "runs" / "weighed"
-    records = [json.loads((folder / "replicates" / f"{i}.json").read_text()) for i in (0, 1)]
+    record = json.loads((folder / "replicates" / "0.json").read_text())
     arms = {"weighted", "uniform", "clean", "early", "smoothed", "eva", "scored", "shuffled"}
-    assert all(set(record["metrics"]) == arms for record in records)
+    assert set(record["metrics"]) == arms
     # Ranks of the weights by hand: the chance that a wrong row weighs less than a right one.
     learned, wrong = LearnedWeights.load(folder / "weights" / "0.json"), wrong_rows(40, 0.4, 0)
     low, high = (learned.weights[[i for i in range(40) if (i in wrong) == x]] for x in (1, 0))
     auc = sum((high > w).sum() + 0.5 * (high == w).sum() for w in low) / (len(low) * len(high))
-    assert records[0]["auc"] == pytest.approx(float(auc))
+    assert record["auc"] == pytest.approx(float(auc))
     assert (folder / "adapter" / "adapter_model.safetensors").is_file()
-    assert "no claim: weighted minus uniform" in said.out  # of two replicates none may be made
+    assert "no claim: weighted minus uniform" in said.out  # of one replicate none may be made
     assert "| shuffled" in said.out and "tells all" in said.out
-    assert LearnedWeights.load(folder / "weights" / "1.json").seed == 1
     kept = {path: path.stat().st_mtime_ns for path in folder.rglob("*.json")}
     again = command("weigh", file)
     assert again.status == 0 and again.out.splitlines()[-20:] == said.out.splitlines()[-20:]
