@@ -20,8 +20,9 @@ def weighed_words(found: Sequence[Weighed]) -> str:
         found: at least one replicate.
     """
     parts = [_means(found), *_claims(found)]
-    learned, start = ([one[key] for one in found] for key in ("auc", "auc_of_start"))
-    if None not in learned + start:
+    learned = [one["auc"] for one in found if one["auc"] is not None]
+    start = [one["auc_of_start"] for one in found if one["auc_of_start"] is not None]
+    if learned and start:
         parts.append(
             "Area under the curve of low weights against wrong labels (0.5 says nothing, 1 tells "
             f"all): {_mean(learned)}; of the weights that the search started from: {_mean(start)}."
