@@ -12,9 +12,9 @@ from betty.logging import get_logger
 from torch import Tensor
 
 from autolora_meta.bilevel.course import Course
-from autolora_meta.bilevel.gating import Gates
 from autolora_meta.bilevel.guards import check_replay, check_second_order, stop_unless_finite_loss
 from autolora_meta.bilevel.options import SearchOptions, Selection
+from autolora_meta.bilevel.outer_variables import OuterVariables
 from autolora_meta.bilevel.problem import LoraProblem
 from autolora_meta.bilevel.watch import Watch
 from autolora_meta.errors import NotFinite
@@ -33,7 +33,8 @@ class SearchEngine(Engine):
             which trains the gates; the inner one alone where they are frozen.
         dependencies: betty's: `u2l` from each upper problem to the lower ones it differentiates
             through, `l2u` from each lower problem to the upper ones whose variables its loss holds.
-        gates: whose course is kept; of one search, or of several that share all passes.
+        gates: the outer variables, whose course is kept; of one search, or of several that share
+            all passes.
         options: the schedule.
         device: where everything runs.
         progress: told once per inner step, with the plain steps of all searches.
@@ -52,7 +53,7 @@ class SearchEngine(Engine):
         problems: Sequence[LoraProblem],
         dependencies: Dependencies,
         *,
-        gates: Gates,
+        gates: OuterVariables,
         options: SearchOptions,
         device: torch.device | str = "cpu",
         progress: Progress | None = None,

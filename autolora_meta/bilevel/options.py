@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from torch import nn
 
 from autolora_meta.bilevel.gating import GateOptions
+from autolora_meta.bilevel.scaled_sgd import ScaledSGD
 from autolora_meta.errors import InputError
 from autolora_meta.foundation import plugins
 from autolora_meta.foundation.cost import Cost, plain_steps
@@ -74,6 +75,12 @@ class InnerOptimizerOptions(OptimizerOptions):
 class OuterOptimizerOptions(OptimizerOptions):
     """The optimizer of the gates' logits."""
 
+    name: Literal["adamw", "adam", "sgd", "scaled_sgd"] = Field(  # pyright: ignore[reportIncompatibleVariableOverride]
+        default="adamw",
+        description="Optimizer of torch, or scaled_sgd: gradient descent over the largest root "
+        "mean square that the gradient had, for outer variables that are seldom seen, such as "
+        "weights of rows.",
+    )
     learning_rate: float = Field(
         default=3e-2,
         gt=0,
@@ -87,6 +94,8 @@ class OuterOptimizerOptions(OptimizerOptions):
     def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         """The optimizer over `parameters`."""
         group = {"params": list(parameters), "weight_decay": self.weight_decay}
+        if self.name == "scaled_sgd":
+            return ScaledSGD([group], self.learning_rate)
         return self._build([group], self.learning_rate)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from autolora_meta.bilevel.gating import Gates
+from autolora_meta.bilevel.outer_variables import OuterVariables
 from autolora_meta.bilevel.passes import Passes
 from autolora_meta.bilevel.problem import LoraProblem
 from autolora_meta.foundation.randomness import derive
@@ -59,7 +59,7 @@ class RandomGradients(LoraProblem):
         self,
         name: str,
         *,
-        gates: Gates,
+        gates: OuterVariables,
         optimizer: torch.optim.Optimizer,
         seeds: Sequence[int] | None = None,
     ) -> None:

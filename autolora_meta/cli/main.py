@@ -18,6 +18,7 @@ from autolora_meta.cli.run import run
 from autolora_meta.cli.search import search
 from autolora_meta.cli.study import study
 from autolora_meta.cli.verify import verify
+from autolora_meta.cli.weigh import weigh
 from autolora_meta.errors import InputError, OutOfMemory, shown
 from autolora_meta.foundation.foreign_names import foreign
 from autolora_meta.foundation.interrupts import answering
@@ -102,6 +103,7 @@ app.command()(axolotl)
 app.command()(study)
 app.command()(headroom)
 app.command()(verify)
+app.command()(weigh)
 
 
 @app.command()

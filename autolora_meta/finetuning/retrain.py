@@ -23,6 +23,7 @@ from autolora_meta.finetuning.heads import refuse_new_and_frozen
 from autolora_meta.finetuning.known_by import known_by
 from autolora_meta.finetuning.lora import adapter_parameters, refuse_other_layers, with_adapter
 from autolora_meta.finetuning.lora_config import lora_config
+from autolora_meta.finetuning.numbered_rows import weighing
 from autolora_meta.finetuning.prepare import Prepared
 from autolora_meta.finetuning.retrain_result import RetrainResult
 from autolora_meta.finetuning.shared_loss import shared
@@ -136,6 +137,7 @@ def retrain(
     dropout: float = 0.0,
     start: Start | None = None,
     by_row: bool = False,
+    weights: torch.Tensor | None = None,
     device: torch.device | str = "cpu",
     progress: Progress | None = None,
     checkpoints: Checkpoints | None = None,
@@ -155,6 +157,8 @@ def retrain(
         dropout: on the input of the adapters.
         start: what a search trained; None: from scratch, whatever `options` says.
         by_row: measure the loss of each test row, in place of the task's metrics.
+        weights: of the training rows, then of the validation rows, each at least 0; their loss is
+            multiplied by weight over mean weight. None: all weigh the same. (n,)
         device: cpu, or an accelerator for the Trainer.
         progress: told after each step.
         checkpoints: where it is saved, also at Ctrl-C and SIGTERM, and goes on from.
@@ -162,12 +166,8 @@ def retrain(
 
     Raises:
         InputError: all ranks are 0, the pattern names layers that the model lacks, the loss is no
-            longer a number, rows without texts are to be grouped by length, or the checkpoints are
-            of another retraining.
-
-    Example:
-        >>> result = retrain(prepared, pattern, RetrainOptions(), seed=0)  # doctest: +SKIP
-        >>> result.metrics["accuracy"]  # doctest: +SKIP
+            longer a number, rows without texts are to be grouped by length, the weights do not fit
+            the rows, or the checkpoints are of another retraining.
     """
     task, rows = prepared.task, prepared.rows
     options = options.in_steps(len(rows["train"]) + len(rows["validation"]))
@@ -177,17 +177,21 @@ def retrain(
     wrapped = started(copied(prepared.model), prepared, pattern, dropout, seed, start)
     follow = Follow(progress or Silent(), options.steps)
     test = by_length(rows["test"])
+    fitted = concatenate_datasets([rows["train"], rows["validation"]])
+    loss = unweighted = shared(task.loss)
+    collate = prepared.collate
+    if weights is not None:
+        loss, collate, fitted = weighing(task.loss, collate, fitted, weights)
     sweep(temporary := Path(gettempdir()), "autolora")
     with scratch(temporary) as nothing_kept, seeded(derive(seed, "order")):
-        loss = shared(task.loss)
         trainer = TaskTrainer(
             loss,
-            prepared.collate,
+            collate,
             autocast=resolved_precision(options.precision, device) == "bf16",
             count=task.counted,
             model=wrapped,
             args=training_arguments(options, str(nothing_kept), derive(seed, "order"), device),
-            train_dataset=concatenate_datasets([rows["train"], rows["validation"]]),
+            train_dataset=fitted,
             callbacks=[follow],
         )
         trainer.remove_callback(PrinterCallback)
@@ -196,11 +200,12 @@ def retrain(
         try:
             saving = checkpointed(wrapped, options.gradient_checkpointing)
             with saving, standing_still(wrapped):
-                refuse_moving_buffers(wrapped.train(), lambda: loss(wrapped, inputs))
+                refuse_moving_buffers(wrapped.train(), lambda: unweighted(wrapped, inputs))
                 if checkpoints is None:
                     trainer.train()
                 else:
-                    about = content_hash(asdict(pattern), hashed(options), dropout, seed)
+                    own = [] if weights is None else [weights]
+                    about = content_hash(asdict(pattern), hashed(options), dropout, seed, *own)
                     known = known_by(about, wrapped, prepared)
                     with waiting() as stop:
                         trainer.train_from(checkpoints, known, stop, say)

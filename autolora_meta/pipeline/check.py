@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from autolora_meta.bilevel.formulation import formulation
 from autolora_meta.config.run import RunConfig
 from autolora_meta.finetuning.buffers import running_statistics
 from autolora_meta.finetuning.tasks import refuse_lacking
@@ -51,7 +52,9 @@ def check(config: RunConfig, *, tested: bool = False) -> Plan:
         InputError: the configuration cannot work on this model and data.
     """
     said: list[str] = []
-    usable_device(config.runtime.device)  # refused before anything is loaded
+    # Refused before anything is loaded.
+    usable_device(config.runtime.device)
+    formulation(config.search.problem).refuse(config.search, "ranks")
     with naming_what_to_lower(config, "search"):
         prepared = prepare(config, say=said.append)
         if tested:

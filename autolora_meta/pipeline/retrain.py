@@ -3,6 +3,8 @@
 import logging
 from pathlib import Path
 
+from torch import Tensor
+
 from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning import retrain as stock
@@ -27,6 +29,7 @@ def retrain(
     seed: int | None = None,
     prepared: Prepared | None = None,
     start: Start | None = None,
+    weights: Tensor | None = None,
     progress: Progress | None = None,
     checkpoints: str | Path | None = None,
     say: Say = _LOG.info,
@@ -45,6 +48,8 @@ def retrain(
         prepared: model and rows, if already loaded; they are left unchanged.
         start: what a search trained (`SearchResult.start`), to go on from it, whatever
             `retrain.start` says.
+        weights: of the training rows, then of the validation rows, each at least 0, such as
+            `LearnedWeights.of_all`; None: all weigh the same. (n,)
         progress: told after each step.
         checkpoints: a folder where it is saved as `config.runtime` says, at Ctrl-C and at SIGTERM.
             A call with the same arguments goes on from there, to the same bytes. Remove it once you
@@ -75,6 +80,8 @@ def retrain(
     with threads(config.runtime.threads), naming_what_to_lower(config, "retrain"):
         prepared = prepared or prepare(config, seed)
         refuse_lacking(prepared.task, config.compare.compared(prepared.task.compared))
+        if weights is not None and processes.count() > 1:
+            raise InputError("rows with weights are retrained in one process; start no others")
         kept = config.runtime.kept_in(checkpoints)
         with processes.together(_follow, config, pattern, seed, start, kept is not None):
             return stock.retrain(
@@ -83,6 +90,7 @@ def retrain(
                 config.retrain,
                 dropout=config.lora.dropout,
                 start=start,
+                weights=weights,
                 seed=seed,
                 device=config.runtime.resolved_device,
                 progress=progress,

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
+from autolora_meta.bilevel.formulation import formulation
 from autolora_meta.bilevel.options import Selection
 from autolora_meta.config.run import RunConfig
 from autolora_meta.errors import Apart, InputError, WorkFailed
@@ -70,6 +71,7 @@ def search(
         )
     if config.ranks.to_choose:
         config.ranks.budget.refuse_auto()
+    formulation(config.search.problem).refuse(config.search, "ranks")
     seed = config.seed if seed is None else seed
     with threads(config.runtime.threads), naming_what_to_lower(config, "search"):
         prepared = prepared or prepare(config, seed)

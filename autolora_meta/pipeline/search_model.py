@@ -9,6 +9,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from autolora_meta.bilevel.feed import Batches
+from autolora_meta.bilevel.formulation import formulation
 from autolora_meta.bilevel.options import SearchOptions, Selection
 from autolora_meta.errors import InputError
 from autolora_meta.finetuning.accumulated import PartLoaderStream
@@ -104,6 +105,7 @@ def search_model(
             "options.epochs is for rows that a configuration names; batches of your own are "
             "counted in steps: give outer_steps"
         )
+    formulation(search_options.problem).refuse(search_options, "ranks")
     search_options = search_options.read_by(rank_options.read_plain)
     trained = tuple(head) or (head_modules(model) if isinstance(model, PreTrainedModel) else ())
     kept = Checkpoints(Path(checkpoints), every) if checkpoints is not None else None

@@ -5,6 +5,8 @@ import re
 from collections.abc import Callable
 from importlib.resources import files
 
+from autolora_meta.bilevel.formulation import formulation
+from autolora_meta.bilevel.options import SearchOptions
 from autolora_meta.config.overlay import shipped
 from autolora_meta.errors import InputError, unknown
 from autolora_meta.finetuning.tasks import task_class, task_names
@@ -101,8 +103,18 @@ def _tasks() -> Entries:
 
 
 def _problems() -> Entries:
-    found = {name: plugins.load(plugins.PROBLEMS, name) for name in plugins.names(plugins.PROBLEMS)}
-    return [(name, _first_line(build), _paper(build)) for name, build in found.items()]
+    found = {name: formulation(name) for name in plugins.names(plugins.PROBLEMS)}
+    return [
+        (name, f"{_title(one.build)} Learns {one.learns}; {_step(name)}", _paper(one.build))
+        for name, one in found.items()
+    ]
+
+
+def _step(name: str) -> str:
+    """Return what an outer step costs at the default options, in words."""
+    options = SearchOptions(problem=name)
+    each = (options.work() - options.warmup_steps) / options.outer_steps
+    return f"{each:g} plain steps an outer step"
 
 
 def _configs() -> Entries:
@@ -130,8 +142,14 @@ def _first_line(thing: object) -> str:
     return (inspect.getdoc(thing) or "").partition("\n")[0]
 
 
+def _title(thing: object) -> str:
+    """Return the first sentence of the module of a problem, without the papers that it names."""
+    line = _first_line(inspect.getmodule(thing))
+    return re.sub(r" \(arXiv[^)]*\)", "", line)
+
+
 def _paper(thing: object) -> str:
-    """The first paper that the module of a problem names."""
+    """The first paper that a problem or its module names."""
     words = f"{inspect.getdoc(thing)} {inspect.getdoc(inspect.getmodule(thing))}"
     found = re.search(r"arXiv[: ]\d{4}\.\d{4,5}", words)
     return found[0] if found else "-"

@@ -18,7 +18,6 @@ from autolora_meta.finetuning.data.shift import OTHER, of_two
 from autolora_meta.finetuning.data.sources import Given
 from autolora_meta.finetuning.data.wrong_labels import with_wrong_labels
 from autolora_meta.foundation.progress import Say
-from autolora_meta.foundation.randomness import derive
 
 _log = logging.getLogger(__name__)
 
@@ -90,8 +89,7 @@ def load_rows(
     if side == GROUP and options.overlap != "allow":
         overlap.refuse_crossing(found_rows, roles, chosen[GROUP])
     if share := options.flip_labels:
-        wrong = derive(seed, "wrong labels")
-        found_rows["train"] = with_wrong_labels(found_rows["train"], share, roles, wrong, say)
+        found_rows["train"] = with_wrong_labels(found_rows["train"], share, roles, seed, say)
     say(", ".join(f"{split} {size(part)}" for split, part in found_rows.items()))
     class_counts.say_counts(found_rows, roles, say)
     return DatasetDict(found_rows)  # type: ignore[arg-type]
