@@ -43,7 +43,7 @@ def test_the_half_line_of_a_writer_that_was_killed_is_no_mistake(tmp_path: Path)
         ("name: x\nbase: 3", "unknown config '3'"),
         ("name: x\nbase: quickstart\nvariants: {a: 3}", "unknown config '3'"),
         ("name: x\nbase: quickstart\nsmoke: 3", "smoke is a section"),
-        ("name: x\nbase: quickstart\nepochs: 3", "unknown key 'epochs'; here it is retrain.steps"),
+        ("name: x\nbase: quickstart\nepochs: 3", "unknown key 'epochs'; here it is retrain.epochs"),
         ("a: " + "[" * 3000 + "]" * 3000, "nested too deep"),
     ],
 )

@@ -53,9 +53,9 @@ ABLATIONS = [name for name in shipped() if name.startswith("ablations/")]
 
 
 @pytest.mark.parametrize("name", ABLATIONS)
-def test_every_ablation_lies_over_both_bases_as_its_first_line_says(name: str) -> None:
+def test_every_ablation_lies_over_both_bases_as_its_head_says(name: str) -> None:
     text = files("autolora_meta.engine_configs").joinpath(f"{name}.yaml").read_text("utf-8")
-    command = text.splitlines()[0].removeprefix("# autolora-meta run ").split()
+    command = text.splitlines()[1].removeprefix("# autolora-meta run ").split()
     assert command[1] == name
     fragment = yaml.safe_load(text)
     for base in ("quickstart", "paper"):

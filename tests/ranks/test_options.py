@@ -50,7 +50,7 @@ def test_options_are_written_without_those_of_other_rules(rule: str) -> None:
     written = options.model_dump(mode="json")
     assert RankOptions.model_validate(written) == options
     own = {"budget": {"budget", "per"}, "gap": {"gap"}}.get(rule, {"threshold", "threshold_unit"})
-    assert written.keys() == {"importance", "rule", "min_rank", "max_rank"} | own
+    assert written.keys() == {"choose", "importance", "rule", "min_rank", "max_rank"} | own
 
 
 def test_an_option_of_one_rule_implies_it() -> None:
