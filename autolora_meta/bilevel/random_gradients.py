@@ -64,8 +64,9 @@ class RandomGradients(LoraProblem):
         seeds: Sequence[int] | None = None,
     ) -> None:
         noise = Noise(gates.logits.shape[-2:], seeds or [torch.initial_seed()])
+        module: Any = gates
         super().__init__(
-            name, module=gates, optimizer=optimizer, batches=noise, members=gates.members
+            name, module=module, optimizer=optimizer, batches=noise, members=gates.members
         )
 
     def training_step(self, batch: Tensor) -> Tensor:

@@ -85,7 +85,7 @@ class SharedLoss:
         few = torch.tensor([short, long if short != long else (short + 1) % size])
         two = {name: part[few.to(part.device)] for name, part in batch.items()}
         kinds: list[Weighing] = ["shifted labels", "labels", "rows"]
-        fits = [
+        fits: list[Weighing] = [
             kind
             for kind in kinds[0 if counts is not None else 2 :]
             if _adds_up(self.whole, model, two, kind)

@@ -22,7 +22,7 @@ from autolora_meta.finetuning.batch_order import LoaderStream
 from autolora_meta.finetuning.numbered_rows import NUMBER
 from autolora_meta.foundation.randomness import RandomState, replay
 from autolora_meta.hypergradients.exact import dense_hessian, dense_mixed
-from autolora_meta.hypergradients.vectors import flatten
+from autolora_meta.hypergradients.vectors import flatten, parts_of
 from autolora_meta.verification.formulations import verify_formulation
 from tests.bilevel.program import batches
 from tests.bilevel.weighted_program import numbered_batches, weighted_program
@@ -112,9 +112,13 @@ def test_implicit_methods_solve_at_the_weights_after_the_step() -> None:
         w = inner.trainable_parameters()
         f = inner.loss_function(inner.module, batches(2)[0])  # type: ignore[attr-defined]
         f_w = torch.autograd.grad(f, w)
+
+        def replayed() -> torch.Tensor:
+            return torch.stack([*parts_of(inner.replayed_loss())]).sum()
+
         with sdpa_kernel(SDPBackend.MATH):
-            hessian = dense_hessian(inner.replayed_loss, w)
-            mixed = dense_mixed(inner.replayed_loss, w, [weights.logits])
+            hessian = dense_hessian(replayed, w)
+            mixed = dense_mixed(replayed, w, [weights.logits])
         damped = hessian + 30.0 * torch.eye(len(hessian), dtype=hessian.dtype)
         exact = -mixed @ torch.linalg.solve(damped, flatten(f_w))
         assert float((taken - exact).norm() / exact.norm()) < 1e-6 and float(exact.norm()) > 0
