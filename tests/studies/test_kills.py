@@ -20,7 +20,7 @@ from autolora_meta.studies.ledger import Ledger
 from autolora_meta.studies.study import Study
 from tests.end_to_end import Tiny
 
-KILLS = 20
+KILLS = 8
 ENDS = ("table.json", "ranks.json", "alphas.safetensors", "adapter/adapter_model.safetensors")
 # A checkpoint at each step, so that many kills come while one is written.
 SAVED = ["runtime.checkpoint_steps=1", "search.outer_steps=6", "retrain.steps=6"]
