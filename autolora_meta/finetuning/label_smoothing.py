@@ -15,6 +15,7 @@ class LabelSmoothing(TorchFunctionMode):
 
     Source: Rethinking the Inception architecture, arXiv 1512.00567, section 7.
 
+    >>> import torch
     >>> with LabelSmoothing(1.0):
     ...     functional.cross_entropy(torch.tensor([[0.0, 0.0]]), torch.tensor([0]))
     tensor(0.6931)
