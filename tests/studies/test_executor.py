@@ -22,6 +22,7 @@ from autolora_meta.config.run import RunConfig
 from autolora_meta.foundation.progress import Silent
 from autolora_meta.studies.executor import Job, ProcessDied, Together, run_jobs
 from autolora_meta.studies.pool import local_pool
+from tests.studies.halved_jobs import dies_for_13, each_half, half
 from tests.studies.sample_jobs import DIVIDE, ended, holds, no_pool
 
 
@@ -128,25 +129,6 @@ def test_no_process_of_a_pool_outlives_the_one_that_opened_it() -> None:
 
 
 # -- jobs that share a pass -----------------------------------------------------------------------
-
-
-def each_half(arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
-    """Half of each number, and with how many others it was taken; no half of a text."""
-    found: list[Any] = []
-    for (number,) in arguments:
-        half = (number / 2, len(arguments)) if isinstance(number, int) else TypeError("no number")
-        found.append(half)
-    return found
-
-
-def half(number: int) -> tuple[float, int]:
-    return number / 2, 1
-
-
-def dies_for_13(arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
-    if (13,) in arguments:
-        os._exit(9)
-    return each_half(arguments)
 
 
 def halves(numbers: Sequence[object], call: Callable = each_half, **given: Any) -> list[Job]:
