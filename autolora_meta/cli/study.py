@@ -60,6 +60,7 @@ def study(
 
     `autolora-meta study mine.yaml --executor submitit --executor-option slurm_partition=gpu`
     """
+    from autolora_meta.errors import InputError
     from autolora_meta.foundation.progress import Bar
     from autolora_meta.pipeline.dry_run import dry_run as measure
     from autolora_meta.reporting.dry_run import dry_run_words
@@ -78,8 +79,11 @@ def study(
         jobs = work.jobs(left)
         typer.echo(study_plan(left, jobs))
         if left:
-            typer.echo(f"\nmeasured with {left[0].label}:\n")
-            typer.echo(dry_run_words(left[0].config, measure(left[0].config), jobs))
+            try:
+                words = dry_run_words(left[0].config, measure(left[0].config), jobs)
+                typer.echo(f"\nmeasured with {left[0].label}:\n\n{words}")
+            except InputError as refused:  # of this run; others may do
+                typer.echo(f"\n{left[0].label} cannot be measured: {refused}")
         return
     with opened(executor, executor_option or [], work.folder) as workers:
         table = complete(

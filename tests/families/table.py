@@ -27,8 +27,8 @@ HEAD = """# Limits: which families of models work
 search, retraining and saving, and loads the adapter with stock transformers and stock PEFT onto a
 fresh base. A family works where the ranks of the saved file are those that were asked for, no layer
 of rank 0 has tensors, and logits and metrics after loading equal those before, to 1e-5. As a test
-it is `make families`, and part of `make test`. Weights are random: how well a family learns is not
-measured here.
+it is `make families`; `make test` takes one of each kind. Weights are random: how well a family
+learns is not measured here.
 
 Versions: transformers {transformers}, PEFT {peft}, torch {torch}. `layers` is how many the two
 blocks of the tiny model give to `lora.targets: all-linear`, or to the settings that are named.
