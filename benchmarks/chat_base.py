@@ -16,13 +16,12 @@ from transformers import (
     LlamaConfig,
     LlamaForCausalLM,
     PreTrainedTokenizerFast,
-    Trainer,
-    TrainingArguments,
     set_seed,
 )
 
 from autolora_meta.finetuning.data.stdlib_docs import PACKAGES, docstrings
 from autolora_meta.finetuning.tasks.causal_lm import CausalLM
+from benchmarks.small_base import trained
 
 PAD, END = "<|pad|>", "<|end|>"
 ROLES = ("<|system|>", "<|user|>", "<|assistant|>")
@@ -105,23 +104,8 @@ def train(texts: Sequence[str], folder: Path, *, epochs: float, seed: int) -> No
             pad_token_id=words.get_vocab()[PAD],
         )
     )
-    options = TrainingArguments(
-        str(folder),
-        num_train_epochs=epochs,
-        per_device_train_batch_size=32,
-        learning_rate=3e-3,
-        lr_scheduler_type="cosine",
-        warmup_steps=100,
-        seed=seed,
-        save_strategy="no",
-        logging_steps=100,
-        report_to=[],
-        remove_unused_columns=False,
-        dataloader_pin_memory=False,
-    )
-    Trainer(model, options, train_dataset=rows, data_collator=task.collator(words)).train()
-    model.save_pretrained(folder)
-    words.save_pretrained(folder)
+    collate = task.collator(words)
+    trained(model, words, rows, collate, folder, epochs=epochs, rate=3e-3, seed=seed)
 
 
 def main() -> None:

@@ -15,13 +15,12 @@ from transformers import (
     GPT2Config,
     GPT2LMHeadModel,
     PreTrainedTokenizerFast,
-    Trainer,
-    TrainingArguments,
     set_seed,
 )
 
 from autolora_meta.finetuning.tasks.generation import Generation
 from autolora_meta.finetuning.tasks.options import GenerationOptions
+from benchmarks.small_base import trained
 
 END = "<|endoftext|>"
 VOCABULARY, TOKENS = 2000, 128
@@ -73,23 +72,8 @@ def train(lines: Sequence[str], folder: Path, *, epochs: int, seed: int) -> None
             pad_token_id=end,
         )
     )
-    options = TrainingArguments(
-        str(folder),
-        num_train_epochs=epochs,
-        per_device_train_batch_size=32,
-        learning_rate=2e-3,
-        lr_scheduler_type="cosine",
-        warmup_steps=100,
-        seed=seed,
-        save_strategy="no",
-        logging_steps=100,
-        report_to=[],
-        remove_unused_columns=False,
-        dataloader_pin_memory=False,
-    )
-    Trainer(model, options, train_dataset=rows, data_collator=task.collator(words)).train()
-    model.save_pretrained(folder)
-    words.save_pretrained(folder)
+    collate = task.collator(words)
+    trained(model, words, rows, collate, folder, epochs=epochs, rate=2e-3, seed=seed)
 
 
 def main() -> None:

@@ -88,8 +88,13 @@ class Outcome:
         manifest.refuse_damaged(folder, _AGAIN, FILE)
         held = read_json(folder / FILE, _Stored, what="is no race", again=_AGAIN)
         standings = (
-            Standing(name, steps, *(math.nan if figure is None else figure for figure in figures))
-            for name, steps, *figures in (each.values() for each in held["standings"])
+            Standing(
+                each["name"],
+                each["steps"],
+                _number(each["difference"]),
+                _number(each["standard_error"]),
+            )
+            for each in held["standings"]
         )
         return cls(held["winner"], tuple(standings))
 
@@ -100,6 +105,10 @@ class Outcome:
             for key in ("difference", "standard_error"):
                 each[key] = each[key] if math.isfinite(each[key]) else None
         return json.dumps(about, indent=2) + "\n"
+
+
+def _number(figure: float | None) -> float:
+    return math.nan if figure is None else figure
 
 
 def rounds(steps: int, count: int) -> list[Round]:

@@ -55,8 +55,7 @@ def search_into(
     from autolora_meta.studies.folder import claimed, fill, stopped_search
 
     config = in_steps(config)
-    if config.ranks.to_choose:
-        config.ranks.budget.refuse_auto()
+    config.ranks.refuse_judged()
     refuse_undivided([config], ["search"])
     wanted, numbered = runs / config.name, not (named or overwrite)
     with claimed(wanted, overwrite=overwrite, numbered=numbered, search=config) as folder:
@@ -77,8 +76,7 @@ def _measured(config: "RunConfig") -> str:
     from autolora_meta.reporting.dry_run import dry_run_words
 
     config = in_steps(config)
-    if config.ranks.to_choose:
-        config.ranks.budget.refuse_auto()
+    config.ranks.refuse_judged()
     return dry_run_words(config, dry_run(config, retrains=False))
 
 

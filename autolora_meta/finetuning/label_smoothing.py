@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
@@ -10,12 +11,13 @@ from torch.overrides import TorchFunctionMode
 class LabelSmoothing(TorchFunctionMode):
     """Inside the body targets of `cross_entropy` are mixed with the uniform distribution.
 
+    Losses that are taken without gradients, such as those of test rows, stay as they are.
+
     Args:
         amount: share of the uniform distribution, from 0 to 1.
 
     Source: Rethinking the Inception architecture, arXiv 1512.00567, section 7.
 
-    >>> import torch
     >>> with LabelSmoothing(1.0):
     ...     functional.cross_entropy(torch.tensor([[0.0, 0.0]]), torch.tensor([0]))
     tensor(0.6931)
@@ -33,6 +35,6 @@ class LabelSmoothing(TorchFunctionMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         given = dict(kwargs or {})
-        if func is functional.cross_entropy:
+        if func is functional.cross_entropy and torch.is_grad_enabled():
             given["label_smoothing"] = self._amount
         return func(*args, **given)

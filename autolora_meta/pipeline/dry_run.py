@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import torch
 
+from autolora_meta.bilevel.formulation import formulation
 from autolora_meta.config.run import RunConfig
 from autolora_meta.finetuning import retrain as stock
 from autolora_meta.finetuning.lora import layer_costs
 from autolora_meta.finetuning.prepare import Prepared
-from autolora_meta.foundation import plugins
 from autolora_meta.foundation.device import threads
 from autolora_meta.foundation.memory import in_use, peak, room
 from autolora_meta.foundation.progress import Silent
@@ -84,13 +84,13 @@ def dry_run(config: RunConfig, *, retrains: bool = True) -> DryRun:
     """
     said: list[str] = []
     config, device = config.before_choice, config.runtime.resolved_device
-    sections = ("search", "retrain") if retrains else ("search",)
+    formulation(config.search.problem).refuse(config.search, "ranks")
     with threads(config.runtime.threads):
         with naming_what_to_lower(config, "search"):
             prepared = prepare(config, say=said.append)
             config = in_steps(config, prepared)
             phases = _searched(program_of(_short(config), prepared, config.seed), config)
-        if "retrain" in sections:
+        if retrains:
             with naming_what_to_lower(config, "retrain"):
                 phases.append(_retrained(config, prepared))
     return DryRun(tuple(phases), device, room(device), tuple(said))
@@ -104,7 +104,7 @@ def _short(config: RunConfig) -> RunConfig:
 
 def _searched(program: Program, config: RunConfig) -> list[Phase]:
     options, search = program.options, config.search
-    build = plugins.load(plugins.PROBLEMS, options.problem)
+    build = formulation(options.problem)
     with program.opened() as (wrapped, gates, _):
         clock = _Clock(program.device)
         engine = build(

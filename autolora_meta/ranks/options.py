@@ -181,6 +181,20 @@ class RankOptions(Options):
         """The arm whose ranks and adapter a run leaves."""
         return {"search": "learned", "race": "race"}[self.choose]
 
+    def refuse_judged(self) -> None:
+        """Refuse what only retrainings decide, where there is a search alone.
+
+        Raises:
+            InputError: the budget is auto, or the ranks are those of the race.
+        """
+        if self.to_choose:
+            self.budget.refuse_auto()
+        if self.choose == "race":
+            raise InputError(
+                "ranks.choose is race, which judges ranks by retraining; that is done by "
+                "`autolora-meta run` or `study`. For the ranks of a search set ranks.choose=search"
+            )
+
     @property
     def to_choose(self) -> bool:
         """Whether the budget is read, and still to be chosen (`auto`)."""

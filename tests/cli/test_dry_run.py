@@ -65,3 +65,9 @@ def test_a_search_that_does_not_fit_says_what_to_lower(
     assert "it does not fit: cpu has room for 0.00 GiB; lower search.batch_size (now 8)" in output
     assert "search.gradient_checkpointing=true, or a larger search.accumulate (now 1)" in output
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_problem_that_learns_no_ranks_is_refused(config: Path) -> None:
+    change = "search.problem=reweighting"
+    done = CliRunner().invoke(app, ["run", str(config), change, "--dry-run"])
+    assert done.exit_code == 2 and "learns weights of rows" in " ".join(done.output.split())

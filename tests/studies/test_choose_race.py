@@ -1,9 +1,12 @@
 """`ranks.choose: race`: the run leaves the ranks and the adapter that held-out rows prefer."""
 
+import json
+import math
 from pathlib import Path
 
 import pytest
 
+from autolora_meta.allocators.race import FILE, Outcome
 from autolora_meta.config.run import RunConfig
 from autolora_meta.exporting.stored import read_adapter
 from autolora_meta.ranks.pattern import RankPattern
@@ -57,3 +60,17 @@ def test_a_run_leaves_the_ranks_and_the_adapter_of_the_winner(run: Path) -> None
     assert f"The race was won by the ranks of: {outcome.winner}." in page
     assert all(each.name in page for each in outcome.standings)
     assert "judged on held-out rows" in (run / "adapter" / "README.md").read_text()
+
+
+def test_a_search_alone_cannot_judge(tmp_path: Path) -> None:
+    said = command("search", "quickstart", "ranks.choose=race", "--runs", tmp_path)
+    assert said.status == 2 and "judges ranks by retraining" in said.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_race_is_read_by_names(tmp_path: Path) -> None:
+    one = {"steps": 4, "standard_error": None, "difference": -0.5, "name": "eva"}
+    (tmp_path / FILE).write_text(json.dumps({"standings": [one], "winner": "eva"}))
+    (standing,) = Outcome.load(tmp_path).standings
+    assert (standing.name, standing.steps, standing.difference) == ("eva", 4, -0.5)
+    assert math.isnan(standing.standard_error)
